@@ -1,0 +1,56 @@
+"""The command line: `napari-lumen`, one file a command.
+
+What a command needs beyond typer and rich it imports when it runs, so that `--help` is quick and `info`
+does not load torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from napari_lumen import __version__
+from napari_lumen.cli import models
+from napari_lumen.cli.console import Commands
+from napari_lumen.cli.demo import demo
+from napari_lumen.cli.info import info
+from napari_lumen.cli.predict import predict
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    cls=Commands,
+    name="napari-lumen",
+    help="Deep models on whole-slide images: look at a slide, run a model over it, see where it looked.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-lumen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(info)
+app.command()(predict)
+app.add_typer(models.app)
+app.command()(demo)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,27 @@
+"""The errors that napari-lumen raises on purpose: one sentence each, saying what, where and what to do."""
+
+from __future__ import annotations
+
+
+class LumenError(Exception):
+    """Base of every error a user can cause or meet; its text is fit to be shown to that user."""
+
+
+class SlideError(LumenError):
+    """A slide cannot be opened or read. The message names the file, the reason and what to do."""
+
+
+class ModelError(LumenError):
+    """A model folder, card or weight file cannot be used. The message names the model and the field."""
+
+
+class AnnotationError(LumenError):
+    """An annotation file cannot be read or written. The message names the file and the clause."""
+
+
+class RunError(LumenError):
+    """A run cannot start or go on. The message names the folder and what is finished."""
+
+
+class Cancelled(LumenError):
+    """The user asked to stop; nothing is wrong."""

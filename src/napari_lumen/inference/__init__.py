@@ -1,0 +1,10 @@
+"""Runs of a model over slides."""
+
+from __future__ import annotations
+
+from napari_lumen.inference.device import devices
+from napari_lumen.inference.predict import predict
+from napari_lumen.inference.progress import Progress
+from napari_lumen.inference.run import ClassCount, RasterRecord, Run, RunRecord
+
+__all__ = ["ClassCount", "Progress", "RasterRecord", "Run", "RunRecord", "devices", "predict"]

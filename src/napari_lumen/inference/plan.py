@@ -1,0 +1,156 @@
+"""The plan of a run: the grid of its results, the tiles that cover what was asked, and their weights."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from napari_lumen.errors import RunError
+from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.inference.tissue import tissue_mask
+from napari_lumen.models import InputSpec
+from napari_lumen.slides import Slide
+
+CHUNK = 512  # px of the run's grid; chunks are finished and written one by one
+_COARSEST = 1024  # longer side of the coarsest level of a result
+Cell = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the results, at the model's mpp, over the whole slide; its shape is a multiple of
+        2 ** (levels - 1), so that each level is exactly twice as coarse as the one before.
+    levels : int
+        Levels of the results' pyramids.
+    tile, overlap : int
+        Side of a tile and what neighbours share, px of the grid.
+    tiles : tuple of Window
+        In pixels of the grid, row by row; those at the rim reach outside the slide.
+    area : shapely geometry
+        What the run answers for: (x, y) in level-0 px.
+    """
+
+    grid: Grid
+    levels: int
+    tile: int
+    overlap: int
+    tiles: tuple[Window, ...]
+    area: BaseGeometry
+
+    def chunks_of(self, tile: Window) -> Iterator[Cell]:
+        """Yield the chunks (row, column) that a tile writes into."""
+        inside = tile.intersect(Window(0, 0, *self.grid.shape))
+        for row in range(inside.y // CHUNK, -(-(inside.y + inside.height) // CHUNK)):
+            for column in range(inside.x // CHUNK, -(-(inside.x + inside.width) // CHUNK)):
+                yield row, column
+
+    def tiles_per_chunk(self) -> Counter[Cell]:
+        """Count how many tiles each chunk waits for."""
+        return Counter(cell for tile in self.tiles for cell in self.chunks_of(tile))
+
+    def chunk_window(self, cell: Cell) -> Window:
+        """Return the pixels of a chunk, clipped to the grid."""
+        return Window(cell[0] * CHUNK, cell[1] * CHUNK, CHUNK, CHUNK).intersect(Window(0, 0, *self.grid.shape))
+
+
+def make_plan(slide: Slide, spec: InputSpec, region: Region | BaseGeometry | None) -> Plan:
+    """Lay the result's grid over the slide and choose the tiles.
+
+    Parameters
+    ----------
+    slide : Slide
+        With a known pixel size.
+    spec : InputSpec
+        Of the model.
+    region : Region, shapely geometry or None
+        What to answer for; None is all tissue. Geometry is in (x, y) level-0 px.
+
+    Raises
+    ------
+    RunError
+        When the region lies outside the slide or no tissue is found.
+    """
+    view = spec.views[0]
+    grid, levels = result_grid(slide, view.mpp)
+    whole = shapely.box(0, 0, slide.shape[1], slide.shape[0])
+    tiles = _all_tiles(slide.shape, grid, view.size, spec.overlap)
+    if region is None:
+        mask, mask_grid = tissue_mask(slide)
+        area = whole
+        chosen = [t for t in tiles if mask[mask_grid.window_of(_core(grid, t, spec.overlap)).slices].any()]
+        if not chosen:
+            raise RunError(
+                f"No tissue was found on {slide.path.name}: nothing on it stands out from the glass. "
+                "Run on the current view or on shapes instead."
+            )
+    else:
+        wanted = _box(region) if isinstance(region, Region) else shapely.make_valid(region)
+        area = wanted.intersection(whole)
+        if area.area == 0:
+            raise RunError(
+                f"The region asked for lies outside {slide.path.name} "
+                f"({slide.shape[1]} x {slide.shape[0]} px, width x height). Choose one on the slide."
+            )
+        shapely.prepare(area)
+        chosen = [t for t in tiles if _overlaps(area, _core(grid, t, spec.overlap))]
+    return Plan(grid, levels, view.size, spec.overlap, tuple(chosen), area)
+
+
+def result_grid(slide: Slide, mpp: float) -> tuple[Grid, int]:
+    """Return the grid at an mpp that covers the slide, and the number of levels of a pyramid on it."""
+    own = slide.require_mpp()
+    step = (mpp / own[0], mpp / own[1])
+    sides = [math.ceil(side / s - 1e-6) for side, s in zip(slide.shape, step, strict=True)]
+    levels = 1 + max(0, math.ceil(math.log2(max(sides) / _COARSEST)))
+    multiple = 2 ** (levels - 1)
+    height, width = (-(-side // multiple) * multiple for side in sides)
+    return Grid((height, width), step), levels
+
+
+def _all_tiles(shape: tuple[int, int], grid: Grid, size: int, overlap: int) -> list[Window]:
+    """Return the tiles whose cores, `overlap / 2` px inside their edges, partition the slide."""
+    stride, margin = size - overlap, overlap // 2
+    rows, columns = (range(-margin, math.ceil(side / s) - margin, stride) for side, s in zip(shape, grid.step, strict=True))
+    return [Window(y, x, size, size) for y in rows for x in columns]
+
+
+def _core(grid: Grid, tile: Window, overlap: int) -> Region:
+    """Return the part of a tile that is its own, in level-0 px."""
+    margin = overlap // 2
+    return grid.region_of(
+        Window(tile.y + margin, tile.x + margin, tile.height - overlap, tile.width - overlap)
+    )
+
+
+def _box(region: Region) -> BaseGeometry:
+    return shapely.box(region.x, region.y, region.right, region.bottom)
+
+
+def _overlaps(area: BaseGeometry, region: Region) -> bool:
+    return bool(area.intersects(_box(region))) and not bool(area.touches(_box(region)))
+
+
+def blending_window(size: int, overlap: int) -> npt.NDArray[np.float32]:
+    """Return the weights of a tile's pixels, (size, size) float32 in [0, 1].
+
+    Nothing in the outer quarter of the overlap, where the network saw padding, then a linear ramp over
+    its middle half; the weights of neighbouring tiles sum to 1.
+    """
+    if overlap == 0:
+        return np.ones((size, size), np.float32)
+    distance = np.arange(size) + 0.5
+    distance = np.minimum(distance, size - distance)
+    ramp = np.clip((distance - overlap / 4) / (overlap / 2), 0, 1).astype(np.float32)
+    return np.outer(ramp, ramp)

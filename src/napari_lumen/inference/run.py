@@ -1,0 +1,146 @@
+"""A finished run: the folder that holds what a model said of a slide, and its record `run.json`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.errors import RunError
+from napari_lumen.geometry import Grid, Pair
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+RUN_FILE = "run.json"
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class RasterRecord(BaseModel):
+    """One raster of a run: where it lies in the folder and on the slide."""
+
+    model_config = _FROZEN
+
+    name: str = Field(description="Class or attention map that it shows; 'classes' for the labels.")
+    kind: Literal["labels", "probability", "attention"] = Field(description="How to show it.")
+    path: str = Field(description="Group inside the run folder; levels are its arrays 0, 1, ...")
+    channel: int | None = Field(default=None, description="Index on the first axis; None without one.")
+    shapes: tuple[tuple[int, int], ...] = Field(description="Height and width of each level.")
+    step: Pair = Field(description="Level-0 pixels of the slide per pixel of level 0, (y, x).")
+    description: str = Field(description="One sentence for the tooltip.")
+
+
+class ClassCount(BaseModel):
+    """What was found of one class."""
+
+    model_config = _FROZEN
+
+    name: str = Field(description="Class.")
+    objects: int = Field(description="Connected areas of at least `min_object_um2`.")
+    area_mm2: float = Field(description="Area of the class in mm².")
+
+
+class RunRecord(BaseModel):
+    """The whole of `run.json`."""
+
+    model_config = _FROZEN
+
+    format: Literal[1] = Field(default=1, description="Version of this record.")
+    slide: str = Field(description="Path of the slide when the run was made.")
+    fingerprint: str = Field(description="Fingerprint of the slide.")
+    slide_shape: tuple[int, int] = Field(description="Height and width of the slide's level 0, px.")
+    mpp: Pair = Field(description="µm per level-0 pixel (y, x) that the run used.")
+    mpp_source: Literal["slide", "user"] = Field(description="Where the pixel size came from.")
+    model: str = Field(description="Name of the model.")
+    model_title: str = Field(description="Name shown in lists.")
+    weights_sha256: str = Field(description="Checksum of the model's weights.")
+    model_mpp: float = Field(description="µm per pixel at which the model ran.")
+    classes: ClassTable = Field(description="Classes of the labels.")
+    region: tuple[float, float, float, float] | None = Field(
+        default=None, description="y, x, height, width of the part asked for, level-0 px; None: all tissue."
+    )
+    rasters: tuple[RasterRecord, ...] = Field(description="What the folder holds.")
+    counts: tuple[ClassCount, ...] = Field(description="What was found, by class.")
+    min_object_um2: float = Field(description="Smaller connected areas are not counted.")
+    analysed_mm2: float = Field(description="Area of the slide that the model saw and answered for, mm².")
+    tiles: int = Field(description="Tiles that went through the network.")
+    failed_tiles: tuple[tuple[int, int], ...] = Field(
+        default=(), description="Upper left level-0 px (y, x) of tiles that could not be read."
+    )
+    device: str = Field(description="Device that the network ran on.")
+    started: str = Field(description="Time of start, ISO 8601.")
+    seconds: dict[str, float] = Field(description="Wall time by stage.")
+    versions: dict[str, str] = Field(description="Versions of the software.")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk.
+
+    Attributes
+    ----------
+    path : Path
+        The folder: an OME-Zarr 0.5 image with `labels/classes`, `probability`, `attention/<name>` and
+        `run.json`.
+    record : RunRecord
+    """
+
+    path: Path
+    record: RunRecord
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Run:
+        """Open a run folder.
+
+        Raises
+        ------
+        RunError
+            When the folder holds no finished run, or its record is damaged.
+        """
+        folder = Path(path)
+        file = folder / RUN_FILE
+        try:
+            return cls(folder, RunRecord.model_validate_json(file.read_bytes()))
+        except OSError as error:
+            raise RunError(
+                f"{folder} holds no finished run: {RUN_FILE} cannot be read ({error.strerror}). Run it again."
+            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or RUN_FILE
+            raise RunError(f"{file} is damaged: field {field!r}: {first['msg']}. Run it again.") from error
+
+    @property
+    def labels(self) -> RasterRecord:
+        """The class labels."""
+        return next(raster for raster in self.record.rasters if raster.kind == "labels")
+
+    def levels(self, raster: RasterRecord) -> list[da.Array]:
+        """Return the pyramid of a raster, finest first, as lazy arrays (h, w).
+
+        Labels are uint8. Probabilities are stored as uint8 steps of 1/255, attention as float16; both
+        come out as float32, and attention is NaN where the model did not run.
+        """
+        import dask.array as da
+        import numpy as np
+
+        arrays = []
+        for index in range(len(raster.shapes)):
+            array = da.from_zarr(str(self.path / raster.path / str(index)))
+            if raster.channel is not None:
+                array = array[raster.channel]
+            if raster.kind == "probability":
+                array = array.astype(np.float32) / np.float32(255)
+            elif raster.kind == "attention":
+                array = array.astype(np.float32)
+            arrays.append(array)
+        return arrays
+
+    @staticmethod
+    def grid(raster: RasterRecord) -> Grid:
+        """The finest level of a raster laid on the slide; level k is coarser by exactly 2**k."""
+        return Grid(raster.shapes[0], raster.step)

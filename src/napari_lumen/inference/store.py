@@ -1,0 +1,148 @@
+"""The OME-Zarr 0.5 folder of a run: https://ngff.openmicroscopy.org/0.5/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.geometry import Grid, Pair
+
+_VERSION = "0.5"
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """The arrays of one raster, finest first: (h, w), or (channels, h, w)."""
+
+    path: str
+    grid: Grid
+    arrays: tuple[zarr.Array[Any], ...]
+
+
+class RunStore:
+    """Creates the rasters of a run in a new folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not hold a group yet.
+    mpp : (float, float)
+        µm per level-0 pixel of the slide.
+    """
+
+    def __init__(self, folder: Path, mpp: Pair) -> None:
+        self._root = zarr.create_group(str(folder), zarr_format=3)
+        self._mpp = mpp
+
+    def create(
+        self,
+        path: str,
+        grid: Grid,
+        levels: int,
+        dtype: npt.DTypeLike,
+        *,
+        chunk: int,
+        channels: int | None = None,
+        fill: float = 0,
+        extra: dict[str, Any] | None = None,
+    ) -> Pyramid:
+        """Create the empty arrays of a pyramid whose every level is exactly twice as coarse.
+
+        Parameters
+        ----------
+        path : str
+            Group inside the folder.
+        grid : Grid
+            Of the finest level.
+        levels : int
+        dtype : numpy dtype
+        chunk : int
+            Side of a chunk, px.
+        channels : int, optional
+            Size of a first axis.
+        fill : float
+            Value of what is never written.
+        extra : dict, optional
+            Further OME metadata of the group.
+        """
+        group = self._root.require_group(path)
+        lead = () if channels is None else (channels,)
+        arrays = []
+        for level in range(levels):
+            shape = grid.coarsened(2**level).shape
+            arrays.append(
+                group.create_array(
+                    str(level),
+                    shape=(*lead, *shape),
+                    chunks=(*(1 for _ in lead), min(chunk, shape[0]), min(chunk, shape[1])),
+                    dtype=np.dtype(dtype),
+                    fill_value=fill,
+                    dimension_names=[*("c" for _ in lead), "y", "x"],
+                )
+            )
+        multiscales = self._multiscales(path, grid, levels, channels is not None, "")
+        group.attrs["ome"] = {"version": _VERSION, "multiscales": multiscales, **(extra or {})}
+        return Pyramid(path, grid, tuple(arrays))
+
+    def describe(self, probability: Pyramid, labels: Sequence[str]) -> None:
+        """Make the folder itself an image, the probability, with a list of label images."""
+        multiscales = self._multiscales("run", probability.grid, len(probability.arrays), True, probability.path + "/")
+        self._root.attrs["ome"] = {"version": _VERSION, "multiscales": multiscales}
+        self._root.require_group("labels").attrs["ome"] = {"version": _VERSION, "labels": list(labels)}
+
+    def _multiscales(self, name: str, grid: Grid, levels: int, channels: bool, prefix: str) -> list[dict[str, Any]]:
+        lead_scale, lead_offset = ([1.0], [0.0]) if channels else ([], [])
+        datasets = []
+        for level in range(levels):
+            coarse = grid.coarsened(2**level)
+            datasets.append(
+                {
+                    "path": f"{prefix}{level}",
+                    "coordinateTransformations": [
+                        {"type": "scale", "scale": [*lead_scale, *coarse.scale(self._mpp)]},
+                        {"type": "translation", "translation": [*lead_offset, *coarse.translate(self._mpp)]},
+                    ],
+                }
+            )
+        axes = [{"name": "c", "type": "channel"}] if channels else []
+        axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
+        return [{"name": name, "axes": axes, "datasets": datasets}]
+
+
+def image_label(classes: ClassTable) -> dict[str, Any]:
+    """Return the OME metadata that names and colours label values."""
+    return {
+        "image-label": {
+            "colors": [{"label-value": item.value, "rgba": [*item.color, 255]} for item in classes],
+            "properties": [{"label-value": item.value, "name": item.name} for item in classes],
+            "source": {"image": "../../"},
+        }
+    }
+
+
+def halve_labels(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Reduce labels (2h, 2w) to (h, w) by the majority of each block; a tie goes to the larger label.
+
+    So a background of half a block does not swallow a small nucleus.
+    """
+    blocks = np.stack([labels[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+    a, b, c, d = np.sort(blocks, axis=0)
+    return np.where(b == c, b, np.where((a == b) & (c != d), a, d)).astype(np.uint8)
+
+
+def halve_mean(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Reduce (..., 2h, 2w) to (..., h, w) by the mean of each block, NaN left out."""
+    blocks = np.stack([values[..., i::2, j::2] for i in (0, 1) for j in (0, 1)]).astype(np.float32)
+    if np.issubdtype(values.dtype, np.floating):
+        known = ~np.isnan(blocks)
+        count = known.sum(axis=0)
+        total = np.where(known, blocks, 0).sum(axis=0)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(values.dtype)
+    return np.rint(blocks.mean(axis=0)).astype(values.dtype)

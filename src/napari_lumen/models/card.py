@@ -1,0 +1,87 @@
+"""What a model on disk says of itself: `card.json`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from napari_lumen.annotations.classes import ClassTable
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class View(BaseModel):
+    """One field of view that a network eats."""
+
+    model_config = _FROZEN
+
+    size: int = Field(gt=0, description="Side of the square tile, px.")
+    mpp: float = Field(gt=0, le=100, description="µm per pixel of the tile, both axes.")
+
+
+class InputSpec(BaseModel):
+    """What a network eats: RGB tiles of one or more concentric views, normalised per channel."""
+
+    model_config = _FROZEN
+
+    views: tuple[View, ...] = Field(min_length=1, description="Fine view first; all share their centre.")
+    mean: tuple[float, float, float] = Field(
+        default=(0.0, 0.0, 0.0), description="Subtracted from RGB in [0, 1]."
+    )
+    std: tuple[float, float, float] = Field(
+        default=(1.0, 1.0, 1.0), description="Divides RGB in [0, 1] after the mean is subtracted."
+    )
+    overlap: int = Field(ge=0, description="Pixels that neighbouring tiles of the first view share.")
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> InputSpec:
+        if self.overlap >= self.views[0].size:
+            raise ValueError(f"overlap {self.overlap} must be below the tile size {self.views[0].size}")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std must be positive, not {self.std}")
+        return self
+
+
+class TrainingRecord(BaseModel):
+    """What a model was trained on and how it was measured."""
+
+    model_config = _FROZEN
+
+    data: str = Field(description="Data sets with their sources.")
+    split: str = Field(description="How training and held-out images were kept apart.")
+    recipe: dict[str, Any] = Field(default_factory=dict, description="Numbers of the training.")
+
+
+class ModelCard(BaseModel):
+    """The card of a model folder; every field is shown to the user."""
+
+    model_config = _FROZEN
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the folder and on the command line."
+    )
+    title: str = Field(description="Name shown in lists.")
+    summary: str = Field(description="One sentence: what it finds, on what.")
+    task: Literal["segmentation"] = Field(description="segmentation: a class for each pixel.")
+    architecture: str = Field(description="Name of the network, see napari_lumen.models.names().")
+    arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the network.")
+    activation: Literal["sigmoid", "softmax"] = Field(
+        description="Turns logits to probabilities; sigmoid has one channel per class, softmax one for "
+        "the background too, first."
+    )
+    classes: ClassTable = Field(description="Classes in the order of the channels, background left out.")
+    input: InputSpec = Field(description="What the network eats.")
+    attention: tuple[str, ...] = Field(
+        default=(), description="Attention maps stored by a run, by their recorded names."
+    )
+    training: TrainingRecord = Field(description="What it was trained on.")
+    scores: dict[str, float] = Field(description="Measured scores, each key naming measure and data.")
+    licence: str = Field(description="Licence of the weights.")
+    limits: str = Field(description="What the model is not for.")
+    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Checksum of weights.safetensors.")
+
+    @property
+    def mpp(self) -> float:
+        """µm per pixel of the first view."""
+        return self.input.views[0].mpp

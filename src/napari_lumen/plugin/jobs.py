@@ -1,0 +1,221 @@
+"""The only place of the plugin that starts threads.
+
+A job is a plain function that takes `emit` and `cancel`. It runs in a thread of its own, fed to napari
+through a generator worker: only those can be stopped (a function worker runs to its end), and every
+callback comes back on the GUI thread.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Generic, Protocol, TypeVar
+
+from napari_lumen.errors import Cancelled
+from napari_lumen.plugin import notices
+
+T = TypeVar("T")
+Emit = Callable[[Any], None]
+Work = Callable[[Emit, Event], T]
+
+_POLL = 0.05  # seconds between two looks at whether napari asks the worker to quit
+_CLOSE_WAIT = 30_000  # ms; a batch on a slow CPU takes seconds, never half a minute
+
+
+@dataclass(frozen=True)
+class Callbacks(Generic[T]):
+    """What a job calls, always on the GUI thread; exactly one of the last three is called, once.
+
+    Attributes
+    ----------
+    progress : callable
+        Takes what the work emitted; values that came faster than the GUI took them are dropped.
+    done : callable
+        Takes the work's result. Never called once the job was cancelled.
+    failed : callable
+        Takes the exception.
+    cancelled : callable
+        Takes nothing.
+    """
+
+    progress: Callable[[Any], None]
+    done: Callable[[T], None]
+    failed: Callable[[BaseException], None]
+    cancelled: Callable[[], None]
+
+
+@dataclass(eq=False)
+class Job:
+    """One piece of work under way.
+
+    Attributes
+    ----------
+    cancel : threading.Event
+        The token that the work looks at.
+    finished : bool
+        Whether one of the closing callbacks has been called.
+    """
+
+    cancel: Event = field(default_factory=Event)
+    finished: bool = False
+
+
+class JobRunner(Protocol):
+    """What a controller needs of `Jobs`; tests give one that runs at once or step by step."""
+
+    def start(self, work: Work[T], callbacks: Callbacks[T]) -> Job:
+        """Start some work and return its job."""
+        ...
+
+    def close(self) -> None:
+        """Cancel everything and wait."""
+        ...
+
+
+class Jobs:
+    """Starts jobs on worker threads and stops them all when its panel goes."""
+
+    def __init__(self) -> None:
+        self._workers: dict[Job, Any] = {}
+        self._closed = False
+
+    def start(self, work: Work[T], callbacks: Callbacks[T]) -> Job:
+        """Start some work.
+
+        Parameters
+        ----------
+        work : callable
+            Takes ``emit`` (call it with progress) and ``cancel`` (a `threading.Event` to look at often);
+            raises `Cancelled` when it stopped because of it.
+        callbacks : Callbacks
+
+        Returns
+        -------
+        Job
+        """
+        from superqt.utils import GeneratorWorker
+
+        job = Job()
+        worker = GeneratorWorker(_pumped, work, job.cancel)
+        self._workers[job] = worker
+        worker.yielded.connect(partial(_on_progress, job, callbacks))
+        worker.returned.connect(partial(self._on_returned, job, callbacks))
+        worker.aborted.connect(partial(self._on_aborted, job, callbacks))
+        worker.errored.connect(partial(self._on_errored, job, callbacks))
+        worker.warned.connect(_on_warning)
+        worker.start()
+        return job
+
+    def close(self) -> None:
+        """Cancel every job and wait until its thread has ended; no callback comes afterwards."""
+        from qtpy.QtCore import QDeadlineTimer, QThread
+
+        self._closed = True
+        waiting = list(self._workers.items())
+        for job, _ in waiting:
+            job.finished = True
+            job.cancel.set()
+        self._workers.clear()
+        deadline = QDeadlineTimer(_CLOSE_WAIT)
+        while any(worker.is_running for _, worker in waiting) and not deadline.hasExpired():
+            QThread.msleep(10)
+
+    def _finish(self, job: Job) -> bool:
+        """Close a job's books; False when it was closed before."""
+        first = not job.finished
+        job.finished = True
+        self._workers.pop(job, None)
+        return first and not self._closed
+
+    def _on_returned(self, job: Job, callbacks: Callbacks[T], outcome: _Outcome[T]) -> None:
+        if not self._finish(job):
+            return
+        if job.cancel.is_set() or isinstance(outcome.error, Cancelled):
+            callbacks.cancelled()
+        elif outcome.error is not None:
+            callbacks.failed(outcome.error)
+        else:
+            callbacks.done(outcome.value)  # type: ignore[arg-type]  # a value there is without an error
+
+    def _on_aborted(self, job: Job, callbacks: Callbacks[Any]) -> None:
+        job.cancel.set()
+        if self._finish(job):
+            callbacks.cancelled()
+
+    def _on_errored(self, job: Job, callbacks: Callbacks[Any], error: BaseException) -> None:
+        if self._finish(job):
+            callbacks.failed(error)
+
+
+def leave_one_core() -> None:
+    """Let torch, in the calling thread, use every core but one: the viewer keeps drawing."""
+    import os
+
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+
+
+@dataclass(frozen=True)
+class _Outcome(Generic[T]):
+    """How a work ended. An error is a value here: raised in a worker, napari would show it a second time."""
+
+    value: T | None = None
+    error: BaseException | None = None
+
+
+def _on_warning(arguments: tuple[Any, ...]) -> None:
+    """Pass on what our own code warns of; torch's and zarr's advice to programmers is not for the user."""
+    message, _, filename = arguments[:3]
+    if "napari_lumen" in Path(filename).parts:
+        notices.warn(str(message))
+
+
+def _on_progress(job: Job, callbacks: Callbacks[Any], event: Any) -> None:
+    if event is not None and not job.finished and not job.cancel.is_set():
+        callbacks.progress(event)
+
+
+def _pumped(work: Work[T], cancel: Event) -> Generator[Any, None, _Outcome[T]]:
+    """Run work in a thread and yield what it emits, or None now and then so that the worker can be quit."""
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            if cancel.is_set():
+                raise Cancelled("Cancelled before it started.")
+            outcome: _Outcome[T] = _Outcome(value=work(events.put, cancel))
+        except BaseException as error:  # the outcome carries it to the GUI thread
+            outcome = _Outcome(error=error)
+        events.put(outcome)
+
+    thread = Thread(target=run, name="lumen-job", daemon=True)
+    thread.start()
+    try:
+        while True:
+            event = _latest(events)
+            if isinstance(event, _Outcome):
+                return event
+            yield event
+    except GeneratorExit:
+        cancel.set()
+        raise
+    finally:
+        thread.join()
+
+
+def _latest(events: queue.SimpleQueue[Any]) -> Any:
+    """Return the newest event, older ones dropped, or None when none comes for a moment."""
+    event = None
+    wait = True
+    while not isinstance(event, _Outcome):
+        try:
+            event = events.get(block=wait, timeout=_POLL)
+        except queue.Empty:
+            break
+        wait = False
+    return event

@@ -1,0 +1,221 @@
+"""From slides and runs to napari layers: the only place that says how something looks in the viewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections import defaultdict
+
+    from napari.utils.colormaps import Colormap
+
+    from napari_lumen.annotations.classes import ClassTable
+    from napari_lumen.geometry import Grid, Pair
+    from napari_lumen.inference.run import RasterRecord, Run
+    from napari_lumen.slides import Slide
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+KEY = "napari_lumen"  # of everything that we keep in a layer's metadata
+MICROMETRES = ("um", "um")
+_PIXELS = ("pixel", "pixel")
+
+# One hue that H&E does not have, from clear to strong: tissue stays legible where attention is low, and
+# the map reads in grey too, since lightness falls as attention rises.
+_ATTENTION = ((0.97, 0.99, 0.75, 0.0), (0.99, 0.80, 0.20, 0.45), (0.95, 0.42, 0.05, 0.75), (0.60, 0.05, 0.05, 0.9))
+_PROBABILITY = ((0.0, 0.3, 0.6, 0.0), (0.0, 0.45, 0.75, 0.9))
+
+
+@dataclass(frozen=True)
+class ColorScale:
+    """The colours of a continuous map, for its layer and for the bar in the legend.
+
+    Attributes
+    ----------
+    title : str
+    limits : (float, float)
+        Values at the two ends.
+    colors : tuple of (r, g, b, a)
+        Evenly spaced between them, 0 to 1.
+    """
+
+    title: str
+    limits: tuple[float, float]
+    colors: tuple[tuple[float, float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class RunLayers:
+    """The layers of a run, bottom to top, and the scale of the map that is shown first.
+
+    Attributes
+    ----------
+    layers : tuple of LayerData
+    scales : tuple of ColorScale
+        One for each attention map and probability, attention first.
+    """
+
+    layers: tuple[LayerData, ...]
+    scales: tuple[ColorScale, ...]
+
+
+def slide_layer(slide: Slide) -> LayerData:
+    """Return the slide as a multiscale RGB image in µm.
+
+    Without a known pixel size the layer is in pixels: a length in µm would be invented.
+    """
+    return (
+        slide.dask_levels(),
+        {
+            "name": slide.path.name,
+            "rgb": True,
+            "multiscale": True,
+            "scale": slide.mpp or (1.0, 1.0),
+            "units": MICROMETRES if slide.mpp else _PIXELS,
+            "metadata": {KEY: slide_facts(slide)},
+        },
+        "image",
+    )
+
+
+def slide_facts(slide: Slide) -> dict[str, Any]:
+    """Return what is known of a slide, in plain values, and the open slide itself under ``"slide"``."""
+    height, width = slide.shape
+    mpp = slide.mpp
+    return {
+        "kind": "slide",
+        "slide": slide,
+        "path": str(slide.path),
+        "vendor": slide.vendor,
+        "shape": (height, width),
+        "mpp": mpp,
+        "size_mm": None if mpp is None else (height * mpp[0] / 1000, width * mpp[1] / 1000),
+        "magnification": slide.magnification,
+        "levels": [
+            {"shape": level.shape, "downsample": level.downsample} for level in slide.levels
+        ],
+        "bounds": None
+        if slide.bounds is None
+        else (slide.bounds.y, slide.bounds.x, slide.bounds.height, slide.bounds.width),
+        "fingerprint": slide.fingerprint,
+        "associated": sorted(slide.associated),
+        "properties": dict(slide.properties),
+    }
+
+
+def run_layers(run: Run, slide_name: str) -> RunLayers:
+    """Return the layers of a run: probabilities, attention maps, and the labels on top.
+
+    Reads the coarsest level of each attention map, so call it off the GUI thread.
+
+    Parameters
+    ----------
+    run : Run
+    slide_name : str
+        Starts the layers' names.
+    """
+    order = {"probability": 0, "attention": 1, "labels": 2}
+    layers, scales = [], []
+    shown: set[str] = set()
+    for raster in sorted(run.record.rasters, key=lambda raster: order[raster.kind]):
+        if raster.kind == "labels":
+            layers.append(_labels(run, raster, slide_name))
+            continue
+        scale = _color_scale(run, raster)
+        visible = raster.kind == "attention" and "attention" not in shown
+        shown.add(raster.kind)
+        layers.append(_map(run, raster, slide_name, scale, visible=visible))
+        scales.append((order[raster.kind], scale))
+    scales.sort(key=lambda pair: -pair[0])
+    return RunLayers(tuple(layers), tuple(scale for _, scale in scales))
+
+
+def colormap(scale: ColorScale) -> Colormap:
+    """Return napari's colormap of a scale; what was not analysed (NaN) is clear."""
+    from napari.utils.colormaps import Colormap
+
+    return Colormap(np.asarray(scale.colors), name=f"lumen {scale.title}", nan_color=(0, 0, 0, 0))
+
+
+def class_colors(table: ClassTable) -> defaultdict[int | None, np.ndarray]:
+    """Return the colour of each label value, RGBA in [0, 1]; background and unknown values are clear."""
+    from collections import defaultdict
+
+    colors: defaultdict[int | None, np.ndarray] = defaultdict(lambda: np.zeros(4))
+    colors[None] = np.zeros(4)
+    for item in table:
+        colors[item.value] = np.array([*(channel / 255 for channel in item.color), 1.0])
+    return colors
+
+
+def placement(grid: Grid, mpp: Pair) -> dict[str, Any]:
+    """Return where napari puts a grid: the keywords that every layer of ours has."""
+    return {"scale": grid.scale(mpp), "translate": grid.translate(mpp), "units": MICROMETRES}
+
+
+def _labels(run: Run, raster: RasterRecord, slide_name: str) -> LayerData:
+    from napari.utils.colormaps import DirectLabelColormap
+
+    names = ", ".join(item.name for item in run.record.classes)
+    return (
+        run.levels(raster),
+        {
+            "name": f"{slide_name} · {names}",
+            "multiscale": True,
+            "colormap": DirectLabelColormap(color_dict=class_colors(run.record.classes)),
+            "opacity": 0.7,
+            **placement(run.grid(raster), run.record.mpp),
+            "metadata": {KEY: _facts(run, raster)},
+        },
+        "labels",
+    )
+
+
+def _map(run: Run, raster: RasterRecord, slide_name: str, scale: ColorScale, *, visible: bool) -> LayerData:
+    return (
+        run.levels(raster),
+        {
+            "name": f"{slide_name} · {scale.title}",
+            "multiscale": True,
+            "rgb": False,
+            "colormap": colormap(scale),
+            "contrast_limits": scale.limits,
+            "interpolation2d": "nearest",  # a value belongs to the pixels that it was computed for
+            "blending": "translucent",
+            "visible": visible,
+            **placement(run.grid(raster), run.record.mpp),
+            "metadata": {KEY: _facts(run, raster)},
+        },
+        "image",
+    )
+
+
+def _facts(run: Run, raster: RasterRecord) -> dict[str, Any]:
+    return {
+        "kind": raster.kind,
+        "run": str(run.path),
+        "model": run.record.model,
+        "slide": run.record.slide,
+        "fingerprint": run.record.fingerprint,
+        "raster": raster.name,
+        "description": raster.description,
+    }
+
+
+def _color_scale(run: Run, raster: RasterRecord) -> ColorScale:
+    if raster.kind == "probability":
+        return ColorScale(f"probability of {raster.name}", (0.0, 1.0), _PROBABILITY)
+    return ColorScale(f"attention {raster.name}", _spread(run, raster), _ATTENTION)
+
+
+def _spread(run: Run, raster: RasterRecord) -> tuple[float, float]:
+    """Return the range that holds all but the outermost hundredths of an attention map."""
+    coarsest = np.asarray(run.levels(raster)[-1])
+    known = coarsest[np.isfinite(coarsest)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.quantile(known, (0.01, 0.99)))
+    return (low, high) if high > low else (low, low + 1e-3)

@@ -1,0 +1,363 @@
+"""A whole-slide image: a pyramid on the level-0 frame, read by region, at a level or at an exact mpp."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from napari_lumen.errors import SlideError
+from napari_lumen.geometry import Grid, Pair, Region, Window, snap_downsample
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+Pixels = npt.NDArray[np.uint8]
+
+_WHITE = 255
+_LARGEST_COARSE_SIDE = 2048  # napari holds the coarsest level in memory for its thumbnail
+_CHUNK = 512  # measured best for a viewport through dask: several 256 px tiles decoded together
+_MOST_PIXELS = 16 << 20  # of source read at once when a region is reduced
+_SAME_STEP = 1e-3  # of a pixel's step: below it a level is read as it is
+MPP_RANGE = (0.01, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One stored level of a slide.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Height and width, px.
+    downsample : (float, float)
+        Level-0 pixels per pixel, (y, x), snapped as `snap_downsample` says.
+    """
+
+    shape: tuple[int, int]
+    downsample: Pair
+
+    @property
+    def grid(self) -> Grid:
+        """The level laid on the level-0 frame."""
+        return Grid(self.shape, self.downsample)
+
+
+def levels_from_shapes(shapes: list[tuple[int, int]]) -> tuple[Level, ...]:
+    """Return the levels of a pyramid from their shapes (height, width), finest first."""
+    base = shapes[0]
+    return tuple(
+        Level(shape, (snap_downsample(base[0], shape[0]), snap_downsample(base[1], shape[1])))
+        for shape in shapes
+    )
+
+
+def checked_mpp(mpp: Pair | None, path: Path) -> Pair | None:
+    """Return the pixel size (y, x) in µm, or None with a warning when the file states an absurd one."""
+    if mpp is None:
+        return None
+    if all(math.isfinite(value) and MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in mpp):
+        return mpp
+    warnings.warn(
+        f"{path.name} states a pixel size of {mpp[1]:g} x {mpp[0]:g} µm, which no slide has; "
+        "it is treated as unknown.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+class AssociatedImages(Mapping[str, Pixels]):
+    """Label, macro and thumbnail by name, each read when asked for: uint8 (h, w, 3)."""
+
+    def __init__(self, readers: Mapping[str, Callable[[], Pixels]]) -> None:
+        self._readers = dict(readers)
+
+    def __getitem__(self, name: str) -> Pixels:
+        return self._readers[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+
+class Slide(ABC):
+    """A whole-slide image. Open one with `napari_lumen.open_slide`.
+
+    Safe to read from many threads. A context manager; closing twice does no harm.
+
+    Attributes
+    ----------
+    path : Path
+    levels : tuple of Level
+        Stored levels, finest first.
+    mpp : (float, float) or None
+        µm per level-0 pixel, (y, x); None when the file does not say.
+    mpp_given : bool
+        Whether `mpp` was given by the user instead of the file.
+    magnification : float or None
+        Of the objective, as the scanner states it.
+    vendor : str
+    properties : mapping of str to str
+        The scanner's own facts.
+    bounds : Region or None
+        The scanned part, where a format states one. Coordinates stay those of the whole slide.
+    associated : mapping of str to ndarray
+        Label, macro and thumbnail; lazily read.
+    """
+
+    path: Path
+    levels: tuple[Level, ...]
+    mpp: Pair | None
+    mpp_given: bool = False
+    magnification: float | None
+    vendor: str
+    properties: Mapping[str, str]
+    bounds: Region | None
+    associated: Mapping[str, Pixels]
+
+    @abstractmethod
+    def _read(self, level: int, window: Window) -> Pixels:
+        """Read a window that lies wholly inside the level: uint8 (h, w, 3)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the file."""
+
+    def __enter__(self) -> Slide:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        size = "unknown pixel size" if self.mpp is None else f"{self.mpp[1]:.4g} µm/px"
+        return f"<Slide {self.path.name}: {width} x {height} px, {len(self.levels)} levels, {size}>"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of level 0, px."""
+        return self.levels[0].shape
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest that knows the slide again after a move or a rename: of its size, start and end."""
+        digest = hashlib.sha256()
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        digest.update(f"{size} {self.shape} {len(self.levels)}".encode())
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                digest.update(file.read(1 << 18))
+                file.seek(max(0, size - (1 << 18)))
+                digest.update(file.read())
+        else:
+            for part in sorted(self.path.iterdir()):
+                if part.is_file():
+                    digest.update(f"{part.name} {part.stat().st_size}".encode())
+        return digest.hexdigest()[:32]
+
+    def read(self, y: int, x: int, height: int, width: int, level: int = 0) -> Pixels:
+        """Read a window of a stored level.
+
+        Parameters
+        ----------
+        y, x, height, width : int
+            In pixels of that level; may reach outside the slide, where it is white.
+        level : int
+
+        Returns
+        -------
+        ndarray
+            uint8 (height, width, 3).
+
+        Raises
+        ------
+        SlideError
+            When the file cannot be decoded there.
+        """
+        wanted = Window(int(y), int(x), int(height), int(width))
+        inside = wanted.intersect(Window(0, 0, *self.levels[level].shape))
+        if inside == wanted and inside.height and inside.width:
+            return self._read(level, inside)
+        out = np.full((wanted.height, wanted.width, 3), _WHITE, np.uint8)
+        if inside.height and inside.width:
+            top, left = inside.y - wanted.y, inside.x - wanted.x
+            out[top : top + inside.height, left : left + inside.width] = self._read(level, inside)
+        return out
+
+    def read_at(self, y: float, x: float, height: int, width: int, mpp: float | Pair) -> Pixels:
+        """Read at an exact pixel size, resampled from the next finer level.
+
+        Parameters
+        ----------
+        y, x : float
+            Upper left edge in level-0 pixels.
+        height, width : int
+            Of the result, px.
+        mpp : float or (float, float)
+            µm per pixel of the result, (y, x).
+
+        Returns
+        -------
+        ndarray
+            uint8 (height, width, 3); white outside the slide.
+
+        Raises
+        ------
+        SlideError
+            When the slide's own pixel size is unknown, or the file cannot be decoded there.
+        """
+        own = self.require_mpp()
+        target = (mpp, mpp) if isinstance(mpp, int | float) else mpp
+        step = (target[0] / own[0], target[1] / own[1])
+        return self.read_grid(Grid((height, width), step, (y, x)), Window(0, 0, height, width))
+
+    def read_grid(self, grid: Grid, window: Window) -> Pixels:
+        """Read a window of any grid laid on the slide, resampled from the next finer level.
+
+        Each pixel is the anti-aliased (triangle-weighted) mean around its own exact footprint, so tiles
+        read one by one join without seams and never drift.
+
+        Parameters
+        ----------
+        grid : Grid
+        window : Window
+            In pixels of the grid.
+
+        Returns
+        -------
+        ndarray
+            uint8 (window.height, window.width, 3).
+        """
+        level = self._source_level(grid.step)
+        source = self.levels[level].grid
+        region = grid.region_of(window)
+        ratio = (grid.step[0] / source.step[0], grid.step[1] / source.step[1])
+        top, left = region.y / source.step[0], region.x / source.step[1]
+        near = (round(top), round(left))
+        if all(abs(value - 1) * side < _SAME_STEP for value, side in zip(ratio, (window.height, window.width), strict=True)) and (
+            abs(top - near[0]) < _SAME_STEP and abs(left - near[1]) < _SAME_STEP
+        ):
+            return self.read(*near, window.height, window.width, level)
+        if window.height * window.width * ratio[0] * ratio[1] > _MOST_PIXELS and max(window.height, window.width) > 1:
+            return self._read_in_parts(grid, window)
+        bottom, right = top + window.height * ratio[0], left + window.width * ratio[1]
+        margin = (math.ceil(max(1.0, ratio[0])) + 1, math.ceil(max(1.0, ratio[1])) + 1)
+        y, x = math.floor(top) - margin[0], math.floor(left) - margin[1]
+        height, width = math.ceil(bottom) + margin[0] - y, math.ceil(right) + margin[1] - x
+        pixels = Image.fromarray(self.read(y, x, height, width, level))
+        box = (left - x, top - y, right - x, bottom - y)
+        return np.asarray(pixels.resize((window.width, window.height), Image.Resampling.BILINEAR, box=box))
+
+    def _read_in_parts(self, grid: Grid, window: Window) -> Pixels:
+        """Halve a window whose source would not fit in memory."""
+        if window.height >= window.width:
+            half = window.height // 2
+            first = Window(window.y, window.x, half, window.width)
+            second = Window(window.y + half, window.x, window.height - half, window.width)
+            return np.concatenate([self.read_grid(grid, first), self.read_grid(grid, second)], axis=0)
+        half = window.width // 2
+        first = Window(window.y, window.x, window.height, half)
+        second = Window(window.y, window.x + half, window.height, window.width - half)
+        return np.concatenate([self.read_grid(grid, first), self.read_grid(grid, second)], axis=1)
+
+    def _source_level(self, step: Pair) -> int:
+        """Return the coarsest level that is still as fine as `step` on both axes."""
+        fitting = [
+            index
+            for index, level in enumerate(self.levels)
+            if level.downsample[0] <= step[0] * (1 + 1e-6) and level.downsample[1] <= step[1] * (1 + 1e-6)
+        ]
+        return fitting[-1] if fitting else 0
+
+    def require_mpp(self) -> Pair:
+        """Return the pixel size (y, x) in µm, or raise SlideError when it is unknown."""
+        if self.mpp is None:
+            raise SlideError(
+                f"{self.path.name} does not state its pixel size; give it in µm "
+                "(open_slide(path, mpp=0.25), --mpp 0.25, or the field in the Run model panel)."
+            )
+        return self.mpp
+
+    def pyramid(self) -> list[Grid]:
+        """Return the grids that a viewer shows: stored levels, with virtual ones between and below.
+
+        Where a stored level is more than twice as coarse as the one before, levels of two come between;
+        below the coarsest they go on until the longer side is at most 2,048 px.
+        """
+        grids: list[Grid] = []
+        stored = [level.grid for level in self.levels]
+        for index, grid in enumerate(stored):
+            grids.append(grid)
+            while (following := _halved(grids[-1], self.shape)) is not None:
+                if index + 1 < len(stored):
+                    wanted = stored[index + 1].step[0] / following.step[0] > 1.4
+                else:
+                    wanted = max(grids[-1].shape) > _LARGEST_COARSE_SIDE
+                if not wanted:
+                    break
+                grids.append(following)
+        return grids
+
+    def dask_levels(self) -> list[da.Array]:
+        """Return the levels of `pyramid` as lazy dask arrays, uint8 (h, w, 3)."""
+        import dask.array as da
+
+        return [
+            da.from_array(
+                _GridArray(self, grid),
+                chunks=(_CHUNK, _CHUNK, 3),
+                name=f"slide-{self.fingerprint}-{index}-{os.getpid()}-{id(self)}",
+                lock=False,
+                asarray=False,
+                fancy=False,
+                inline_array=True,
+            )
+            for index, grid in enumerate(self.pyramid())
+        ]
+
+
+def _halved(grid: Grid, shape: tuple[int, int]) -> Grid | None:
+    """Return the grid of about half the pixels whose step divides the slide exactly, or None at one pixel.
+
+    napari derives a level's factor from the shapes, so the step is the exact ratio, not 2.
+    """
+    if max(grid.shape) < 2:
+        return None
+    half = (max(1, round(grid.shape[0] / 2)), max(1, round(grid.shape[1] / 2)))
+    return Grid(half, (shape[0] / half[0], shape[1] / half[1]))
+
+
+class _GridArray:
+    """The array protocol that dask asks for, over a grid of a slide."""
+
+    dtype = np.dtype(np.uint8)
+    ndim = 3
+
+    def __init__(self, slide: Slide, grid: Grid) -> None:
+        self._slide = slide
+        self._grid = grid
+        self.shape = (*grid.shape, 3)
+
+    def __getitem__(self, key: Any) -> Pixels:
+        rows, columns, channels = (*key, slice(None))[:3] if isinstance(key, tuple) else (key, slice(None), slice(None))
+        y, bottom, _ = rows.indices(self.shape[0])
+        x, right, _ = columns.indices(self.shape[1])
+        pixels = self._slide.read_grid(self._grid, Window(y, x, max(0, bottom - y), max(0, right - x)))
+        return pixels[..., channels]

@@ -1,0 +1,176 @@
+"""Where things are: tissue islands on the glass, and the fields (tumour, follicle, fat) inside them.
+
+All of it is derived from coarse lattices by hashing (seed, cell), so a slide of any size costs nothing to lay
+out. Lengths are in µm; signed distances are negative inside.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from napari_lumen.slides.synthetic.cache import Recent
+from napari_lumen.slides.synthetic.noise import F64, SmoothNoise, derive, draw
+
+FAR = 1e4  # a distance that stands for "nowhere near"
+
+# The look of a tumour field at depths beyond this (µm) does not depend on whether it is in situ or invasive.
+BORDER_DEPTH = 60.0
+# Half the diagonal of a 128 µm patch is 91 µm: centred deeper than this (µm), it sees only the common look.
+CONTEXT_DEPTH = 152.0
+
+
+class Kind(IntEnum):
+    """What a field of tissue is."""
+
+    GLANDS = 0
+    IN_SITU = 1
+    INVASIVE = 2
+    LYMPHOID = 3
+    ADIPOSE = 4
+
+
+_SIX = (Kind.IN_SITU, Kind.INVASIVE, Kind.GLANDS, Kind.LYMPHOID, Kind.ADIPOSE, Kind.GLANDS)
+_RADIUS = {Kind.IN_SITU: 300.0, Kind.INVASIVE: 300.0, Kind.LYMPHOID: 150.0, Kind.ADIPOSE: 270.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One field of tissue other than ordinary glands in stroma: a blob given in polar form."""
+
+    kind: Kind
+    y: float
+    x: float
+    radius: float
+    angle: float
+    aspect: float
+    phases: tuple[float, float]
+
+
+class Layout:
+    """Islands and fields of a slide of `height` x `width` µm."""
+
+    def __init__(self, height: float, width: float, seed: int, swap_context: bool = False) -> None:
+        self.height, self.width, self._seed, self._swap = height, width, seed, swap_context
+        self._islands = max(1, round(height / 9000)), max(1, round(width / 9000))
+        self._cells = max(1, round(height / 740)), max(1, round(width / 740))
+        # Fields keep off the slide's own edges.
+        self._inset = min(75.0, height * 0.1), min(75.0, width * 0.1)
+        self._pitch = (
+            (height - 2 * self._inset[0]) / self._cells[0],
+            (width - 2 * self._inset[1]) / self._cells[1],
+        )
+        side = min(height / self._islands[0], width / self._islands[1])
+        self._edge = (
+            (SmoothNoise(derive(seed, 1), side * 0.22), side * 0.035),
+            (SmoothNoise(derive(seed, 2), min(150.0, side * 0.1)), min(22.0, side * 0.02)),
+            (SmoothNoise(derive(seed, 3), 38.0), 5.0),
+            (SmoothNoise(derive(seed, 4), 13.0), 1.8),
+        )
+        self._warp = tuple(
+            (SmoothNoise(derive(seed, 5, axis, step), spacing), amplitude)
+            for step, (spacing, amplitude) in enumerate(((130.0, 14.0), (42.0, 4.0)))
+            for axis in (0, 1)
+        )
+        self._features: Recent[tuple[int, int], Feature | None] = Recent(4096)
+
+    def tissue(self, y: F64, x: F64) -> F64:
+        """Return the signed distance to the tissue's edge (negative in tissue), roughly in µm."""
+        best = self.island(y, x)
+        box = float(y.min()), float(x.min()), float(y.max()), float(x.max())
+        for feature in self.features(*box):
+            best = self.joined(best, self.distance(feature, y, x), feature.kind)
+        return best
+
+    @staticmethod
+    def joined(tissue: F64, distance: F64, kind: Kind) -> F64:
+        """Return the distance to the tissue's edge once the tissue has been widened to hold a field."""
+        distance = distance + (8.0 if kind == Kind.ADIPOSE else -55.0)
+        blend = np.clip(80.0 - np.abs(tissue - distance), 0, None)
+        return np.asarray(np.minimum(tissue, distance) - blend * blend / 320.0)
+
+    def island(self, y: F64, x: F64) -> F64:
+        """Return the signed distance to the edge of the islands alone, before `joined`, roughly in µm."""
+        rows, columns = self._islands
+        pitch_y, pitch_x = self.height / rows, self.width / columns
+        wobble = sum((amplitude * noise(y, x) for noise, amplitude in self._edge), np.float64(0))
+        best = np.full(np.broadcast_shapes(y.shape, x.shape), FAR)
+        for row in _range(y, pitch_y, rows):
+            for column in _range(x, pitch_x, columns):
+                if rows * columns > 1 and draw(self._seed, 10, row, column) < 0.08:
+                    continue
+                turn = [draw(self._seed, 11, row, column, k) for k in range(5)]
+                half_y, half_x = pitch_y * (0.415 + 0.05 * turn[0]), pitch_x * (0.425 + 0.05 * turn[1])
+                power = 2.5 + 1.5 * turn[4]
+                dy = np.abs(y - pitch_y * (row + 0.5 + 0.03 * (turn[2] - 0.5))) / half_y
+                dx = np.abs(x - pitch_x * (column + 0.5 + 0.03 * (turn[3] - 0.5))) / half_x
+                distance = ((dy**power + dx**power) ** (1 / power) - 1) * min(half_y, half_x)
+                np.minimum(best, distance, out=best)
+        return np.asarray(best + wobble)
+
+    def features(self, top: float, left: float, bottom: float, right: float) -> list[Feature]:
+        """Return the fields whose surroundings may reach into a rectangle, in a fixed order."""
+        found = []
+        rows = range(math.floor((top - self._inset[0]) / self._pitch[0]) - 1, math.floor((bottom - self._inset[0]) / self._pitch[0]) + 2)
+        for row in (r for r in rows if 0 <= r < self._cells[0]):
+            columns = range(math.floor((left - self._inset[1]) / self._pitch[1]) - 1, math.floor((right - self._inset[1]) / self._pitch[1]) + 2)
+            for column in (c for c in columns if 0 <= c < self._cells[1]):
+                key = row, column
+                feature = self._features.get(key, lambda key=key: self._feature(*key))  # type: ignore[misc]
+                if feature is None:
+                    continue
+                reach = feature.radius * 1.6 + 250
+                if top - reach < feature.y < bottom + reach and left - reach < feature.x < right + reach:
+                    found.append(feature)
+        return found
+
+    def distance(self, feature: Feature, y: F64, x: F64) -> F64:
+        """Return the signed distance to a field's border, roughly in µm."""
+        dy, dx = y - feature.y, x - feature.x
+        for (noise, amplitude), axis in zip(self._warp, (0, 1, 0, 1), strict=True):
+            if axis == 0:
+                dy = dy + amplitude * noise(y, x)
+            else:
+                dx = dx + amplitude * noise(y, x)
+        cos, sin = math.cos(feature.angle), math.sin(feature.angle)
+        along, across = (dx * cos + dy * sin) / feature.aspect, (dy * cos - dx * sin) * feature.aspect
+        theta = np.arctan2(across, along)
+        bumps = 1 + 0.05 * np.cos(2 * theta + feature.phases[0]) + 0.045 * np.cos(3 * theta + feature.phases[1])
+        return np.asarray(np.hypot(along, across) - feature.radius * bumps)
+
+    def _feature(self, row: int, column: int) -> Feature | None:
+        kind = self._kind(row, column)
+        if kind == Kind.GLANDS:
+            return None
+        turn = [draw(self._seed, 20, row, column, k) for k in range(7)]
+        radius = min(_RADIUS[kind], 0.425 * min(self._pitch)) * (0.93 + 0.1 * turn[0])
+        slack_y, slack_x = (max(0.0, 0.5 * pitch - radius * 1.12) for pitch in self._pitch)
+        if self._swap and kind in (Kind.IN_SITU, Kind.INVASIVE):
+            kind = Kind.INVASIVE if kind == Kind.IN_SITU else Kind.IN_SITU
+        y = self._inset[0] + (row + 0.5) * self._pitch[0] + slack_y * (turn[1] * 2 - 1)
+        x = self._inset[1] + (column + 0.5) * self._pitch[1] + slack_x * (turn[2] * 2 - 1)
+        if self.island(np.array([[y]]), np.array([[x]]))[0, 0] > -0.35 * radius:
+            return None
+        return Feature(
+            kind,
+            y,
+            x,
+            radius,
+            turn[3] * math.pi,
+            0.93 + 0.16 * turn[4],
+            (turn[5] * 2 * math.pi, turn[6] * 2 * math.pi),
+        )
+
+    def _kind(self, row: int, column: int) -> Kind:
+        """Shuffle the six kinds within each block of 2 x 3 cells, so that a small slide has them all."""
+        place = (row % 2) * 3 + column % 3
+        order = sorted(range(6), key=lambda k: derive(self._seed, 21, row // 2, column // 3, k))
+        return _SIX[order[place]]
+
+
+def _range(axis: F64, pitch: float, count: int) -> range:
+    first, last = math.floor(float(axis.min()) / pitch) - 1, math.floor(float(axis.max()) / pitch) + 1
+    return range(max(0, first), min(count - 1, last) + 1)

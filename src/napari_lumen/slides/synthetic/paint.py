@@ -1,0 +1,245 @@
+"""What stains how much: haematoxylin, eosin and red cells at every pixel of a block, as optical density.
+
+One unit of a stain is about the haematoxylin of a dark nucleus. Smooth fields are drawn on the coarse lattice
+and interpolated; texture is drawn here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_lumen.slides.synthetic.fields import MARGIN, Fields
+from napari_lumen.slides.synthetic.inclusions import VACUOLE, VESSEL
+from napari_lumen.slides.synthetic.layout import FAR
+from napari_lumen.slides.synthetic.noise import F32, F64, SmoothNoise, Table, derive, spline_weights
+from napari_lumen.slides.synthetic.nuclei import LYMPHOCYTE, Records
+from napari_lumen.slides.synthetic.stamps import Stamps, local_axes
+
+
+@dataclass(slots=True)
+class Stain:
+    """Optical densities of a block: haematoxylin, eosin, red cells, each (h, w) float32, at least 0."""
+
+    haematoxylin: F32
+    eosin: F32
+    red: F32
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """A block of pixels with the fields of its tile.
+
+    Attributes
+    ----------
+    fields : Fields
+        Coarse maps.
+    y, x : ndarray (h, 1) and (1, w)
+        Centres of the pixels, µm.
+    weights : ndarray (h, n), (w, n)
+        Interpolate a coarse map to the pixels: ``weights[0] @ map @ weights[1].T``.
+    """
+
+    fields: Fields
+    y: F64
+    x: F64
+    weights: tuple[F32, F32]
+
+    @classmethod
+    def of(cls, fields: Fields, top: int, left: int, height: int, width: int, mpp: float) -> Canvas:
+        """Lay a canvas on a block of level-0 pixels within the tile of `fields` and its margin."""
+        y = (top + np.arange(height) + 0.5) * mpp
+        x = (left + np.arange(width) + 0.5) * mpp
+        step = fields.y[1] - fields.y[0]
+        weights = (
+            spline_weights((y - fields.y[0]) / step, 0, len(fields.y)),
+            spline_weights((x - fields.x[0]) / step, 0, len(fields.x)),
+        )
+        return cls(fields, y[:, None], x[None], weights)
+
+    def fine_open(self, values: F32) -> F32:
+        """Interpolate a coarse map of unbounded values to the pixels."""
+        return np.asarray(self.weights[0] @ values @ self.weights[1].T)
+
+    def fine(self, values: F32) -> F32:
+        """Interpolate a coarse map to the pixels; a map that is far everywhere stays so, at no cost."""
+        low = float(values[MARGIN // 2 : -MARGIN // 2, MARGIN // 2 : -MARGIN // 2].min())
+        if low > 0.5 * FAR:
+            return np.full((len(self.y), self.x.shape[1]), FAR, np.float32)
+        return np.asarray(self.weights[0] @ np.minimum(values, 500.0) @ self.weights[1].T)
+
+
+def step_up(values: F32, width: float = 1.0) -> F32:
+    """Return a smooth step from 0 at -width / 2 to 1 at width / 2."""
+    t = np.clip(values * np.float32(1 / width) + np.float32(0.5), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
+class Painter:
+    """Paints the tissue of a slide; the seed fixes every texture."""
+
+    def __init__(self, seed: int) -> None:
+        self._table = Table(derive(seed, 1))
+        self._noise = {
+            name: SmoothNoise(derive(seed, 2, number), spacing)
+            for number, (name, spacing) in enumerate(
+                (("rough", 5.5), ("fine", 2.0), ("grain", 0.95), ("loose", 75.0), ("cleft", 34.0),
+                 ("cloud", 14.0), ("tear", 160.0), ("grain2", 1.7))
+            )
+        }  # fmt: skip
+
+    def tissue(self, canvas: Canvas) -> Stain:
+        """Paint everything but nuclei, vessels and vacuoles."""
+        fields = canvas.fields
+        noise = {name: np.asarray(item(canvas.y, canvas.x), np.float32) for name, item in self._noise.items()}
+        gland = canvas.fine(fields.gland) + 0.75 * noise["rough"]
+        tumour = canvas.fine(fields.tumour) + 0.75 * noise["rough"]
+        edge = canvas.fine(fields.tissue)
+        stain, bundles = self._stroma(canvas, noise, gland, tumour)
+        if fields.lymphoid.min() < 30:
+            self._follicle(canvas, stain, noise)
+        if fields.fat.min() < 0:
+            self._fat(canvas, stain, noise)
+        if fields.gland.min() < 6:
+            self._gland(canvas, stain, noise, gland)
+        if fields.tumour.min() < 2:
+            self._tumour(canvas, stain, noise, tumour)
+        if fields.tissue.max() > -30:
+            ragged = edge + 3.0 * bundles + 1.2 * noise["rough"]
+            solid = step_up(-ragged, 1.6)
+            rim = 1 + 0.22 * np.exp(-np.abs(ragged) / 4)
+            stain.eosin *= solid * rim
+            stain.haematoxylin *= solid
+        return stain
+
+    def _stroma(self, canvas: Canvas, noise: dict[str, F32], gland: F32, tumour: F32) -> tuple[Stain, F32]:
+        along, across = canvas.fine_open(canvas.fields.along), canvas.fine_open(canvas.fields.across)
+        table = self._table
+        across = across + 1.5 * table(across / 21, along / 9.5) + 0.5 * noise["rough"]
+        thick = table(across / 8.5, along / 95)
+        medium = table(across / 3.1 + 77, along / 38)
+        thin = table(across / 1.3 + 191, along / 15)
+        near = np.exp(-np.clip(np.minimum(gland, tumour), 0, None) / 16)
+        loose = np.clip(0.42 + 0.42 * noise["loose"] + 0.30 * near, 0, 1.15)
+        ridge = np.abs(table(across / 11 + 313, along / 62) + 0.25 * medium)
+        gaps = step_up(loose * 0.50 - 0.10 - ridge, 0.22)
+        ridge = np.abs(table(across / 4.4 + 401, along / 30) + 0.3 * thin)
+        gaps = np.maximum(gaps, 0.85 * step_up(loose * 0.52 - 0.22 - ridge, 0.25))
+        eosin = 0.40 + 0.10 * thick + 0.075 * medium + 0.06 * thin + 0.03 * noise["grain"] - 0.10 * loose
+        eosin = np.clip(eosin, 0.06, None) * (1 - 0.93 * gaps)
+        blue = (0.055 + 0.03 * near + 0.022 * noise["cloud"] + 0.015 * medium) * (1 - 0.85 * gaps)
+        zero = np.zeros_like(eosin)
+        return Stain(np.clip(blue, 0, None), eosin, zero), thick
+
+    def _follicle(self, canvas: Canvas, stain: Stain, noise: dict[str, F32]) -> None:
+        inside = step_up(-canvas.fine(canvas.fields.lymphoid) + 3 * noise["rough"], 14.0)
+        net = step_up(0.55 - np.abs(noise["rough"] + 0.5 * noise["fine"]), 0.8)
+        _blend(stain, inside, 0.17 + 0.06 * noise["fine"], 0.15 + 0.07 * net + 0.03 * noise["grain"])
+
+    def _fat(self, canvas: Canvas, stain: Stain, noise: dict[str, F32]) -> None:
+        fat = canvas.fine(canvas.fields.fat) + 0.25 * noise["rough"]
+        empty = step_up(-fat - 0.1, 0.9)
+        stain.haematoxylin *= 1 - empty
+        stain.eosin *= 1 - empty
+
+    def _gland(self, canvas: Canvas, stain: Stain, noise: dict[str, F32], gland: F32) -> None:
+        fields = canvas.fields
+        wall = canvas.fine(fields.gland_wall) + 2.2 * noise["rough"] + 1.2 * noise["fine"]
+        shade = canvas.fine(fields.gland_shade)
+        depth = -gland
+        inside = step_up(depth, 0.9)
+        rise = np.clip(depth / np.maximum(wall, 5), 0, 1)
+        texture = 0.05 * noise["fine"] + 0.045 * noise["grain2"] + 0.03 * noise["rough"]
+        eosin = (0.23 + 0.11 * rise + texture) * shade
+        blue = (0.19 - 0.09 * rise + 0.6 * texture) * shade
+        brush = np.exp(-(((depth - wall + 1.0) / 0.9) ** 2))
+        eosin += 0.12 * brush
+        cleft = step_up(noise["cleft"] - 0.75, 0.5) * step_up(gland - 0.4, 0.6) * step_up(4.2 - gland, 2.0)
+        membrane = np.exp(-(((gland - 0.5) / 0.8) ** 2))
+        stain.eosin *= 1 - 0.9 * cleft
+        stain.haematoxylin *= 1 - 0.9 * cleft
+        stain.eosin += 0.10 * membrane * (1 - cleft)
+        _blend(stain, inside, blue, eosin)
+        hollow = step_up(depth - wall, 0.9)
+        mucus = np.clip(noise["cleft"] - 0.3, 0, 1) * np.clip(0.5 + noise["fine"] * 0.4 + 0.3 * noise["rough"], 0, 1)
+        _blend(stain, hollow, 0.05 * mucus, 0.10 * mucus * step_up(shade - 1.0, 0.1))
+
+    def _tumour(self, canvas: Canvas, stain: Stain, noise: dict[str, F32], tumour: F32) -> None:
+        fields = canvas.fields
+        wall = canvas.fine(fields.tumour_wall) + 2.5 * noise["rough"] + 1.2 * noise["fine"]
+        shade = canvas.fine(fields.tumour_shade)
+        depth = -tumour
+        texture = 0.055 * noise["fine"] + 0.05 * noise["grain2"] + 0.04 * noise["rough"]
+        inside = step_up(depth, 0.9)
+        _blend(stain, inside, (0.26 + texture) * shade, (0.27 + texture + 0.03 * noise["cloud"]) * shade)
+        hollow = step_up(depth - wall, 0.9)
+        debris = np.clip(0.5 * noise["cloud"] + 0.6 * noise["rough"] + 0.4 * noise["fine"] - 0.25, 0, 1)
+        _blend(stain, hollow, 0.10 * debris, 0.22 * debris)
+
+    def holes(self, stain: Stain, bodies: Stamps, records: Records, mpp: float) -> None:
+        """Paint vacuoles and vessel lumina over the tissue."""
+        if not len(records):
+            return
+        where = bodies.index >= 0
+        index, rho = bodies.index[where], bodies.rho[where]
+        distance = (rho - 1) * records["b"][index]
+        vessel = records["kind"][index] == VESSEL
+        inside = step_up(-distance, 0.9)
+        rim = np.exp(-(((distance - 0.3) / 0.6) ** 2))
+        blue = np.where(vessel, 0.0, 0.07).astype(np.float32)
+        pink = np.where(vessel, 0.02, 0.035).astype(np.float32)
+        cover = np.where(vessel, 0.96, 0.8).astype(np.float32) * inside
+        for values, target, more in ((stain.haematoxylin, blue, 0.03), (stain.eosin, pink, 0.10)):
+            old = values[where]
+            values[where] = old + cover * (target - old) + np.float32(more) * rim
+        assert VACUOLE != VESSEL
+
+    def red_cells(self, stain: Stain, bodies: Stamps, records: Records) -> None:
+        """Paint red cells: no nucleus, a paler middle."""
+        if not len(records):
+            return
+        where = bodies.index >= 0
+        index, rho = bodies.index[where], bodies.rho[where]
+        distance = (rho - 1) * records["b"][index]
+        amount = step_up(-distance, 0.8) * records["dark"][index] * (0.30 + 0.14 * np.minimum(rho, 1) ** 2)
+        stain.red[where] += amount
+        stain.eosin[where] *= 1 - step_up(-distance, 0.8)
+
+    def nuclei(self, canvas: Canvas, stain: Stain, bodies: Stamps, records: Records, mpp: float) -> None:
+        """Paint nuclei: dark rim, clumped chromatin, pale vesicular middles, nucleoli."""
+        if not len(records):
+            return
+        rows, columns = np.nonzero(bodies.index >= 0)
+        index, rho = bodies.index[rows, columns], bodies.rho[rows, columns]
+        own = {name: records[name].astype(np.float32)[index] for name in _PAINTED}
+        distance = (rho - 1) * own["b"]
+        inside = step_up(-distance + 0.1, 0.95)
+        dy = (canvas.y[rows, 0] - records["y"][index]).astype(np.float32)
+        dx = (canvas.x[0, columns] - records["x"][index]).astype(np.float32)
+        chromatin = self._chromatin(canvas, rows, columns)
+        rim = np.exp(-(((distance + 0.55) / 0.55) ** 2))
+        middle = np.clip(1 - rho, 0, 1)
+        amount = 1 - own["vesicle"] * step_up(middle - 0.12, 0.5) + (0.16 + 0.4 * own["vesicle"]) * rim
+        amount *= 1 + own["clump"] * chromatin
+        u, v = local_axes(dy, dx, own)
+        spot = np.hypot((u - own["spot_u"]) * own["a"], (v - own["spot_v"]) * own["b"])
+        nucleolus = own["nucleolus"] * step_up(1.25 - spot, 1.1)
+        amount = own["dark"] * amount + 0.75 * nucleolus
+        halo = np.where(own["kind"] == LYMPHOCYTE, 0.25, 0.12) * np.exp(-((distance - 0.7) / 0.5) ** 2)
+        blue, pink = stain.haematoxylin[rows, columns], stain.eosin[rows, columns]
+        stain.haematoxylin[rows, columns] = blue * (1 - halo) + inside * (np.clip(amount, 0.1, 1.7) - blue)
+        stain.eosin[rows, columns] = pink * (1 - halo) + inside * (0.16 + 0.25 * nucleolus - 0.6 * pink)
+
+    def _chromatin(self, canvas: Canvas, rows: np.ndarray, columns: np.ndarray) -> F32:  # type: ignore[type-arg]
+        y = canvas.y[rows, 0].astype(np.float32)
+        x = canvas.x[0, columns].astype(np.float32)
+        return np.asarray(0.7 * self._table(y / 1.05, x / 1.05) + 0.6 * self._table(y / 2.1 + 99, x / 2.1))
+
+
+_PAINTED = ("a", "b", "angle", "bend", "taper", "dark", "vesicle", "clump", "nucleolus", "spot_u", "spot_v", "kind")
+
+
+def _blend(stain: Stain, share: F32, haematoxylin: F32, eosin: F32) -> None:
+    stain.haematoxylin += share * (np.clip(haematoxylin, 0, None) - stain.haematoxylin)
+    stain.eosin += share * (np.clip(eosin, 0, None) - stain.eosin)

@@ -1,0 +1,235 @@
+"""Augmentation of stained fields so that a model holds on other scanners, stains and magnifications."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+Array = npt.NDArray[np.float32]
+
+# mean optical densities of haematoxylin and eosin (Ruifrok and Johnston 2001)
+_HAEMATOXYLIN = np.array([0.65, 0.70, 0.29], np.float32)
+_EOSIN = np.array([0.13, 0.97, 0.20], np.float32)
+_EOSIN_RED = np.array([0.10, 0.80, 0.58], np.float32)  # collagen and keratin on many scanners
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Ranges of the random changes.
+
+    Attributes
+    ----------
+    scale : (float, float)
+        Log-uniform zoom around the nominal magnification.
+    recolour : float
+        Probability that the field is stained anew as haematoxylin and eosin from its own densities.
+    decoys : float
+        Probability that structures which are no nuclei are laid over the field.
+    blur : float
+        Largest standard deviation of the Gaussian blur, px.
+    """
+
+    scale: tuple[float, float] = (0.65, 1.7)
+    recolour: float = 0.6
+    decoys: float = 0.5
+    blur: float = 1.3
+
+
+def random_crop(
+    levels: list[tuple[float, Tensor]], scale: float, size: int, rng: np.random.Generator
+) -> Tensor:
+    """Cut a randomly turned, flipped and zoomed square out of one field.
+
+    Parameters
+    ----------
+    levels : list of (float, Tensor)
+        The field reduced by each factor, finest first: (channels, h, w) float.
+    scale : float
+        Output pixels per pixel of the unreduced field.
+    size : int
+        Side of the square, px.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Tensor
+        (channels, size, size); beyond the border the field is mirrored.
+    """
+    factor, field = max((level for level in levels if level[0] * scale <= 1.001 or level[0] == 1), key=_first)
+    height, width = field.shape[-2:]
+    angle = rng.uniform(0, 2 * math.pi)
+    flip = rng.choice((-1.0, 1.0))
+    reach = size / (scale * factor)  # pixels of this level under the square's side
+    cos, sin = math.cos(angle), math.sin(angle)
+    theta = torch.tensor(
+        [
+            [flip * cos * reach / width, -sin * reach / width, _centre(rng, reach / width)],
+            [flip * sin * reach / height, cos * reach / height, _centre(rng, reach / height)],
+        ],
+        dtype=torch.float32,
+    )
+    grid = F.affine_grid(theta[None], [1, field.shape[0], size, size], align_corners=False)
+    return F.grid_sample(field[None], grid, padding_mode="reflection", align_corners=False)[0]
+
+
+def _first(level: tuple[float, Tensor]) -> float:
+    return level[0]
+
+
+def _centre(rng: np.random.Generator, reach: float) -> float:
+    """Pick the middle of the square, in [-1, 1] field coordinates, inside the field where it fits."""
+    return float(rng.uniform(-1, 1) * max(0.15, 1 - min(reach, 1)))
+
+
+def recolour(rgb: Array, rng: np.random.Generator) -> Array:
+    """Stain a field anew with random haematoxylin and eosin, from its own optical density.
+
+    What is dense becomes haematoxylin and what is faint eosin with fibres and gaps of its own, so that a
+    field stained with one dye looks like a section stained with two.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (h, w, 3) float32 in [0, 1].
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray
+        (h, w, 3) float32 in [0, 1].
+    """
+    density = -np.log(np.clip(rgb, 4e-3, 1)).mean(axis=-1)
+    low, high = np.percentile(density, (3, 99))
+    density = np.clip((density - low) / max(high - low, 0.15), 0, 1.3)
+    threshold = rng.uniform(0.12, 0.4)
+    nuclear = np.clip(density - threshold, 0, None) / (1 - threshold)
+    faint = np.minimum(density, threshold) / threshold
+    shape = density.shape
+    fibres = _fibres(shape, rng)
+    patches = _smooth_noise(shape, rng.uniform(6, 30), rng)
+    plasma = faint * rng.uniform(0.1, 0.9) + rng.uniform(0, 0.7) * np.clip(0.5 + 0.6 * fibres, 0, 1.4)
+    plasma *= np.clip(0.8 + rng.uniform(0, 0.5) * patches, 0.1, 1.6)
+    if rng.random() < 0.6:  # lumina and cracks: glass shines through
+        texture = _fibres(shape, rng) if rng.random() < 0.5 else _smooth_noise(shape, rng.uniform(5, 20), rng)
+        gaps = (texture > rng.uniform(0.3, 1.6)) & (nuclear < 0.1)
+        plasma = np.where(gaps, plasma * rng.uniform(0, 0.25), plasma)
+    blue_haze = rng.uniform(0, 0.25) * np.clip(0.5 + 0.5 * patches, 0, 1)
+    haematoxylin = _tilt(_HAEMATOXYLIN, rng, 0.13)
+    eosin = _eosin(rng)
+    stained = (nuclear * rng.uniform(0.7, 1.9) + blue_haze)[..., None] * haematoxylin
+    stained = stained + (plasma * rng.uniform(0.25, 0.8))[..., None] * eosin
+    glass = rng.uniform(0.88, 1.0) * rng.uniform(0.97, 1.0, 3)
+    return np.asarray(np.exp(-stained) * glass, np.float32)
+
+
+def overlay_decoys(rgb: Array, rng: np.random.Generator) -> Array:
+    """Lay structures over a field that are dense, sharply bounded and never a nucleus.
+
+    Collagen, muscle and red cells (eosin of any strength), keratin (both dyes) and marking ink. Densities
+    add, as light passes through both, so nuclei below stay visible.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (h, w, 3) float32 in [0, 1].
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray
+        (h, w, 3) float32 in [0, 1].
+    """
+    shape = rgb.shape[:2]
+    density = -np.log(np.clip(rgb, 4e-3, 1))
+    for _ in range(int(rng.integers(1, 3))):
+        kind = rng.random()
+        if kind < 0.45:  # bundles, cut lengthwise
+            texture, colour = _fibres(shape, rng, rng.uniform(5, 40)), _eosin(rng)
+            strength = rng.uniform(0.3, 2.2)
+        elif kind < 0.75:  # bundles, red cells, cut across
+            texture, colour = _smooth_noise(shape, rng.uniform(5, 40), rng), _eosin(rng)
+            strength = rng.uniform(0.3, 2.2)
+        elif kind < 0.9:  # keratin
+            texture = _fibres(shape, rng, rng.uniform(5, 30)) + _smooth_noise(shape, rng.uniform(20, 60), rng)
+            share = rng.uniform(0.2, 0.6)
+            colour = (share * _HAEMATOXYLIN + (1 - share) * _eosin(rng)).astype(np.float32)
+            strength = rng.uniform(0.2, 1.1)
+        else:  # ink: green, blue or black
+            texture = _smooth_noise(shape, rng.uniform(6, 50), rng)
+            colour = rng.choice(np.array([[1.0, 0.3, 0.45], [1.0, 0.6, 0.2], [0.8, 0.8, 0.8]], np.float32))
+            strength = rng.uniform(0.3, 1.8)
+        softness = rng.uniform(0.05, 0.6)
+        amount = np.clip((texture - rng.uniform(0.2, 1.5)) / softness, 0, 1)
+        amount *= 1 + 0.25 * _smooth_noise(shape, rng.uniform(1.5, 6), rng)
+        density = density + strength * np.clip(amount, 0, None)[..., None] * colour
+    return np.asarray(np.exp(-density), np.float32)
+
+
+def jitter(rgb: Array, rng: np.random.Generator) -> Array:
+    """Vary dye strength per channel, brightness, contrast and saturation of a field, (h, w, 3) in [0, 1]."""
+    density = -np.log(np.clip(rgb, 4e-3, 1)) * rng.uniform(0.7, 1.35) * rng.uniform(0.8, 1.2, 3)
+    rgb = np.exp(-density) * rng.uniform(0.9, 1.05) + rng.uniform(-0.03, 0.03)
+    grey = rgb.mean(axis=-1, keepdims=True)
+    rgb = grey + (rgb - grey) * rng.uniform(0.5, 1.4)
+    return np.asarray(np.clip(rgb, 0, 1), np.float32)
+
+
+def degrade(rgb: Array, blur: float, rng: np.random.Generator) -> Array:
+    """Blur, sharpen, add noise and compress as scanners do; (h, w, 3) float32 in [0, 1] in and out."""
+    kind = rng.random()
+    if kind < 0.5:
+        sigma = rng.uniform(0.2, blur)
+        rgb = gaussian_filter(rgb, (sigma, sigma, 0))
+    elif kind < 0.75:
+        rgb = rgb + rng.uniform(0.2, 1.2) * (rgb - gaussian_filter(rgb, (1, 1, 0)))
+    rgb = rgb + rng.normal(0, rng.uniform(0, 0.03), rgb.shape)
+    image = Image.fromarray((np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+    if rng.random() < 0.5:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=int(rng.integers(35, 95)))
+        image = Image.open(buffer)
+    return np.asarray(image, np.float32) / 255
+
+
+def _smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Array:
+    """Zero-mean noise of unit deviation, smooth over about `sigma` px."""
+    small = [max(4, round(side / sigma * 2) + 2) for side in shape]
+    noise = torch.from_numpy(rng.standard_normal((1, 1, *small)).astype(np.float32))
+    field = F.interpolate(noise, size=tuple(shape), mode="bicubic", align_corners=False)[0, 0].numpy()
+    return np.asarray(field / max(float(field.std()), 1e-3), np.float32)
+
+
+def _fibres(shape: tuple[int, ...], rng: np.random.Generator, period: float | None = None) -> Array:
+    """Streaks of about `period` px in one direction, bent a little: zero mean, about unit deviation."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    bend = _smooth_noise(shape, 40, rng) * rng.uniform(0, 14)
+    angle = rng.uniform(0, math.pi)
+    across = rows * math.cos(angle) + columns * math.sin(angle) + bend
+    along = -rows * math.sin(angle) + columns * math.cos(angle)
+    period = rng.uniform(3, 12) if period is None else period
+    sheet = _smooth_noise((256, 256), 1.5, rng)
+    streaks = sheet[
+        (across / period * 3).astype(int) % 256, (along / (period * rng.uniform(3, 8)) * 3).astype(int) % 256
+    ]
+    return np.asarray(gaussian_filter(streaks, max(0.7, period / 12)), np.float32)
+
+
+def _eosin(rng: np.random.Generator) -> Array:
+    """Pick a colour of eosin between magenta and red."""
+    share = rng.random()
+    return _tilt(((1 - share) * _EOSIN + share * _EOSIN_RED).astype(np.float32), rng, 0.08)
+
+
+def _tilt(stain: Array, rng: np.random.Generator, amount: float) -> Array:
+    """Vary a stain's colour: its optical density vector, kept at unit length."""
+    tilted = np.clip(stain + rng.normal(0, amount, 3), 0.02, None)
+    return np.asarray(tilted / np.linalg.norm(tilted), np.float32)
