@@ -23,5 +23,5 @@ class RunError(LumenError):
     """A run cannot start or go on. The message names the folder and what is finished."""
 
 
-class Cancelled(LumenError):
+class Cancelled(LumenError):  # noqa: N818  it is a wish, not an error
     """The user asked to stop; nothing is wrong."""

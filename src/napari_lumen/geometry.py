@@ -61,7 +61,9 @@ class Region:
 
     def __post_init__(self) -> None:
         if not (self.height >= 0 and self.width >= 0):
-            raise ValueError(f"a region needs a height and width of at least 0, not {self.height} x {self.width}")
+            raise ValueError(
+                f"a region needs a height and width of at least 0, not {self.height} x {self.width}"
+            )
 
     @property
     def bottom(self) -> float:
@@ -148,7 +150,7 @@ class Grid:
         )
 
     def window_of(self, region: Region) -> Window:
-        """Return the smallest window of whole pixels, clipped to the grid, that covers a level-0 rectangle."""
+        """Return the smallest window of whole pixels, clipped to the grid, that covers a rectangle."""
         rows, columns = (
             (
                 _floor((low - origin) / step),
@@ -161,6 +163,19 @@ class Grid:
         )
         covering = Window(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
         return covering.intersect(Window(0, 0, *self.shape))
+
+    def window_within(self, region: Region) -> Window:
+        """Return the largest window of whole pixels, not clipped to the grid, inside a level-0 rectangle."""
+        y, bottom, x, right = (
+            rounded((edge - origin) / step)
+            for edge, origin, step, rounded in (
+                (region.y, self.origin[0], self.step[0], _ceil),
+                (region.bottom, self.origin[0], self.step[0], _floor),
+                (region.x, self.origin[1], self.step[1], _ceil),
+                (region.right, self.origin[1], self.step[1], _floor),
+            )
+        )
+        return Window(y, x, max(0, bottom - y), max(0, right - x))
 
     def coarsened(self, factor: int) -> Grid:
         """Return the grid of pixels `factor` times as large, from the same origin, covering this one."""

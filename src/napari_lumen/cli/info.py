@@ -78,7 +78,7 @@ def _summary(facts: dict[str, Any]) -> Table:
         "objective": None if facts["magnification"] is None else f"{facts['magnification']:g}x",
         "scanned part": None
         if bounds is None
-        else f"{bounds['width']:,.0f} x {bounds['height']:,.0f} px from x {bounds['x']:,.0f}, y {bounds['y']:,.0f}",
+        else "{width:,.0f} x {height:,.0f} px from x {x:,.0f}, y {y:,.0f}".format(**bounds),
         "also holds": ", ".join(facts["associated"]) or None,
         "fingerprint": facts["fingerprint"],
     }

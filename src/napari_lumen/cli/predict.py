@@ -142,6 +142,8 @@ def _report(run: Run, slide: Path) -> Iterator[Any]:
     yield table
     yield Text(f"{record.analysed_mm2:.4g} mm² analysed in {record.tiles:,} tiles on {record.device}.")
     if record.failed_tiles:
-        yield Text(f"{len(record.failed_tiles):,} tiles could not be read; run.json lists them.", style="yellow")
+        yield Text(
+            f"{len(record.failed_tiles):,} tiles could not be read; run.json lists them.", style="yellow"
+        )
     yield Text(f"Result: {run.path}")
     yield Text(f"See it: napari --plugin napari-lumen {shlex.quote(str(slide))} {shlex.quote(str(run.path))}")

@@ -9,9 +9,10 @@ from napari_lumen.errors import RunError
 
 def devices() -> list[tuple[str, str]]:
     """Return the devices of this machine as (name, what to show), automatic choice first."""
-    found = []
-    for index in range(torch.cuda.device_count()):
-        found.append((f"cuda:{index}", f"GPU, {torch.cuda.get_device_name(index)}"))
+    found = [
+        (f"cuda:{index}", f"GPU, {torch.cuda.get_device_name(index)}")
+        for index in range(torch.cuda.device_count())
+    ]
     if torch.backends.mps.is_available():
         found.append(("mps", "GPU, Apple Metal"))
     threads = torch.get_num_threads()
@@ -20,7 +21,7 @@ def devices() -> list[tuple[str, str]]:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of a name: ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    """Return a device by name: ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda:1``, ``mps``.
 
     Raises
     ------
@@ -34,4 +35,6 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda:0")
     if name in known:
         return torch.device(name)
-    raise RunError(f"This machine has no device {name!r}; it has {', '.join(known[1:])}. Choose one, or auto.")
+    raise RunError(
+        f"This machine has no device {name!r}; it has {', '.join(known[1:])}. Choose one, or auto."
+    )

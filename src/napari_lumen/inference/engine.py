@@ -186,9 +186,7 @@ class Engine:
             with torch.inference_mode(), record_attention(self._network, *self._card.attention) as maps:
                 images = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)
                 images = (images.float().div_(255) - self._mean) / self._std
-                with torch.autocast(
-                    self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"
-                ):
+                with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
                     logits = self._network(images.contiguous(memory_format=torch.channels_last))
                 kept = {name: maps[name].float().cpu().numpy()[:, 0] for name in self._card.attention}
                 return _Answer(self._probability(logits.float()).cpu().numpy(), kept)
@@ -225,7 +223,9 @@ class Engine:
                     size = -(-window.height // stride), -(-window.width // stride)
                     total = opened.attention[name] = _Sum.empty(1, *size)
                 repeat = self._plan.tile // stride // maps.shape[-1]
-                value = np.kron(maps[index], np.ones((repeat, repeat), np.float32)) if repeat > 1 else maps[index]
+                value = (
+                    np.kron(maps[index], np.ones((repeat, repeat), np.float32)) if repeat > 1 else maps[index]
+                )
                 weight = _pooled(self._window, stride)
                 _accumulate(total, window, value[None], tile, weight, stride)
 
@@ -248,7 +248,7 @@ class Engine:
 def _pooled(window: Array, stride: int) -> Array:
     """Reduce weights to a map's resolution by the mean of each block."""
     side = window.shape[0] // stride
-    return window.reshape(side, stride, side, stride).mean(axis=(1, 3))
+    return np.asarray(window.reshape(side, stride, side, stride).mean(axis=(1, 3)), np.float32)
 
 
 def _accumulate(total: _Sum, chunk: Window, value: Array, tile: Window, weight: Array, stride: int) -> None:
@@ -258,5 +258,7 @@ def _accumulate(total: _Sum, chunk: Window, value: Array, tile: Window, weight: 
     top, left = (common.y - chunk.y) // stride, (common.x - chunk.x) // stride
     y, x = (common.y - tile.y) // stride, (common.x - tile.x) // stride
     inside = weight[y : y + height, x : x + width]
-    total.value[:, top : top + height, left : left + width] += value[:, y : y + height, x : x + width] * inside
+    total.value[:, top : top + height, left : left + width] += (
+        value[:, y : y + height, x : x + width] * inside
+    )
     total.weight[top : top + height, left : left + width] += inside

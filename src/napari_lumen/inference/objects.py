@@ -44,7 +44,9 @@ class ObjectCounter:
         if not self._objects:
             return np.zeros(0, np.int64)
         pairs = np.concatenate([np.zeros((0, 2), np.int64), *self._touching()])
-        graph = coo_array((np.ones(len(pairs)), (pairs[:, 0] - 1, pairs[:, 1] - 1)), shape=(self._objects,) * 2)
+        graph = coo_array(
+            (np.ones(len(pairs)), (pairs[:, 0] - 1, pairs[:, 1] - 1)), shape=(self._objects,) * 2
+        )
         joined, owner = connected_components(graph, directed=False)
         return np.bincount(owner, weights=np.concatenate(self._areas), minlength=joined).astype(np.int64)
 

@@ -62,7 +62,9 @@ class Plan:
 
     def chunk_window(self, cell: Cell) -> Window:
         """Return the pixels of a chunk, clipped to the grid."""
-        return Window(cell[0] * CHUNK, cell[1] * CHUNK, CHUNK, CHUNK).intersect(Window(0, 0, *self.grid.shape))
+        return Window(cell[0] * CHUNK, cell[1] * CHUNK, CHUNK, CHUNK).intersect(
+            Window(0, 0, *self.grid.shape)
+        )
 
 
 def make_plan(slide: Slide, spec: InputSpec, region: Region | BaseGeometry | None) -> Plan:
@@ -122,7 +124,9 @@ def result_grid(slide: Slide, mpp: float) -> tuple[Grid, int]:
 def _all_tiles(shape: tuple[int, int], grid: Grid, size: int, overlap: int) -> list[Window]:
     """Return the tiles whose cores, `overlap / 2` px inside their edges, partition the slide."""
     stride, margin = size - overlap, overlap // 2
-    rows, columns = (range(-margin, math.ceil(side / s) - margin, stride) for side, s in zip(shape, grid.step, strict=True))
+    rows, columns = (
+        range(-margin, math.ceil(side / s) - margin, stride) for side, s in zip(shape, grid.step, strict=True)
+    )
     return [Window(y, x, size, size) for y in rows for x in columns]
 
 

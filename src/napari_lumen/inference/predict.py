@@ -217,7 +217,10 @@ def _run(
         device=str(device),
         started=started,
         seconds=teller.seconds,
-        versions={"napari-lumen": __version__, **{name: version(name) for name in ("torch", "zarr", "numpy")}},
+        versions={
+            "napari-lumen": __version__,
+            **{name: version(name) for name in ("torch", "zarr", "numpy")},
+        },
     )
 
 
@@ -234,9 +237,7 @@ def _origin(plan: Plan, tile: Window) -> tuple[int, int]:
 class _Writer:
     """Turns finished chunks into the arrays of the run, clipped to what was asked."""
 
-    def __init__(
-        self, slide: Slide, model: Model, plan: Plan, folder: Path, strides: dict[str, int]
-    ) -> None:
+    def __init__(self, slide: Slide, model: Model, plan: Plan, folder: Path, strides: dict[str, int]) -> None:
         self._plan = plan
         self._classes = model.card.classes
         self._mpp = slide.require_mpp()
@@ -275,7 +276,9 @@ class _Writer:
         values = np.array([item.value for item in self._classes], np.uint8)
         labels = np.where(probability.max(axis=0) >= 0.5, values[probability.argmax(axis=0)], 0)
         self._labels.arrays[0][window.slices] = labels.astype(np.uint8)
-        self._probability.arrays[0][(slice(None), *window.slices)] = np.rint(probability * 255).astype(np.uint8)
+        self._probability.arrays[0][(slice(None), *window.slices)] = np.rint(probability * 255).astype(
+            np.uint8
+        )
         for name, value in chunk.attention.items():
             stride = self._strides[name]
             rows, columns = window.slices
@@ -314,15 +317,13 @@ class _Writer:
                 if level >= len(pyramid.arrays):
                     continue
                 finer, coarser = pyramid.arrays[level - 1], pyramid.arrays[level]
-                side = coarser.chunks[-1]
+                side = pyramid.chunk
                 for row, column in cells:
                     rows = slice(row * side, min((row + 1) * side, coarser.shape[-2]))
                     columns = slice(column * side, min((column + 1) * side, coarser.shape[-1]))
                     if rows.start >= rows.stop or columns.start >= columns.stop:
                         continue
-                    source = finer[
-                        ..., rows.start * 2 : rows.stop * 2, columns.start * 2 : columns.stop * 2
-                    ]
+                    source = finer[..., rows.start * 2 : rows.stop * 2, columns.start * 2 : columns.stop * 2]
                     coarser[..., rows, columns] = halve(np.asarray(source))
         tell(self._plan.levels - 1, self._plan.levels - 1)
 
@@ -380,7 +381,9 @@ def _halvings(shape: tuple[int, int], most: int) -> int:
     return levels
 
 
-def _record(pyramid: Pyramid, name: str, kind: Any, description: str, channel: int | None = None) -> RasterRecord:
+def _record(
+    pyramid: Pyramid, name: str, kind: Any, description: str, channel: int | None = None
+) -> RasterRecord:
     return RasterRecord(
         name=name,
         kind=kind,

@@ -19,11 +19,12 @@ _VERSION = "0.5"
 
 @dataclass(frozen=True)
 class Pyramid:
-    """The arrays of one raster, finest first: (h, w), or (channels, h, w)."""
+    """The arrays of one raster, finest first: (h, w), or (channels, h, w), and the side of their chunks."""
 
     path: str
     grid: Grid
     arrays: tuple[zarr.Array[Any], ...]
+    chunk: int
 
 
 class RunStore:
@@ -89,15 +90,19 @@ class RunStore:
             )
         multiscales = self._multiscales(path, grid, levels, channels is not None, "")
         group.attrs["ome"] = {"version": _VERSION, "multiscales": multiscales, **(extra or {})}
-        return Pyramid(path, grid, tuple(arrays))
+        return Pyramid(path, grid, tuple(arrays), chunk)
 
     def describe(self, probability: Pyramid, labels: Sequence[str]) -> None:
         """Make the folder itself an image, the probability, with a list of label images."""
-        multiscales = self._multiscales("run", probability.grid, len(probability.arrays), True, probability.path + "/")
+        multiscales = self._multiscales(
+            "run", probability.grid, len(probability.arrays), True, probability.path + "/"
+        )
         self._root.attrs["ome"] = {"version": _VERSION, "multiscales": multiscales}
         self._root.require_group("labels").attrs["ome"] = {"version": _VERSION, "labels": list(labels)}
 
-    def _multiscales(self, name: str, grid: Grid, levels: int, channels: bool, prefix: str) -> list[dict[str, Any]]:
+    def _multiscales(
+        self, name: str, grid: Grid, levels: int, channels: bool, prefix: str
+    ) -> list[dict[str, Any]]:
         lead_scale, lead_offset = ([1.0], [0.0]) if channels else ([], [])
         datasets = []
         for level in range(levels):
@@ -134,7 +139,7 @@ def halve_labels(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """
     blocks = np.stack([labels[i::2, j::2] for i in (0, 1) for j in (0, 1)])
     a, b, c, d = np.sort(blocks, axis=0)
-    return np.where(b == c, b, np.where((a == b) & (c != d), a, d)).astype(np.uint8)
+    return np.asarray(np.where(b == c, b, np.where((a == b) & (c != d), a, d)), np.uint8)
 
 
 def halve_mean(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -144,5 +149,5 @@ def halve_mean(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         known = ~np.isnan(blocks)
         count = known.sum(axis=0)
         total = np.where(known, blocks, 0).sum(axis=0)
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(values.dtype)
-    return np.rint(blocks.mean(axis=0)).astype(values.dtype)
+        return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), values.dtype)
+    return np.asarray(np.rint(blocks.mean(axis=0)), values.dtype)

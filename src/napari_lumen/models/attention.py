@@ -92,7 +92,7 @@ def record_attention(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor
     KeyError
         When a name is not one of the network's maps.
     """
-    found = dict((info.name, (info, module)) for info, module in attention_modules(model))
+    found = {info.name: (info, module) for info, module in attention_modules(model)}
     unknown = [name for name in names if name not in found]
     if unknown:
         raise KeyError(f"no attention map named {', '.join(unknown)}; there is {', '.join(found) or 'none'}")

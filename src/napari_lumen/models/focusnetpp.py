@@ -8,6 +8,7 @@ Section numbers in the comments are those of the paper.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +65,7 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale each channel by its gate; (N, C, h, w) in and out."""
         gate: Tensor = self.gate(x.mean(dim=(2, 3)))
         return x * gate[:, :, None, None]
 
@@ -107,6 +109,7 @@ class ResidualGroupAttention(nn.Module):
         return nn.Sequential(_conv(width, 2 * width), _norm(2 * width), nn.LeakyReLU(_SLOPE))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Join the two attended groups with the shortcut; (N, inputs, h, w) to (N, outputs, h, w)."""
         g0, g1, g2, g3 = self.embed(x).chunk(4, dim=1)
         o1 = g1 + self.residual1(g1)
         o3 = g3 + self.residual3(g3)
@@ -125,6 +128,7 @@ class ScaleHead(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the probability of this scale, (N, 1, h, w) in (0, 1)."""
         probability: Tensor = self.layers(x)
         return probability
 
@@ -165,7 +169,7 @@ class FocusNetPP(nn.Module):
         self.dropout = nn.Dropout(dropout)
         down = (bottleneck, *encoder[::-1])
         self.d4, self.d3, self.d2, self.d1 = (
-            self._stage(inputs, outputs, 1) for inputs, outputs in zip(down, down[1:], strict=False)
+            self._stage(inputs, outputs, 1) for inputs, outputs in pairwise(down)
         )
         self.join4, self.join3, self.join2, self.join1 = (_conv(width, width, 3) for width in encoder[::-1])
         self.scale4, self.scale3, self.scale2, self.scale1 = (
@@ -193,6 +197,7 @@ class FocusNetPP(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, 1, H, W) of images (N, 3, H, W) in [0, 1]."""
         height, width = x.shape[-2:]
         x = _pad_to_multiple(x, _STRIDE)
         size = x.shape[-2:]

@@ -100,7 +100,7 @@ class Jobs:
         from superqt.utils import GeneratorWorker
 
         job = Job()
-        worker = GeneratorWorker(_pumped, work, job.cancel)
+        worker: Any = GeneratorWorker(_pumped, work, job.cancel)
         self._workers[job] = worker
         worker.yielded.connect(partial(_on_progress, job, callbacks))
         worker.returned.connect(partial(self._on_returned, job, callbacks))

@@ -25,7 +25,12 @@ _PIXELS = ("pixel", "pixel")
 
 # One hue that H&E does not have, from clear to strong: tissue stays legible where attention is low, and
 # the map reads in grey too, since lightness falls as attention rises.
-_ATTENTION = ((0.97, 0.99, 0.75, 0.0), (0.99, 0.80, 0.20, 0.45), (0.95, 0.42, 0.05, 0.75), (0.60, 0.05, 0.05, 0.9))
+_ATTENTION = (
+    (1.0, 0.93, 0.55, 0.0),
+    (0.99, 0.76, 0.18, 0.28),
+    (0.95, 0.42, 0.05, 0.48),
+    (0.65, 0.05, 0.05, 0.65),
+)
 _PROBABILITY = ((0.0, 0.3, 0.6, 0.0), (0.0, 0.45, 0.75, 0.9))
 
 
@@ -94,9 +99,7 @@ def slide_facts(slide: Slide) -> dict[str, Any]:
         "mpp": mpp,
         "size_mm": None if mpp is None else (height * mpp[0] / 1000, width * mpp[1] / 1000),
         "magnification": slide.magnification,
-        "levels": [
-            {"shape": level.shape, "downsample": level.downsample} for level in slide.levels
-        ],
+        "levels": [{"shape": level.shape, "downsample": level.downsample} for level in slide.levels],
         "bounds": None
         if slide.bounds is None
         else (slide.bounds.y, slide.bounds.x, slide.bounds.height, slide.bounds.width),
@@ -115,19 +118,20 @@ def run_layers(run: Run, slide_name: str) -> RunLayers:
     ----------
     run : Run
     slide_name : str
-        Starts the layers' names.
+        Of the slide's layer; starts the layers' names, its suffixes left out.
     """
+    stem = slide_name.partition(".")[0] or slide_name
     order = {"probability": 0, "attention": 1, "labels": 2}
     layers, scales = [], []
     shown: set[str] = set()
     for raster in sorted(run.record.rasters, key=lambda raster: order[raster.kind]):
         if raster.kind == "labels":
-            layers.append(_labels(run, raster, slide_name))
+            layers.append(_labels(run, raster, stem))
             continue
         scale = _color_scale(run, raster)
         visible = raster.kind == "attention" and "attention" not in shown
         shown.add(raster.kind)
-        layers.append(_map(run, raster, slide_name, scale, visible=visible))
+        layers.append(_map(run, raster, stem, scale, visible=visible))
         scales.append((order[raster.kind], scale))
     scales.sort(key=lambda pair: -pair[0])
     return RunLayers(tuple(layers), tuple(scale for _, scale in scales))
@@ -156,17 +160,22 @@ def placement(grid: Grid, mpp: Pair) -> dict[str, Any]:
     return {"scale": grid.scale(mpp), "translate": grid.translate(mpp), "units": MICROMETRES}
 
 
-def _labels(run: Run, raster: RasterRecord, slide_name: str) -> LayerData:
+def _labels(run: Run, raster: RasterRecord, stem: str) -> LayerData:
     from napari.utils.colormaps import DirectLabelColormap
 
     names = ", ".join(item.name for item in run.record.classes)
     return (
         run.levels(raster),
         {
-            "name": f"{slide_name} · {names}",
+            "name": f"{stem} · {names}",
             "multiscale": True,
             "colormap": DirectLabelColormap(color_dict=class_colors(run.record.classes)),
-            "opacity": 0.7,
+            "opacity": 0.9,
+            # what the status bar says under the mouse
+            "features": {
+                "index": [0, *(item.value for item in run.record.classes)],
+                "class": ["", *(item.name for item in run.record.classes)],
+            },
             **placement(run.grid(raster), run.record.mpp),
             "metadata": {KEY: _facts(run, raster)},
         },
@@ -174,11 +183,11 @@ def _labels(run: Run, raster: RasterRecord, slide_name: str) -> LayerData:
     )
 
 
-def _map(run: Run, raster: RasterRecord, slide_name: str, scale: ColorScale, *, visible: bool) -> LayerData:
+def _map(run: Run, raster: RasterRecord, stem: str, scale: ColorScale, *, visible: bool) -> LayerData:
     return (
         run.levels(raster),
         {
-            "name": f"{slide_name} · {scale.title}",
+            "name": f"{stem} · {scale.title}",
             "multiscale": True,
             "rgb": False,
             "colormap": colormap(scale),

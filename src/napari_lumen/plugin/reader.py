@@ -130,7 +130,7 @@ def _is_zarr(folder: Path) -> bool:
 
 
 def _look(path: Path) -> _Tiff:
-    """Look at the head of a TIFF: a slide is 8-bit RGB in tiles, and has levels, a pixel size or a great size."""
+    """Look at the head of a TIFF: a slide is tiled 8-bit RGB with levels, a pixel size or a great size."""
     import tifffile
 
     try:

@@ -30,6 +30,7 @@ _LARGEST_COARSE_SIDE = 2048  # napari holds the coarsest level in memory for its
 _CHUNK = 512  # measured best for a viewport through dask: several 256 px tiles decoded together
 _MOST_PIXELS = 16 << 20  # of source read at once when a region is reduced
 _SAME_STEP = 1e-3  # of a pixel's step: below it a level is read as it is
+_LARGEST_SHIFT = 0.5  # of a level-0 pixel, of a level in a viewer
 MPP_RANGE = (0.01, 100.0)
 
 
@@ -251,19 +252,56 @@ class Slide(ABC):
         ratio = (grid.step[0] / source.step[0], grid.step[1] / source.step[1])
         top, left = region.y / source.step[0], region.x / source.step[1]
         near = (round(top), round(left))
-        if all(abs(value - 1) * side < _SAME_STEP for value, side in zip(ratio, (window.height, window.width), strict=True)) and (
-            abs(top - near[0]) < _SAME_STEP and abs(left - near[1]) < _SAME_STEP
+        if (
+            abs(ratio[0] - 1) * window.height < _SAME_STEP
+            and abs(ratio[1] - 1) * window.width < _SAME_STEP
+            and abs(top - near[0]) < _SAME_STEP
+            and abs(left - near[1]) < _SAME_STEP
         ):
             return self.read(*near, window.height, window.width, level)
-        if window.height * window.width * ratio[0] * ratio[1] > _MOST_PIXELS and max(window.height, window.width) > 1:
+        pixels = window.height * window.width
+        if pixels > 1 and pixels * ratio[0] * ratio[1] > _MOST_PIXELS:
             return self._read_in_parts(grid, window)
-        bottom, right = top + window.height * ratio[0], left + window.width * ratio[1]
-        margin = (math.ceil(max(1.0, ratio[0])) + 1, math.ceil(max(1.0, ratio[1])) + 1)
+        inside = grid.window_within(self.levels[0].grid.region).intersect(window)
+        if inside == window:
+            return self._resample(grid, window, level, white=False)
+        out = self._resample(grid, window, level, white=True)
+        if inside.height and inside.width:
+            part = Window(inside.y - window.y, inside.x - window.x, inside.height, inside.width)
+            out[part.slices] = self._resample(grid, inside, level, white=False)
+        return out
+
+    def _resample(self, grid: Grid, window: Window, level: int, white: bool) -> Pixels:
+        """Resample a window of a grid from a level, with or without the white around the slide.
+
+        Without it the weights are shared out among the pixels of the slide, so that no white seeps in.
+        """
+        source = self.levels[level]
+        region = grid.region_of(window)
+        steps = source.downsample
+        top, left = region.y / steps[0], region.x / steps[1]
+        bottom, right = region.bottom / steps[0], region.right / steps[1]
+        # the weights of a pixel reach as far again as the pixel is wide
+        margin = [math.ceil(max(1.0, own / step)) + 1 for own, step in zip(grid.step, steps, strict=True)]
         y, x = math.floor(top) - margin[0], math.floor(left) - margin[1]
         height, width = math.ceil(bottom) + margin[0] - y, math.ceil(right) + margin[1] - x
-        pixels = Image.fromarray(self.read(y, x, height, width, level))
-        box = (left - x, top - y, right - x, bottom - y)
-        return np.asarray(pixels.resize((window.width, window.height), Image.Resampling.BILINEAR, box=box))
+        wanted = Window(y, x, height, width)
+        if not white:
+            wanted = wanted.intersect(Window(0, 0, *source.shape))
+        pixels = self.read(wanted.y, wanted.x, wanted.height, wanted.width, level)
+        beyond = (math.ceil(bottom) - wanted.y - wanted.height, math.ceil(right) - wanted.x - wanted.width)
+        if max(beyond) > 0:  # a level whose last pixel was rounded away
+            pixels = np.pad(pixels, ((0, max(0, beyond[0])), (0, max(0, beyond[1])), (0, 0)), mode="edge")
+        box = (
+            max(0.0, left - wanted.x),
+            max(0.0, top - wanted.y),
+            min(pixels.shape[1], right - wanted.x),
+            min(pixels.shape[0], bottom - wanted.y),
+        )
+        image = Image.fromarray(pixels).resize(
+            (window.width, window.height), Image.Resampling.BILINEAR, box=box
+        )
+        return np.array(image)
 
     def _read_in_parts(self, grid: Grid, window: Window) -> Pixels:
         """Halve a window whose source would not fit in memory."""
@@ -282,7 +320,10 @@ class Slide(ABC):
         fitting = [
             index
             for index, level in enumerate(self.levels)
-            if level.downsample[0] <= step[0] * (1 + 1e-6) and level.downsample[1] <= step[1] * (1 + 1e-6)
+            if all(
+                own <= wanted * (1 + 1 / side)  # within the rounding of the level's side
+                for own, wanted, side in zip(level.downsample, step, level.shape, strict=True)
+            )
         ]
         return fitting[-1] if fitting else 0
 
@@ -299,10 +340,11 @@ class Slide(ABC):
         """Return the grids that a viewer shows: stored levels, with virtual ones between and below.
 
         Where a stored level is more than twice as coarse as the one before, levels of two come between;
-        below the coarsest they go on until the longer side is at most 2,048 px.
+        below the coarsest they go on until the longer side is at most 2,048 px. All cover the whole slide:
+        napari takes the ratio of the shapes as a level's step, and 33333 / 8333 is a little more than 4.
         """
         grids: list[Grid] = []
-        stored = [level.grid for level in self.levels]
+        stored = [_shown(level, self.shape) for level in self.levels]
         for index, grid in enumerate(stored):
             grids.append(grid)
             while (following := _halved(grids[-1], self.shape)) is not None:
@@ -333,6 +375,15 @@ class Slide(ABC):
         ]
 
 
+def _shown(level: Level, shape: tuple[int, int]) -> Grid:
+    """Return the grid of a stored level as a viewer lays it: its own, unless that ends half a pixel off."""
+    exact = (shape[0] / level.shape[0], shape[1] / level.shape[1])
+    off = max(
+        abs(true - own) * side for true, own, side in zip(exact, level.downsample, level.shape, strict=True)
+    )
+    return level.grid if off <= _LARGEST_SHIFT else Grid(level.shape, exact)
+
+
 def _halved(grid: Grid, shape: tuple[int, int]) -> Grid | None:
     """Return the grid of about half the pixels whose step divides the slide exactly, or None at one pixel.
 
@@ -356,7 +407,9 @@ class _GridArray:
         self.shape = (*grid.shape, 3)
 
     def __getitem__(self, key: Any) -> Pixels:
-        rows, columns, channels = (*key, slice(None))[:3] if isinstance(key, tuple) else (key, slice(None), slice(None))
+        rows, columns, channels = (
+            (*key, slice(None))[:3] if isinstance(key, tuple) else (key, slice(None), slice(None))
+        )
         y, bottom, _ = rows.indices(self.shape[0])
         x, right, _ = columns.indices(self.shape[1])
         pixels = self._slide.read_grid(self._grid, Window(y, x, max(0, bottom - y), max(0, right - x)))

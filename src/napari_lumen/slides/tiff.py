@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,6 +55,7 @@ class TiffSlide(Slide):
         series = _main_series(self._tiff)
         self._pages = [_checked_page(level) for level in series.levels]
         self._check_extent()
+        self._check_directories()
         self.levels = levels_from_shapes([(page.imagelength, page.imagewidth) for page in self._pages])
         self.properties = _properties(self._tiff)
         self.vendor = "aperio" if self._tiff.is_svs else "ome-tiff" if self._tiff.is_ome else "generic-tiff"
@@ -68,13 +70,28 @@ class TiffSlide(Slide):
 
     def _check_extent(self) -> None:
         size = self.path.stat().st_size
-        for page in self._pages:
+        for page in (*self._pages, *self._tiff.pages):
             end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
             if end > size:
                 raise SlideError(
                     f"{self.path.name} is truncated: it ends at byte {size:,} of at least {end:,}. "
                     "Copy or download it again."
                 )
+
+    def _check_directories(self) -> None:
+        """Refuse a file whose chain of directories breaks off: levels behind the break would go unnoticed."""
+        pages, form = self._tiff.pages, self._tiff.tiff
+        last = pages[len(pages) - 1].offset
+        with self.path.open("rb") as file:
+            file.seek(last)
+            (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+            file.seek(last + form.tagnosize + tags * form.tagsize)
+            (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+        if following:
+            raise SlideError(
+                f"{self.path.name} is truncated: there is no image {len(pages) + 1} at byte {following:,}, where "
+                "it should begin. Copy or download it again."
+            )
 
     def close(self) -> None:
         """Free the file, the decoding threads and the cache."""
@@ -99,9 +116,10 @@ class TiffSlide(Slide):
             top, left = cell[0] * page.tilelength, cell[1] * page.tilewidth
             part = window.intersect(Window(top, left, page.tilelength, page.tilewidth))
             tile = self._tile(level, *cell)
-            out[part.y - window.y : part.y - window.y + part.height, part.x - window.x : part.x - window.x + part.width] = tile[
-                part.y - top : part.y - top + part.height, part.x - left : part.x - left + part.width
-            ]
+            out[
+                part.y - window.y : part.y - window.y + part.height,
+                part.x - window.x : part.x - window.x + part.width,
+            ] = tile[part.y - top : part.y - top + part.height, part.x - left : part.x - left + part.width]
 
         if len(wanted) < 3:
             for cell in wanted:
@@ -173,7 +191,9 @@ def _checked_page(level: Any) -> Any:
     if not page.is_tiled:
         raise UnsupportedLayoutError("it is stored in strips")
     if page.dtype != np.uint8 or page.samplesperpixel != 3 or page.planarconfig != 1:
-        raise UnsupportedLayoutError(f"it holds {page.samplesperpixel} channels of {page.dtype}, not 8-bit RGB")
+        raise UnsupportedLayoutError(
+            f"it holds {page.samplesperpixel} channels of {page.dtype}, not 8-bit RGB"
+        )
     try:
         tifffile.TIFF.DECOMPRESSORS[page.compression]
     except (KeyError, ValueError) as error:

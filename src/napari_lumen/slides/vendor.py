@@ -56,7 +56,9 @@ class OpenSlideSlide(Slide):
                 "Check that it is the slide file itself and was copied whole."
             ) from error
         except openslide.OpenSlideError as error:
-            raise SlideError(f"{self.path.name} cannot be opened: {error}. Copy it again or re-export it.") from error
+            raise SlideError(
+                f"{self.path.name} cannot be opened: {error}. Copy it again or re-export it."
+            ) from error
 
     def _float(self, name: str) -> float | None:
         try:

@@ -149,7 +149,7 @@ def overlay_decoys(rgb: Array, rng: np.random.Generator) -> Array:
         (h, w, 3) float32 in [0, 1].
     """
     shape = rgb.shape[:2]
-    density = -np.log(np.clip(rgb, 4e-3, 1))
+    density = np.asarray(-np.log(np.clip(rgb, 4e-3, 1)), np.float64)
     for _ in range(int(rng.integers(1, 3))):
         kind = rng.random()
         if kind < 0.45:  # bundles, cut lengthwise
@@ -177,10 +177,10 @@ def overlay_decoys(rgb: Array, rng: np.random.Generator) -> Array:
 def jitter(rgb: Array, rng: np.random.Generator) -> Array:
     """Vary dye strength per channel, brightness, contrast and saturation of a field, (h, w, 3) in [0, 1]."""
     density = -np.log(np.clip(rgb, 4e-3, 1)) * rng.uniform(0.7, 1.35) * rng.uniform(0.8, 1.2, 3)
-    rgb = np.exp(-density) * rng.uniform(0.9, 1.05) + rng.uniform(-0.03, 0.03)
-    grey = rgb.mean(axis=-1, keepdims=True)
-    rgb = grey + (rgb - grey) * rng.uniform(0.5, 1.4)
-    return np.asarray(np.clip(rgb, 0, 1), np.float32)
+    stained = np.exp(-density) * rng.uniform(0.9, 1.05) + rng.uniform(-0.03, 0.03)
+    grey = stained.mean(axis=-1, keepdims=True)
+    saturated = grey + (stained - grey) * rng.uniform(0.5, 1.4)
+    return np.asarray(np.clip(saturated, 0, 1), np.float32)
 
 
 def degrade(rgb: Array, blur: float, rng: np.random.Generator) -> Array:
@@ -188,16 +188,16 @@ def degrade(rgb: Array, blur: float, rng: np.random.Generator) -> Array:
     kind = rng.random()
     if kind < 0.5:
         sigma = rng.uniform(0.2, blur)
-        rgb = gaussian_filter(rgb, (sigma, sigma, 0))
+        rgb = np.asarray(gaussian_filter(rgb, (sigma, sigma, 0)), np.float32)
     elif kind < 0.75:
-        rgb = rgb + rng.uniform(0.2, 1.2) * (rgb - gaussian_filter(rgb, (1, 1, 0)))
-    rgb = rgb + rng.normal(0, rng.uniform(0, 0.03), rgb.shape)
-    image = Image.fromarray((np.clip(rgb, 0, 1) * 255).astype(np.uint8))
+        rgb = rgb + np.float32(rng.uniform(0.2, 1.2)) * (rgb - gaussian_filter(rgb, (1, 1, 0)))
+    noisy = rgb + rng.normal(0, rng.uniform(0, 0.03), rgb.shape)
+    image = Image.fromarray((np.clip(noisy, 0, 1) * 255).astype(np.uint8))
     if rng.random() < 0.5:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=int(rng.integers(35, 95)))
         image = Image.open(buffer)
-    return np.asarray(image, np.float32) / 255
+    return np.asarray(np.asarray(image, np.float32) / 255, np.float32)
 
 
 def _smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Array:

@@ -88,16 +88,14 @@ def load(folder: Path) -> list[Field]:
         while levels[-1][0] < 8 and min(levels[-1][1].shape[-2:]) >= 64:
             levels.append((levels[-1][0] * 2, F.avg_pool2d(levels[-1][1], 2)))
         colour = (float(row[key]) for key in ("mean_r", "mean_g", "mean_b"))
-        fields.append(
-            Field(name, stain_group(row["kind"], *colour), NUCLEUS_UM / MPP / diameter, levels)
-        )
+        fields.append(Field(name, stain_group(row["kind"], *colour), NUCLEUS_UM / MPP / diameter, levels))
     return fields
 
 
 def batches(
     fields: list[Field], recipe: Recipe, augmentation: Augmentation, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield augmented batches without end: images (N, 3, crop, crop) in [0, 1] and masks (N, 1, crop, crop)."""
+    """Yield augmented batches without end: images (N, 3, h, w) in [0, 1] and masks (N, 1, h, w)."""
     groups = sorted({field.group for field in fields})
     members = [[field for field in fields if field.group == group] for group in groups]
     share = np.sqrt([len(group) for group in members])
@@ -106,7 +104,8 @@ def batches(
         crops = []
         for _ in range(recipe.batch):
             field = rng.choice(members[rng.choice(len(groups), p=share)])  # type: ignore[arg-type]
-            zoom = math.exp(rng.uniform(*map(math.log, augmentation.scale)))
+            low, high = map(math.log, augmentation.scale)
+            zoom = math.exp(rng.uniform(low, high))
             crop = random_crop(field.levels, field.scale * zoom, recipe.crop, rng)
             rgb = crop[:3].permute(1, 2, 0).numpy()
             rgb = recolour(rgb, rng) if rng.random() < augmentation.recolour else jitter(rgb, rng)
@@ -144,16 +143,15 @@ def by_group(scores: dict[str, float], fields: list[Field]) -> dict[str, float]:
     }
 
 
-def fit(
-    fields: list[Field], recipe: Recipe, checkpoint: Path, report: Callable[[str], None]
-) -> nn.Module:
+def fit(fields: list[Field], recipe: Recipe, checkpoint: Path, report: Callable[[str], None]) -> nn.Module:
     """Train on every group but the held-out one and return the averaged network.
 
     The last weights are kept, averaged over steps: no epoch is chosen on any image, so the held-out score
     is honest. A checkpoint is written every 100 steps, atomically, and a later call goes on from it.
     """
     torch.manual_seed(recipe.seed)
-    model = build("focusnetpp", preset=recipe.preset).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build("focusnetpp", preset=recipe.preset)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     first = 0

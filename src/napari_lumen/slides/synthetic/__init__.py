@@ -11,5 +11,15 @@ so that at a depth of more than 152 µm a patch of 128 µm cannot tell which it 
 from napari_lumen.slides.synthetic.layout import BORDER_DEPTH, CONTEXT_DEPTH
 from napari_lumen.slides.synthetic.slide import SyntheticSlide
 from napari_lumen.slides.synthetic.truth import CLASSES, REGIONS, Nucleus, Truth
+from napari_lumen.slides.synthetic.writer import write_slide
 
-__all__ = ["BORDER_DEPTH", "CLASSES", "CONTEXT_DEPTH", "REGIONS", "Nucleus", "SyntheticSlide", "Truth"]
+__all__ = [
+    "BORDER_DEPTH",
+    "CLASSES",
+    "CONTEXT_DEPTH",
+    "REGIONS",
+    "Nucleus",
+    "SyntheticSlide",
+    "Truth",
+    "write_slide",
+]

@@ -168,23 +168,26 @@ class FieldMaker:
         edge, site_y, site_x, row, column = _cells(derive(self._seed, 42), warped_y, warped_x, _CELL_FAT, 0.75)
         depth = self._depth(site_y, site_x, adipose, y, x)
         keep = depth + 30 * uniform(derive(self._seed, 43), row, column) < 0
-        return np.where(keep, 0.9 - edge, np.maximum(0.9 + edge, 1.0))
+        # Rounded corners: a fat cell is bounded by its own radius as well as by its neighbours.
+        round_off = np.hypot(warped_y - site_y, warped_x - site_x) - 0.72 * _CELL_FAT
+        inside = np.maximum(0.8 - edge, round_off)
+        return np.where(keep, inside, np.maximum(0.9 + edge, 1.0))
 
     def _fibres(self, y: F64, x: F64, gland: F64, kinds: dict[Kind, F64]) -> tuple[F64, F64]:
         """Fibres run along the level lines of `across`; they wrap around glands and fields."""
         turn = 0.9 * self._main(np.array([[0.0]]), np.array([[0.0]]))[0, 0]
         across = y * np.cos(turn) + x * np.sin(turn) + 190 * self._bend_v(y, x) + 17 * self._wave_v(y, x)
         along = x * np.cos(turn) - y * np.sin(turn) + 90 * self._bend_u(y, x) + 12 * self._wave_u(y, x)
-        across = across + 60 * np.exp(-np.clip(gland, 0, None) / 24)
+        across = across + 38 * np.exp(-np.clip(gland, 0, None) / 26)
         border = np.minimum(kinds[Kind.IN_SITU], kinds[Kind.LYMPHOID])
-        across = across + 130 * np.exp(-np.clip(border, 0, None) / 45)
+        across = across + 95 * np.exp(-np.clip(border, 0, None) / 50)
         return along, across
 
     def _lymphocytes(self, y: F64, x: F64, gland: F64, kinds: dict[Kind, F64]) -> F64:
         """Follicles, a cuff around them, patches along an invasive border, a few in the lamina propria."""
         gate = np.clip(0.5 + 0.9 * self._gate(y, x), 0, 1)
         patch = np.clip(0.35 + 0.8 * self._patch(y, x), 0, 1)
-        share = 0.006 + 0.16 * np.exp(-np.clip(gland - 3, 0, None) / 26) * gate * patch
+        share = 0.006 + 0.26 * np.exp(-np.clip(gland - 3, 0, None) / 26) * gate * patch
         follicle = kinds[Kind.LYMPHOID]
         share = share + 0.9 / (1 + np.exp(np.clip(follicle / 6, -30, 30)))
         share = share + 0.30 * np.exp(-np.clip(follicle, 0, None) / 38) * patch

@@ -88,7 +88,7 @@ class Layout:
     @staticmethod
     def joined(tissue: F64, distance: F64, kind: Kind) -> F64:
         """Return the distance to the tissue's edge once the tissue has been widened to hold a field."""
-        distance = distance + (8.0 if kind == Kind.ADIPOSE else -55.0)
+        distance = distance + (8.0 if kind == Kind.ADIPOSE else -38.0)
         blend = np.clip(80.0 - np.abs(tissue - distance), 0, None)
         return np.asarray(np.minimum(tissue, distance) - blend * blend / 320.0)
 
@@ -103,7 +103,7 @@ class Layout:
                 if rows * columns > 1 and draw(self._seed, 10, row, column) < 0.08:
                     continue
                 turn = [draw(self._seed, 11, row, column, k) for k in range(5)]
-                half_y, half_x = pitch_y * (0.415 + 0.05 * turn[0]), pitch_x * (0.425 + 0.05 * turn[1])
+                half_y, half_x = pitch_y * (0.405 + 0.045 * turn[0]), pitch_x * (0.415 + 0.045 * turn[1])
                 power = 2.5 + 1.5 * turn[4]
                 dy = np.abs(y - pitch_y * (row + 0.5 + 0.03 * (turn[2] - 0.5))) / half_y
                 dx = np.abs(x - pitch_x * (column + 0.5 + 0.03 * (turn[3] - 0.5))) / half_x
@@ -152,7 +152,8 @@ class Layout:
             kind = Kind.INVASIVE if kind == Kind.IN_SITU else Kind.IN_SITU
         y = self._inset[0] + (row + 0.5) * self._pitch[0] + slack_y * (turn[1] * 2 - 1)
         x = self._inset[1] + (column + 0.5) * self._pitch[1] + slack_x * (turn[2] * 2 - 1)
-        if self.island(np.array([[y]]), np.array([[x]]))[0, 0] > -0.35 * radius:
+        lone = self._islands == (1, 1)
+        if not lone and self.island(np.array([[y]]), np.array([[x]]))[0, 0] > -0.35 * radius:
             return None
         return Feature(
             kind,

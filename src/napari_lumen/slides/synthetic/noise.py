@@ -134,6 +134,18 @@ class Table:
         values = uniform(seed, knots[:, None], knots[None]) * 2 - 1
         self._values = (values * np.sqrt(3.0)).astype(np.float32).ravel()
 
+    def along(self, line: F32, u: F32) -> F32:
+        """Evaluate a noise in one dimension: `line` holds whole numbers, each a noise of its own along `u`."""
+        column = np.floor(u)
+        tu = u - column
+        tu *= tu * (3 - 2 * tu)
+        mask = np.int32(self.SIDE - 1)
+        row = (line.astype(np.int32) & mask) * np.int32(self.SIDE)
+        column0 = column.astype(np.int32)
+        left = self._values.take(row + (column0 & mask))
+        left += tu * (self._values.take(row + ((column0 + 1) & mask)) - left)
+        return np.asarray(left)
+
     def __call__(self, v: F32, u: F32) -> F32:
         """Evaluate at positions in knots, float32 arrays of one shape."""
         row, column = np.floor(v), np.floor(u)

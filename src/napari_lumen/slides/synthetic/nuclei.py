@@ -126,7 +126,7 @@ class NucleusMaker:
         records["vesicle"] = np.where(large, 0.4, 0.1)
         records["clump"] = 0.34
         records["nucleolus"] = np.where(large, 0.4 * turn[6], 0.0)
-        records["oval"], records["dent"] = 0.05 * turn[7], 0.04 * turn[8]
+        records["oval"], records["dent"] = 0.07 * turn[7], 0.10 * turn[8] ** 2
         _finish(records, LYMPHOCYTE, self._numbering.lattice(1, _LYMPH_PITCH, row, column), y, x)
         return records
 
@@ -139,26 +139,26 @@ class NucleusMaker:
         fat = fields.sample(fields.fat, y, x)
         desmoplastic = np.exp(-np.clip(fields.sample(fields.invasive, y, x), 0, None) / 60)
         near = np.exp(-np.clip(gland, 0, None) / 25)
-        share = (0.46 + 0.3 * near + 0.5 * desmoplastic) * (1 - fields.sample(fields.lymphocytes, y, x))
+        share = (0.40 + 0.3 * near + 0.5 * desmoplastic) * (1 - fields.sample(fields.lymphocytes, y, x))
         room = np.minimum(np.minimum(gland, tumour), fat)
         septum = (tumour > 0) & (tumour < 6)
         keep = (turn[0] < share) & (room > np.where(septum, 0.2, 2.2))
         row, column, y, x, turn = row[keep], column[keep], y[keep], x[keep], turn[:, keep]
         desmoplastic, septum = desmoplastic[keep], septum[keep]
         records = _records(turn, len(y))
-        plump = turn[1] < 0.18 + 0.35 * desmoplastic
-        records["a"] = np.where(plump, 5.2 + 2.0 * turn[2], 5.4 + 4.2 * turn[2] ** 1.5)
-        records["b"] = np.where(plump, 2.0 + 0.8 * turn[3], 1.05 + 0.65 * turn[3])
+        plump = turn[1] < 0.22 + 0.35 * desmoplastic
+        records["a"] = np.where(plump, 4.2 + 2.2 * turn[2], 3.4 + 4.6 * turn[2] ** 1.6)
+        records["b"] = np.where(plump, 1.7 + 0.8 * turn[3], 0.75 + 0.7 * turn[3] ** 1.3)
         records["a"] = np.where(septum, np.minimum(records["a"], 6.5), records["a"])
         flow = fields.direction(fields.across, y, x) + np.pi / 2
         wall = fields.direction(fields.tumour, y, x) + np.pi / 2
-        records["angle"] = np.where(septum, wall, flow) + (turn[4] - 0.5) * 0.5
+        records["angle"] = np.where(septum, wall, flow) + (turn[4] - 0.5) * 0.8
         records["dark"] = np.where(plump, 0.62 + 0.25 * turn[5], 0.85 + 0.35 * turn[5])
         records["vesicle"] = np.where(plump, 0.35, 0.08)
         records["clump"] = 0.24
-        records["bend"] = (turn[6] - 0.5) * 0.5
-        records["taper"] = np.where(plump, 0.25, 0.5)
-        records["oval"], records["dent"] = 0.02, 0.05 * turn[8]
+        records["bend"] = (turn[6] - 0.5) * 0.9
+        records["taper"] = np.where(plump, 0.15, 0.15 + 0.4 * turn[9])
+        records["oval"], records["dent"] = 0.05 * turn[10], 0.16 * turn[8] ** 2
         _finish(records, FIBROBLAST, self._numbering.lattice(2, _STROMA_PITCH, row, column), y, x)
         return records
 
@@ -190,14 +190,14 @@ class NucleusMaker:
         distance = np.where(index == own, distance, np.maximum(distance, 4.0))
         seed = derive(self._seed, 4, gland.row, gland.column)
         points = []
-        for depth, pitch, share in ((7.6, 5.7, 1.0), (14.5, 8.0, 0.30)):
+        for depth, pitch, share in ((7.2, 4.7, 1.0), (13.5, 7.0, 0.34)):
             for line in find_contours(distance, -depth):
                 if len(line) < 12:
                     continue
                 length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))]) * step
                 stops = np.arange(0, length[-1] - 0.6 * pitch, pitch)
                 turn = uniform(seed, np.arange(len(stops)), np.full(len(stops), len(points)))
-                stops = (stops + (turn - 0.5) * 0.35 * pitch)[turn * 977 % 1 < share]
+                stops = (stops + (turn - 0.5) * 0.6 * pitch)[turn * 977 % 1 < share]
                 points.append(np.stack([np.interp(stops, length, line[:, k]) for k in (0, 1)], axis=1))
         if not points:
             return np.zeros(0, RECORD)
@@ -209,10 +209,10 @@ class NucleusMaker:
         turn = _turns(derive(seed, 1), number, np.zeros_like(number), 12)
         y_um = gland.y + axis[0] + places[:, 0] * step
         x_um = gland.x + axis[0] + places[:, 1] * step
-        shift = (turn[0] - 0.5) * 4.5
+        shift = (turn[0] - 0.5) * 6.0
         records = _records(turn, len(places))
-        size = 3.2 + 0.65 * turn[2]
-        aspect = 1.35 + 0.55 * turn[3] - 0.25 * gland.mucin
+        size = 2.9 + 0.8 * turn[2]
+        aspect = 1.45 + 0.7 * turn[3] - 0.25 * gland.mucin
         records["a"], records["b"] = size * np.sqrt(aspect), size / np.sqrt(aspect)
         records["angle"] = angle + (turn[4] - 0.5) * 0.5
         records["dark"] = 0.76 + 0.3 * turn[5]
@@ -239,7 +239,9 @@ def survivors(own: Records, around: Records) -> Records:
     first, second = pairs[:, 0], pairs[:, 1]
     apart = np.hypot(around["y"][first] - around["y"][second], around["x"][first] - around["x"][second])
     direction = np.arctan2(around["y"][second] - around["y"][first], around["x"][second] - around["x"][first])
-    hit = apart < 0.84 * (_extent(around[first], direction) + _extent(around[second], direction))
+    # Crowded epithelium overlaps in a section a few µm thick; elsewhere nuclei keep apart.
+    crowded = (around["kind"][first] <= MALIGNANT) & (around["kind"][second] <= MALIGNANT)
+    hit = apart < np.where(crowded, 0.74, 0.9) * (_extent(around[first], direction) + _extent(around[second], direction))
     first, second = first[hit], second[hit]
     lower = np.where(
         (around["priority"][first] < around["priority"][second])

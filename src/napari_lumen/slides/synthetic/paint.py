@@ -39,15 +39,28 @@ class Canvas:
         Centres of the pixels, µm.
     weights : ndarray (h, n), (w, n)
         Interpolate a coarse map to the pixels: ``weights[0] @ map @ weights[1].T``.
+    cells : (ndarray (n, n), ndarray (n, n)) or None
+        Coarse maps of the epithelial cells: distance to the nearest border between two cells in µm, and the
+        tone of the cell, -1 to 1.
     """
 
     fields: Fields
     y: F64
     x: F64
     weights: tuple[F32, F32]
+    cells: tuple[F32, F32] | None = None
 
     @classmethod
-    def of(cls, fields: Fields, top: int, left: int, height: int, width: int, mpp: float) -> Canvas:
+    def of(
+        cls,
+        fields: Fields,
+        top: int,
+        left: int,
+        height: int,
+        width: int,
+        mpp: float,
+        cells: tuple[F32, F32] | None = None,
+    ) -> Canvas:
         """Lay a canvas on a block of level-0 pixels within the tile of `fields` and its margin."""
         y = (top + np.arange(height) + 0.5) * mpp
         x = (left + np.arange(width) + 0.5) * mpp
@@ -56,11 +69,23 @@ class Canvas:
             spline_weights((y - fields.y[0]) / step, 0, len(fields.y)),
             spline_weights((x - fields.x[0]) / step, 0, len(fields.x)),
         )
-        return cls(fields, y[:, None], x[None], weights)
+        return cls(fields, y[:, None], x[None], weights, cells)
 
     def fine_open(self, values: F32) -> F32:
         """Interpolate a coarse map of unbounded values to the pixels."""
         return np.asarray(self.weights[0] @ values @ self.weights[1].T)
+
+    def cell_side(self) -> F32:
+        """Return 1 on the borders between epithelial cells, 0 elsewhere (h, w)."""
+        if self.cells is None:
+            return np.zeros((len(self.y), self.x.shape[1]), np.float32)
+        return np.asarray(np.exp(-((self.fine_open(self.cells[0]) / 0.95) ** 2)))
+
+    def cell_tone(self) -> F32:
+        """Return the tone of the epithelial cell at each pixel, -1 to 1 (h, w)."""
+        if self.cells is None:
+            return np.zeros((len(self.y), self.x.shape[1]), np.float32)
+        return self.fine_open(self.cells[1])
 
     def fine(self, values: F32) -> F32:
         """Interpolate a coarse map to the pixels; a map that is far everywhere stays so, at no cost."""
@@ -114,23 +139,34 @@ class Painter:
         return stain
 
     def _stroma(self, canvas: Canvas, noise: dict[str, F32], gland: F32, tumour: F32) -> tuple[Stain, F32]:
-        along, across = canvas.fine_open(canvas.fields.along), canvas.fine_open(canvas.fields.across)
-        table = self._table
-        across = across + 1.5 * table(across / 21, along / 9.5) + 0.5 * noise["rough"]
-        thick = table(across / 8.5, along / 95)
-        medium = table(across / 3.1 + 77, along / 38)
-        thin = table(across / 1.3 + 191, along / 15)
+        """Collagen: bundles of their own tone, slits that taper between them, fibrils inside them."""
+        fields, table = canvas.fields, self._table
+        step = fields.y[1] - fields.y[0]
+        squeeze = np.hypot(*np.gradient(fields.across)) / step
+        # Where the lines crowd, the finest would alias: they fade.
+        room = canvas.fine_open(np.clip(1.9 - squeeze, 0, 1).astype(np.float32))
+        along, across = canvas.fine_open(fields.along), canvas.fine_open(fields.across)
+        across += 1.5 * table(across / 21, along / 9.5) + 0.5 * noise["rough"]
         near = np.exp(-np.clip(np.minimum(gland, tumour), 0, None) / 16)
-        loose = np.clip(0.42 + 0.42 * noise["loose"] + 0.30 * near, 0, 1.15)
-        ridge = np.abs(table(across / 11 + 313, along / 62) + 0.25 * medium)
-        gaps = step_up(loose * 0.50 - 0.10 - ridge, 0.22)
-        ridge = np.abs(table(across / 4.4 + 401, along / 30) + 0.3 * thin)
-        gaps = np.maximum(gaps, 0.85 * step_up(loose * 0.52 - 0.22 - ridge, 0.25))
-        eosin = 0.40 + 0.10 * thick + 0.075 * medium + 0.06 * thin + 0.03 * noise["grain"] - 0.10 * loose
-        eosin = np.clip(eosin, 0.06, None) * (1 - 0.93 * gaps)
-        blue = (0.055 + 0.03 * near + 0.022 * noise["cloud"] + 0.015 * medium) * (1 - 0.85 * gaps)
-        zero = np.zeros_like(eosin)
-        return Stain(np.clip(blue, 0, None), eosin, zero), thick
+        loose = np.clip(0.40 + 0.36 * noise["loose"] + 0.16 * noise["cleft"] + 0.22 * near, 0, 1.1)
+        medium = table(across / 3.1 + 77, along / 38)
+        q = across / 7.5 + 0.30 * medium
+        bundle, seam = np.floor(q), np.rint(q)
+        thick = table.along(bundle + 31, along / 75)
+        open_ = np.clip(table.along(seam, along / 34) - 1.35 + 1.75 * loose, 0, 1.3) * 0.30
+        gaps = step_up((open_ - np.abs(q - seam)) * 7.5, 1.0)
+        q = across / 2.7 + 0.5 * medium
+        seam = np.rint(q)
+        strand = table.along(np.floor(q) + 137, along / 30)
+        open_ = np.clip(table.along(seam + 211, along / 17) - 1.3 + 1.3 * loose, 0, 1.2) * 0.34 * room
+        gaps = np.maximum(gaps, 0.9 * step_up((open_ - np.abs(q - seam)) * 2.7, 0.9))
+        thin = table(across / 1.15 + 191, along / 16) * room
+        eosin = 0.385 + 0.085 * thick + 0.05 * medium + 0.05 * strand + 0.055 * thin - 0.09 * loose
+        eosin += 0.035 * noise["grain"]
+        eosin = np.clip(eosin, 0.05, None) * (1 - 0.95 * gaps)
+        blue = 0.06 + 0.03 * near + 0.02 * noise["cloud"] + 0.015 * strand + 0.012 * noise["grain"]
+        blue = np.clip(blue * (1 - 0.9 * gaps), 0, None)
+        return Stain(blue, eosin, np.zeros_like(eosin)), thick
 
     def _follicle(self, canvas: Canvas, stain: Stain, noise: dict[str, F32]) -> None:
         inside = step_up(-canvas.fine(canvas.fields.lymphoid) + 3 * noise["rough"], 14.0)
@@ -139,20 +175,25 @@ class Painter:
 
     def _fat(self, canvas: Canvas, stain: Stain, noise: dict[str, F32]) -> None:
         fat = canvas.fine(canvas.fields.fat) + 0.25 * noise["rough"]
+        # Strands between fat cells are thin but whole.
+        strand = step_up(4.0 - fat, 3.0)
+        _blend(stain, strand * 0.8, np.float32(0.06) + 0.02 * noise["fine"], 0.30 + 0.05 * noise["fine"])
         empty = step_up(-fat - 0.1, 0.9)
         stain.haematoxylin *= 1 - empty
         stain.eosin *= 1 - empty
 
     def _gland(self, canvas: Canvas, stain: Stain, noise: dict[str, F32], gland: F32) -> None:
         fields = canvas.fields
-        wall = canvas.fine(fields.gland_wall) + 2.2 * noise["rough"] + 1.2 * noise["fine"]
+        wall = canvas.fine(fields.gland_wall) + 2.2 * noise["rough"] * 0.6 + 0.35 * noise["fine"]
         shade = canvas.fine(fields.gland_shade)
         depth = -gland
         inside = step_up(depth, 0.9)
         rise = np.clip(depth / np.maximum(wall, 5), 0, 1)
-        texture = 0.05 * noise["fine"] + 0.045 * noise["grain2"] + 0.03 * noise["rough"]
-        eosin = (0.23 + 0.11 * rise + texture) * shade
-        blue = (0.19 - 0.09 * rise + 0.6 * texture) * shade
+        texture = 0.018 * noise["fine"] + 0.022 * noise["grain2"] + 0.016 * noise["rough"]
+        side = canvas.cell_side()
+        tone = canvas.cell_tone()
+        eosin = (0.24 + 0.10 * rise + texture + 0.05 * tone) * shade + 0.07 * side
+        blue = (0.20 - 0.10 * rise + 0.8 * texture + 0.03 * tone) * shade + 0.02 * side
         brush = np.exp(-(((depth - wall + 1.0) / 0.9) ** 2))
         eosin += 0.12 * brush
         cleft = step_up(noise["cleft"] - 0.75, 0.5) * step_up(gland - 0.4, 0.6) * step_up(4.2 - gland, 2.0)
@@ -167,15 +208,19 @@ class Painter:
 
     def _tumour(self, canvas: Canvas, stain: Stain, noise: dict[str, F32], tumour: F32) -> None:
         fields = canvas.fields
-        wall = canvas.fine(fields.tumour_wall) + 2.5 * noise["rough"] + 1.2 * noise["fine"]
+        wall = canvas.fine(fields.tumour_wall) + 1.6 * noise["rough"] + 0.35 * noise["fine"]
         shade = canvas.fine(fields.tumour_shade)
         depth = -tumour
-        texture = 0.055 * noise["fine"] + 0.05 * noise["grain2"] + 0.04 * noise["rough"]
+        texture = 0.022 * noise["fine"] + 0.026 * noise["grain2"] + 0.018 * noise["rough"]
+        side, tone = canvas.cell_side(), canvas.cell_tone()
         inside = step_up(depth, 0.9)
-        _blend(stain, inside, (0.26 + texture) * shade, (0.27 + texture + 0.03 * noise["cloud"]) * shade)
+        blue = (0.25 + texture + 0.07 * tone) * shade - 0.05 * side
+        eosin = (0.27 + texture + 0.05 * tone + 0.03 * noise["cloud"]) * shade - 0.02 * side
+        _blend(stain, inside, blue, eosin)
         hollow = step_up(depth - wall, 0.9)
         debris = np.clip(0.5 * noise["cloud"] + 0.6 * noise["rough"] + 0.4 * noise["fine"] - 0.25, 0, 1)
-        _blend(stain, hollow, 0.10 * debris, 0.22 * debris)
+        debris = debris * np.clip(0.7 + 0.35 * noise["fine"] + 0.3 * noise["grain2"], 0, 1.5)
+        _blend(stain, hollow, 0.10 * debris, 0.20 * debris)
 
     def holes(self, stain: Stain, bodies: Stamps, records: Records, mpp: float) -> None:
         """Paint vacuoles and vessel lumina over the tissue."""

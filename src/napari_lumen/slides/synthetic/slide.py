@@ -12,6 +12,7 @@ from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.geometry import Window
 from napari_lumen.slides.synthetic import inclusions, truth
 from napari_lumen.slides.synthetic.cache import Recent
+from napari_lumen.slides.synthetic.cells import cell_map
 from napari_lumen.slides.synthetic.fields import MARGIN, NODES, FieldMaker, Fields
 from napari_lumen.slides.synthetic.glands import Glands
 from napari_lumen.slides.synthetic.layout import Layout
@@ -64,7 +65,7 @@ class SyntheticSlide:
         self.seed = seed
         self._step = max(1, round(2 / mpp))
         self.block = NODES * self._step
-        layout = Layout(height * mpp, width * mpp, derive(seed, 1), swap_context)
+        self._layout = layout = Layout(height * mpp, width * mpp, derive(seed, 1), swap_context)
         glands = Glands(layout, derive(seed, 2))
         self._make_fields = FieldMaker(layout, glands, derive(seed, 3))
         self._make_nuclei = NucleusMaker(glands, Numbering(height * mpp, width * mpp), derive(seed, 4))
@@ -185,10 +186,12 @@ class SyntheticSlide:
         around = around[keep]
         return around[np.argsort(around["id"], kind="stable")]
 
-    def _canvas(self, block: Block, halo: int) -> Canvas:
+    def _canvas(self, block: Block, halo: int, cells: bool = False) -> Canvas:
         side = self.block + 2 * halo
         top, left = (number * self.block - halo for number in block)
-        return Canvas.of(self._fields_of(block), top, left, side, side, self.mpp)
+        fields = self._fields_of(block)
+        drawn = cell_map(fields, self._nuclei_around(block, 60.0)) if cells else None
+        return Canvas.of(fields, top, left, side, side, self.mpp, drawn)
 
     def _stamp(self, records: Records, block: Block, halo: int) -> Stamps:
         side = self.block + 2 * halo
@@ -200,7 +203,7 @@ class SyntheticSlide:
         return self._pixels.get(block, lambda: self._render(block))
 
     def _render(self, block: Block) -> NDArray[np.uint8]:
-        canvas = self._canvas(block, HALO)
+        canvas = self._canvas(block, HALO, cells=True)
         if canvas.fields.glass:
             return self._scanner(None, canvas.y, canvas.x, block)
         stain = self._painter.tissue(canvas)

@@ -1,0 +1,300 @@
+"""The Run model panel without its widgets: what is chosen, what may be run, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, Literal
+
+from psygnal import Signal
+
+from napari_lumen.errors import LumenError
+from napari_lumen.geometry import Pair, Region
+from napari_lumen.plugin import notices
+from napari_lumen.plugin.catalogue import Catalogue, ModelChoice, look_up
+from napari_lumen.plugin.controllers.slides import SlideLayers
+from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
+from napari_lumen.plugin.layers import RunLayers, run_layers
+from napari_lumen.plugin.regions import selected_shapes, view_region
+from napari_lumen.plugin.results import add_result
+from napari_lumen.plugin.wording import area, duration
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from shapely.geometry.base import BaseGeometry
+
+    from napari_lumen.inference.progress import Progress
+    from napari_lumen.inference.run import Run
+
+Where = Literal["tissue", "view", "shapes"]
+Predict = Callable[..., "Run"]
+
+_READING = "Reading the list of models …"
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """All that the panel shows.
+
+    Attributes
+    ----------
+    slides : tuple of str
+        Names of the open slides.
+    slide : str or None
+        The one to run on.
+    models : tuple of ModelChoice
+    model : ModelChoice or None
+    devices : tuple of (str, str)
+        Name and what to show.
+    device : str
+    where : {"tissue", "view", "shapes"}
+    asks_pixel_size : bool
+        Whether the slide's file does not state it.
+    pixel_size : float or None
+        µm, as given by the user.
+    blocked : str or None
+        Why Run cannot be clicked, and what to do; None when it can.
+    running, cancelling : bool
+    progress : Progress or None
+    message : str
+        How the last run ended.
+    """
+
+    slides: tuple[str, ...] = ()
+    slide: str | None = None
+    models: tuple[ModelChoice, ...] = ()
+    model: ModelChoice | None = None
+    devices: tuple[tuple[str, str], ...] = (("auto", "Automatic"),)
+    device: str = "auto"
+    where: Where = "tissue"
+    asks_pixel_size: bool = False
+    pixel_size: float | None = None
+    blocked: str | None = _READING
+    running: bool = False
+    cancelling: bool = False
+    progress: Progress | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run as the legend shows it."""
+
+    run: Run
+    shown: RunLayers
+    slide: str
+
+
+class RunModelController:
+    """State and rules of the Run model panel.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    jobs : JobRunner
+    predict : callable, optional
+        As `napari_lumen.predict`.
+    catalogue : callable, optional
+        Returns the models and devices; called on a worker thread.
+    out : Path, optional
+        Folder of the next run; one in the user's data folder when left out.
+    """
+
+    changed = Signal(RunState)
+    finished = Signal(object)  # Result
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        jobs: JobRunner,
+        predict: Predict | None = None,
+        catalogue: Callable[[], Catalogue] = look_up,
+        out: Path | None = None,
+    ) -> None:
+        self.out = out
+        self._viewer = viewer
+        self._jobs = jobs
+        self._predict = predict or _predict
+        self._slides = SlideLayers(viewer)
+        self._slides.changed.connect(self._on_layers)
+        self._job: Job | None = None
+        self._running_on: Layer | None = None
+        self._catalogue_read = False
+        self.state = RunState()
+        self._on_layers()
+        jobs.start(
+            lambda emit, cancel: catalogue(),
+            Callbacks(lambda event: None, self._on_catalogue, self._on_catalogue_failed, lambda: None),
+        )
+
+    # what the user chooses
+
+    def choose_slide(self, name: str) -> None:
+        """Choose the slide to run on, by its layer's name."""
+        if name in self.state.slides:
+            self._update(slide=name)
+
+    def choose_model(self, path: Path) -> None:
+        """Choose a model by its folder."""
+        self._update(model=next((item for item in self.state.models if item.path == path), self.state.model))
+
+    def choose_where(self, where: Where) -> None:
+        """Choose what part of the slide to run on."""
+        self._update(where=where)
+
+    def choose_device(self, device: str) -> None:
+        """Choose the device by its name."""
+        self._update(device=device)
+
+    def give_pixel_size(self, size: float | None) -> None:
+        """Give the pixel size in µm of a slide whose file does not state it; None takes it back."""
+        self._update(pixel_size=size)
+
+    def run(self) -> None:
+        """Start a run with what is chosen; does nothing while `state.blocked` says why not."""
+        layer = self._slides.named(self.state.slide)
+        if self.state.running or self._blocked(self.state) or layer is None or self.state.model is None:
+            self._update()
+            return
+        if self.state.asks_pixel_size and self.state.pixel_size:
+            self._slides.give_pixel_size(layer, self.state.pixel_size)
+        slide = self._slides.slide(layer)
+        region = self._region(layer)
+        if isinstance(region, Region) and region.empty:
+            self._update(message=f"The view shows nothing of {layer.name}: move it over the slide.")
+            return
+        model, device, out = self.state.model.path, self.state.device, self.out
+
+        def work(emit: Emit, cancel: Event) -> tuple[Run, RunLayers]:
+            run = self._predict(
+                slide, model, region=region, out=out, device=device, on_progress=emit, cancel=cancel
+            )
+            return run, run_layers(run, layer.name)
+
+        self._running_on = layer
+        self._update(running=True, cancelling=False, progress=None, message="")
+        self._job = self._jobs.start(
+            work, Callbacks(self._on_progress, self._on_done, self._on_failed, self._on_cancelled)
+        )
+
+    def cancel(self) -> None:
+        """Ask the run to stop; it does so within one batch and leaves nothing behind."""
+        if self._job is not None and self.state.running:
+            self._job.cancel.set()
+            self._update(cancelling=True)
+
+    def close(self) -> None:
+        """Stop everything and wait for it; to be called before the window goes."""
+        self._slides.close()
+        self._jobs.close()
+
+    # what happens
+
+    def _on_catalogue(self, found: Catalogue) -> None:
+        self._catalogue_read = True
+        self._update(
+            models=found.models, model=next(iter(found.models), None), devices=found.devices, device="auto"
+        )
+        for problem in found.problems:
+            notices.warn(problem)
+
+    def _on_catalogue_failed(self, error: BaseException) -> None:
+        self._catalogue_read = True
+        self._update()
+        notices.show(error)
+
+    def _on_layers(self) -> None:
+        names = self._slides.names()
+        slide = self.state.slide if self.state.slide in names else next(iter(names), None)
+        if self._running_on is not None and self._running_on not in self._viewer.layers:
+            self.cancel()
+        if names:
+            self._viewer.canvas.overlays.scale_bar.visible = True
+        self._update(slides=names, slide=slide)
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._update(progress=progress)
+
+    def _on_done(self, outcome: tuple[Run, RunLayers]) -> None:
+        run, shown = outcome
+        layer = self._end()
+        if layer is None or layer not in self._viewer.layers:
+            return
+        add_result(self._viewer, layer, shown)
+        seconds = sum(run.record.seconds.values())
+        self._update(message=f"Done in {duration(seconds)}.")
+        self.finished.emit(Result(run, shown, layer.name))
+        found = ", ".join(f"{count.name}: {count.objects:,}" for count in run.record.counts)
+        notices.tell(
+            f"Found {found} in {area(run.record.analysed_mm2)}\n{run.record.model_title} on {layer.name}"
+        )
+        if run.record.failed_tiles:
+            notices.warn(
+                f"{len(run.record.failed_tiles)} tiles of {layer.name} could not be read and are left out; "
+                f"{run.path / 'run.json'} lists them."
+            )
+
+    def _on_failed(self, error: BaseException) -> None:
+        self._end()
+        is_ours = isinstance(error, LumenError)
+        self._update(message=str(error) if is_ours else "The run stopped on an unexpected error.")
+        notices.show(error)
+
+    def _on_cancelled(self) -> None:
+        self._end()
+        self._update(message="Cancelled; nothing was kept.")
+
+    def _end(self) -> Layer | None:
+        layer, self._running_on, self._job = self._running_on, None, None
+        self._update(running=False, cancelling=False, progress=None)
+        return layer
+
+    # rules
+
+    def _update(self, **changes: Any) -> None:
+        state = replace(self.state, **changes)
+        layer = self._slides.named(state.slide)
+        state = replace(state, asks_pixel_size=layer is not None and self._slides.asks_pixel_size(layer))
+        self.state = replace(state, blocked=self._blocked(state))
+        self.changed.emit(self.state)
+
+    def _blocked(self, state: RunState) -> str | None:
+        if state.slide is None:
+            return "Open a slide first: drop it on the window, or File > Open Sample > napari-lumen."
+        if not self._catalogue_read:
+            return _READING
+        if state.model is None:
+            return "No model is installed: put one into the models folder and open this panel again."
+        if state.asks_pixel_size and not state.pixel_size:
+            return "Give the pixel size first: the slide's file does not state it."
+        if state.where == "shapes" and self._selected_area((1.0, 1.0)) is None:
+            return "Select one or more closed shapes on a Shapes layer first."
+        return None
+
+    def _selected_area(self, mpp: Pair) -> BaseGeometry | None:
+        """Return the selected shapes of the active Shapes layer, else of the topmost that has some."""
+        from napari.layers import Shapes
+
+        candidates = [self._viewer.layers.selection.active, *reversed(self._viewer.layers)]
+        shapes = (item for item in candidates if isinstance(item, Shapes) and item.selected_data)
+        areas = (selected_shapes(item, mpp) for item in shapes)
+        return next((area for area in areas if area is not None), None)
+
+    def _region(self, layer: Layer) -> Any:
+        """Return what `predict` takes for the chosen part of the slide."""
+        slide = self._slides.slide(layer)
+        mpp = slide.require_mpp()
+        if self.state.where == "view":
+            return view_region(self._viewer, mpp, slide.shape)
+        return self._selected_area(mpp) if self.state.where == "shapes" else None
+
+
+def _predict(*arguments: Any, **keywords: Any) -> Run:
+    from napari_lumen.inference import predict
+    from napari_lumen.plugin.jobs import leave_one_core
+
+    leave_one_core()
+    return predict(*arguments, **keywords)

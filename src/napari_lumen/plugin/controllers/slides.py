@@ -1,0 +1,93 @@
+"""The slides among a viewer's layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_lumen.plugin.layers import KEY, MICROMETRES, slide_facts
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_lumen.slides import Slide
+
+
+class SlideLayers:
+    """Finds the slides that a viewer shows and tells when something about them, or a selection, changed.
+
+    The open slide lies in its layer's metadata, put there by the reader: one handle for viewing and running.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._events = (
+            viewer.layers.events.inserted,
+            viewer.layers.events.removed,
+            viewer.layers.selection.events.active,
+        )
+        for event in self._events:
+            event.connect(self._on_event)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        for layer in viewer.layers:
+            self._watch(layer)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the slides' layers, topmost first."""
+        return tuple(layer.name for layer in reversed(self._viewer.layers) if _is_slide(layer))
+
+    def named(self, name: str | None) -> Layer | None:
+        """Return the slide's layer of a name, or None."""
+        return next((item for item in self._viewer.layers if item.name == name and _is_slide(item)), None)
+
+    @staticmethod
+    def slide(layer: Layer) -> Slide:
+        """Return the open slide that a layer shows."""
+        slide: Slide = layer.metadata[KEY]["slide"]
+        return slide
+
+    def asks_pixel_size(self, layer: Layer) -> bool:
+        """Whether the slide's file does not state its pixel size."""
+        slide = self.slide(layer)
+        return slide.mpp is None or slide.mpp_given
+
+    def give_pixel_size(self, layer: Layer, size: float) -> None:
+        """Set the pixel size (µm) of a slide whose file states none, and put its layer into µm."""
+        slide = self.slide(layer)
+        if slide.mpp == (size, size):
+            return
+        slide.mpp, slide.mpp_given = (size, size), True
+        layer.metadata[KEY] = slide_facts(slide)
+        layer.units = MICROMETRES
+        layer.scale = (size, size)
+        self._viewer.reset_view()
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        for event in self._events:
+            event.disconnect(self._on_event)
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        for layer in self._viewer.layers:
+            layer.events.name.disconnect(self._on_event)
+            if hasattr(layer.events, "highlight"):
+                layer.events.highlight.disconnect(self._on_event)
+
+    def _on_event(self, event: Any = None) -> None:
+        self.changed.emit()
+
+    def _on_inserted(self, event: Any) -> None:
+        self._watch(event.value)
+
+    def _watch(self, layer: Layer) -> None:
+        layer.events.name.connect(self._on_event)
+        if hasattr(layer.events, "highlight"):  # of Shapes and Points: fires when a shape is selected
+            layer.events.highlight.connect(self._on_event)
+
+
+def _is_slide(layer: Layer) -> bool:
+    facts = layer.metadata.get(KEY)
+    return isinstance(facts, dict) and facts.get("kind") == "slide" and "slide" in facts

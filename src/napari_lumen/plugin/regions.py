@@ -1,0 +1,74 @@
+"""What part of a slide the user means: the view, or shapes drawn on it, in level-0 pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lumen.geometry import Pair, Region, world_to_level0
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Shapes
+    from shapely.geometry.base import BaseGeometry
+
+_ELLIPSE_POINTS = 96  # a circle of 1 mm is then off by less than half a µm
+
+
+def view_region(viewer: ViewerModel, mpp: Pair, shape: tuple[int, int]) -> Region:
+    """Return what the canvas shows of a slide, in level-0 pixels; empty when that is nothing.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    mpp : (float, float)
+        µm per level-0 pixel, (y, x).
+    shape : (int, int)
+        Height and width of the slide's level 0.
+    """
+    camera = viewer.scene.camera
+    centre = camera.center[-2:]
+    half = [side / camera.zoom / 2 for side in viewer.canvas.size]
+    top, left = world_to_level0((centre[0] - half[0], centre[1] - half[1]), mpp)
+    bottom, right = world_to_level0((centre[0] + half[0], centre[1] + half[1]), mpp)
+    seen = Region(top, left, max(0.0, bottom - top), max(0.0, right - left))
+    return seen.intersect(Region(0, 0, *shape))
+
+
+def selected_shapes(layer: Shapes, mpp: Pair) -> BaseGeometry | None:
+    """Return the selected shapes of a layer as one geometry in (x, y) level-0 pixels, or None.
+
+    Lines and paths enclose nothing and are left out.
+
+    Parameters
+    ----------
+    layer : napari.layers.Shapes
+    mpp : (float, float)
+        µm per level-0 pixel of the slide, (y, x).
+    """
+    import shapely
+
+    kinds = list(layer.shape_type)
+    rings = []
+    for index in sorted(layer.selected_data):
+        kind = str(kinds[index])
+        if kind not in ("rectangle", "polygon", "ellipse"):
+            continue
+        corners = np.asarray(layer.data[index], dtype=float)
+        corners = _ellipse(corners) if kind == "ellipse" else corners
+        world = np.array([np.asarray(layer.data_to_world(corner))[-2:] for corner in corners])
+        rings.append([world_to_level0((y, x), mpp)[::-1] for y, x in world])
+    if not rings:
+        return None
+    area = shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in rings])
+    return area if area.area > 0 else None
+
+
+def _ellipse(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return points on the ellipse inside a box of four corners."""
+    centre = corners.mean(axis=0)
+    first, second = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    angle = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)[:, None]
+    return np.asarray(centre + np.cos(angle) * first + np.sin(angle) * second)

@@ -1,0 +1,133 @@
+"""The legend: colours, names, counts and areas of the classes, and bars for the continuous maps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QRectF, Qt
+from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_lumen.plugin.wording import area
+
+if TYPE_CHECKING:
+    from napari_lumen.annotations.classes import Color
+    from napari_lumen.inference.run import RunRecord
+    from napari_lumen.plugin.layers import ColorScale
+
+_COUNT_TIP = "Connected areas of at least {:g} µm². Objects that touch count as one."
+_BAR_HEIGHT = 12
+
+
+class Legend(QWidget):
+    """Shows one run; hidden until there is one."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self.setVisible(False)
+
+    def show_run(self, record: RunRecord, scales: tuple[ColorScale, ...], slide: str) -> None:
+        """Show the classes and maps of a run.
+
+        Parameters
+        ----------
+        record : RunRecord
+        scales : tuple of ColorScale
+            Of the maps, in the order to show.
+        slide : str
+            Name of the slide.
+        """
+        while (item := self._layout.takeAt(0)) is not None:
+            shown_before = item.widget()
+            if shown_before is not None:
+                shown_before.deleteLater()
+        heading = QLabel(f"<b>{record.model_title}</b><br>{slide}")
+        heading.setWordWrap(True)
+        self._layout.addWidget(heading)
+        self._layout.addWidget(_class_table(record))
+        for scale in scales:
+            self._layout.addWidget(ScaleBar(scale))
+        self.setVisible(True)
+
+
+class Swatch(QWidget):
+    """A square of one colour."""
+
+    def __init__(self, color: Color, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._color = QColor(*color)
+        self.setFixedSize(14, 14)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802  # Qt's name
+        """Fill the square and give it a rim that shows on any theme."""
+        painter = QPainter(self)
+        painter.setBrush(self._color)
+        painter.setPen(QColor(128, 128, 128))
+        painter.drawRect(0, 0, 13, 13)
+
+
+class ScaleBar(QWidget):
+    """A continuous scale, drawn on white as it looks on glass, with its numbers."""
+
+    def __init__(self, scale: ColorScale, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._bar = _Gradient(scale)
+        low, high = (QLabel(f"{value:.3g}") for value in scale.limits)
+        high.setAlignment(Qt.AlignmentFlag.AlignRight)
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setVerticalSpacing(2)
+        title = QLabel(scale.title[:1].upper() + scale.title[1:])
+        title.setWordWrap(True)
+        layout.addWidget(title, 0, 0, 1, 2)
+        layout.addWidget(self._bar, 1, 0, 1, 2)
+        layout.addWidget(low, 2, 0)
+        layout.addWidget(high, 2, 1)
+
+
+class _Gradient(QWidget):
+    def __init__(self, scale: ColorScale) -> None:
+        super().__init__()
+        self._colors = scale.colors
+        self.setFixedHeight(_BAR_HEIGHT)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802  # Qt's name
+        """Draw the colours over white."""
+        painter = QPainter(self)
+        rect = QRectF(0, 0, self.width(), self.height())
+        painter.fillRect(rect, Qt.GlobalColor.white)
+        gradient = QLinearGradient(rect.topLeft(), rect.topRight())
+        for index, color in enumerate(self._colors):
+            gradient.setColorAt(index / (len(self._colors) - 1), QColor.fromRgbF(*color))
+        painter.fillRect(rect, gradient)
+
+
+def _class_table(record: RunRecord) -> QWidget:
+    """Return a table: colour, class, objects, area; and the area that was looked at."""
+    table = QWidget()
+    grid = QGridLayout(table)
+    grid.setContentsMargins(0, 4, 0, 0)
+    grid.setColumnStretch(1, 1)
+    tip = _COUNT_TIP.format(record.min_object_um2)
+    for column, text in ((1, "Class"), (2, "Count"), (3, "Area")):
+        grid.addWidget(_cell(text, right=column > 1, tip=tip if column == 2 else ""), 0, column)
+    for row, count in enumerate(record.counts, start=1):
+        grid.addWidget(Swatch(record.classes[count.name].color), row, 0)
+        grid.addWidget(_cell(count.name), row, 1)
+        grid.addWidget(_cell(f"{count.objects:,}", right=True, tip=tip), row, 2)
+        grid.addWidget(_cell(area(count.area_mm2), right=True), row, 3)
+    last = len(record.counts) + 1
+    grid.addWidget(_cell("Analysed"), last, 1)
+    grid.addWidget(_cell(area(record.analysed_mm2), right=True), last, 3)
+    return table
+
+
+def _cell(text: str, *, right: bool = False, tip: str = "") -> QLabel:
+    label = QLabel(text)
+    label.setToolTip(tip)
+    if right:
+        label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+    return label

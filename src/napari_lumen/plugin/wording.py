@@ -1,0 +1,42 @@
+"""How amounts, times and areas are said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_lumen.inference.progress import Progress
+
+_MM2_DIGITS = ((10.0, 1), (0.1, 2), (0.001, 4))
+
+
+def amount_done(progress: Progress) -> str:
+    """Return e.g. ``Running the model: 124 of 560 tiles``."""
+    stage = progress.stage[:1].upper() + progress.stage[1:]
+    if progress.stage == "running the model":
+        return f"{stage}: {progress.done:,} of {progress.total:,} tiles"
+    return f"{stage} …"
+
+
+def time_left(seconds: float | None) -> str:
+    """Return e.g. ``, 2 min left``; nothing while it is not known."""
+    if seconds is None:
+        return ""
+    return f", {duration(max(1.0, seconds))} left"
+
+
+def duration(seconds: float) -> str:
+    """Return e.g. ``42 s``, ``3 min`` or ``1.5 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def area(mm2: float) -> str:
+    """Return an area with three figures or so, in µm² where mm² would be all zeros."""
+    for least, digits in _MM2_DIGITS:
+        if mm2 >= least:
+            return f"{mm2:,.{digits}f} mm²"
+    return f"{mm2 * 1e6:,.0f} µm²"

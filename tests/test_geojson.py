@@ -1,0 +1,171 @@
+"""QuPath GeoJSON and polygons along pixel edges."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shapely.geometry import MultiPolygon, Point, Polygon, box
+
+from napari_lumen.annotations.geojson import read_geojson, write_geojson
+from napari_lumen.annotations.polygonise import polygonise, polygonise_objects
+from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.errors import AnnotationError
+
+QUPATH = Path("/work/shared/data/annotations/qupath")
+
+
+def disc(radius: float, side: int) -> np.ndarray:
+    axis = np.arange(side) + 0.5 - side / 2
+    return np.hypot(axis[:, None], axis[None]) < radius
+
+
+def test_a_ring_is_one_polygon_with_one_hole_and_the_area_of_its_pixels() -> None:
+    ring = disc(80, 200) & ~disc(40, 200)
+    [(value, polygon)] = polygonise(ring)
+    assert value == 1
+    assert len(polygon.interiors) == 1
+    assert polygon.area == ring.sum()
+
+
+@pytest.mark.parametrize("radius", [0.8, 5, 12])
+def test_small_objects_keep_their_area(radius: float) -> None:
+    mask = disc(radius, 40)
+    [(_, polygon)] = polygonise(mask)
+    assert polygon.area == mask.sum()
+
+
+def test_random_labels_keep_every_area_and_their_values() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, (60, 80)) * (2**40 + 1)  # numbers beyond int32 are kept
+    objects = polygonise_objects(labels)
+    assert sorted(objects) == sorted(set(np.unique(labels).tolist()) - {0})
+    for value, outline in objects.items():
+        assert outline.is_valid
+        assert outline.area == (labels == value).sum()
+
+
+def test_outlines_lie_on_pixel_edges_at_the_origin_and_step_asked_for() -> None:
+    labels = np.zeros((4, 4), np.uint8)
+    labels[1, 2] = 7
+    assert polygonise(labels)[0][1].bounds == (2, 1, 3, 2)
+    assert polygonise(labels, origin=(100, 200), step=(8, 4))[0][1].bounds == (208, 108, 212, 116)
+
+
+def test_nothing_gives_nothing() -> None:
+    assert polygonise(np.zeros((5, 5), np.uint8)) == []
+    assert polygonise(np.zeros((0, 5), np.uint8)) == []
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".json", ".geojson.gz"])
+def test_what_is_written_is_read_back(tmp_path: Path, suffix: str) -> None:
+    ring = Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], [[(3, 3), (6, 3), (6, 6), (3, 6)]])
+    given = [
+        Annotation(ring, "tumour", (200, 10, 20), "first"),
+        Annotation(MultiPolygon([box(0, 0, 1, 1), box(5, 5, 7.25, 8)]), "Immune cells: CD3", (1, 2, 3)),
+        Annotation(Point(4, 5), object_type="detection"),
+    ]
+    path = tmp_path / f"a{suffix}"
+    write_geojson(path, given)
+    found = read_geojson(path)
+    assert [(a.class_name, a.color, a.name, a.object_type) for a in found] == [
+        (a.class_name, a.color, a.name, a.object_type) for a in given
+    ]
+    for a, b in zip(found, given, strict=True):
+        assert a.geometry.equals(b.geometry)
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_same_annotations_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.geojson.gz", "b.geojson.gz"):
+        write_geojson(tmp_path / name, [Annotation(box(0, 0, 3, 4), "nucleus", (9, 9, 9))])
+    assert (tmp_path / "a.geojson.gz").read_bytes() == (tmp_path / "b.geojson.gz").read_bytes()
+
+
+def test_qupath_gets_a_colour_unique_ids_and_rings_that_do_not_cross(tmp_path: Path) -> None:
+    bow_tie = Polygon([(0, 0), (4, 4), (4, 0), (0, 4)])
+    path = tmp_path / "a.geojson"
+    write_geojson(path, [Annotation(bow_tie, "tumour"), Annotation(bow_tie, "tumour"), Annotation(Polygon())])
+    features = json.loads(path.read_text())["features"]
+    assert len(features) == 2  # what is empty cannot be shown
+    assert len({feature["id"] for feature in features}) == 2
+    assert all(len(feature["properties"]["classification"]["color"]) == 3 for feature in features)
+    assert all(item.geometry.is_valid and item.geometry.area == 8 for item in read_geojson(path))
+
+
+def test_qupaths_other_spellings_are_read(tmp_path: Path) -> None:
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]}
+
+    def feature(**properties: object) -> dict[str, object]:
+        return {"type": "Feature", "id": "PathDetectionObject", "geometry": square, "properties": properties}
+
+    path = tmp_path / "old.json"
+    path.write_text(
+        json.dumps(
+            [
+                feature(classification="Tumor", objectType="annotation"),
+                feature(classification={"names": ["Tumor", "CD3"], "color": [1, 2, 3]}, object_type="cell"),
+                feature(classification={"name": "Cell", "colorRGB": -8397766}),
+                feature(childObjects=[feature(name="inner")], type="annotation"),
+            ]
+        )
+    )
+    found = read_geojson(path)
+    assert [item.class_name for item in found] == ["Tumor", "Tumor: CD3", "Cell", None, None]
+    assert [item.object_type for item in found] == [
+        "annotation", "detection", "detection", "annotation", "detection",
+    ]  # fmt: skip
+    assert found[2].color == (127, 220, 58)
+    assert found[4].name == "inner"
+    with zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
+        archive.write(path, "old.json")
+    assert len(read_geojson(tmp_path / "old.zip")) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "not JSON"),
+        ('{"type": "FeatureCollection"}', "no list of features"),
+        ("3", "no list of features"),
+        ("[3]", "feature 0"),
+        ('[{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": 3}}]', "geometry"),
+        ('[{"type": "Feature", "properties": {}}]', "geometry"),
+        (
+            '[{"type": "Feature", "geometry": {"type": "Point", "coordinates": [0, 0]},'
+            ' "properties": {"classification": {"name": "a", "color": [1, 2, 999]}}}]',
+            "color",
+        ),
+    ],
+)
+def test_a_bad_file_is_named_with_the_clause_it_breaks(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "bad.geojson"
+    path.write_text(content)
+    with pytest.raises(AnnotationError, match=says) as caught:
+        read_geojson(path)
+    assert "bad.geojson" in str(caught.value)
+
+
+def test_missing_cut_and_misnamed_files_are_annotation_errors(tmp_path: Path) -> None:
+    whole = gzip.compress(b"[]")
+    (tmp_path / "cut.geojson.gz").write_bytes(whole[:-6])
+    (tmp_path / "not.zip").write_bytes(b"no")
+    for name in ("missing.geojson", "cut.geojson.gz", "not.zip", "a.txt"):
+        with pytest.raises(AnnotationError, match=name):
+            read_geojson(tmp_path / name)
+    with pytest.raises(AnnotationError, match="a.txt"):
+        write_geojson(tmp_path / "a.txt", [])
+    with pytest.raises(AnnotationError, match="nowhere"):
+        write_geojson(tmp_path / "nowhere" / "a.geojson", [])
+
+
+@pytest.mark.skipif(not QUPATH.exists(), reason="QuPath's sample files are not on this machine")
+def test_files_that_qupath_wrote_are_read() -> None:
+    for path in sorted(QUPATH.glob("*.json")):
+        found = read_geojson(path)
+        assert found, path.name
+        assert not any(item.geometry.is_empty for item in found)

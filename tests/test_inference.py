@@ -1,0 +1,332 @@
+"""Runs: placed to half a level-0 pixel, without seams, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+import shapely
+import tifffile
+import torch
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.ndimage import label as connected
+from torch import nn
+
+import napari_lumen
+from fakes import ArraySlide, Constant, Darkness, model_of
+from napari_lumen import RunError, SlideError
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.errors import Cancelled
+from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.inference import Progress, Run, predict
+from napari_lumen.inference.engine import Engine
+from napari_lumen.inference.objects import ObjectCounter
+from napari_lumen.inference.plan import blending_window, make_plan
+from napari_lumen.inference.store import halve_labels, halve_mean
+from napari_lumen.inference.tissue import tissue_mask
+
+WHITE, PURPLE = 255, (90, 30, 110)
+
+
+def glass(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), WHITE, np.uint8)
+
+
+def edges(array: np.ndarray, grid: Grid) -> tuple[float, float, float, float]:
+    """Top, bottom, left and right edge of what is set, in level-0 px."""
+    rows, columns = np.nonzero(array)
+    region = grid.region_of(Window(rows.min(), columns.min(), np.ptp(rows) + 1, np.ptp(columns) + 1))
+    return region.y, region.bottom, region.x, region.right
+
+
+@pytest.fixture(scope="module")
+def drifting_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pyramid of 33,333 and 8,333 rows: the ratio is 4.00012, the downsample 4."""
+    square = (32_768, 33_024, 128, 384)  # far down, where a drifting ratio has gone a pixel astray
+    base = glass(33_333, 512)
+    base[square[0] : square[1], square[2] : square[3]] = PURPLE
+    path = tmp_path_factory.mktemp("slides") / "drifting.tif"
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        options = {"tile": (256, 256), "compression": "zlib", "photometric": "rgb"}
+        resolution = {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER"}  # 0.25 µm
+        tiff.write(base, subifds=1, **options, **resolution)
+        tiff.write(
+            base[:33_332].reshape(8333, 4, 128, 4, 3).mean(axis=(1, 3)).astype(np.uint8),
+            subfiletype=1,
+            **options,
+        )
+    return path
+
+
+@pytest.mark.parametrize("mpp", [0.25, 1.0, 2.0])
+def test_everything_lies_within_half_a_level0_pixel_at_every_level(
+    drifting_slide: Path, tmp_path: Path, mpp: float
+) -> None:
+    truth = (32_768, 33_024, 128, 384)
+    model = model_of(Darkness(), mpp=mpp, attention=("attention",))
+    # at the finest scale the last rows alone: the whole would be 17 megapixels
+    region = Region(32_500, 0, 800, 512) if mpp == 0.25 else None
+    with napari_lumen.open_slide(drifting_slide) as slide:
+        assert slide.levels[1].downsample == (4.0, 4.0)
+        run = predict(slide, model, region, tmp_path / "run")
+    labels, probability, attention = run.record.rasters
+    assert [r.kind for r in run.record.rasters] == ["labels", "probability", "attention"]
+    for raster in (labels, probability, attention):
+        for level, array in enumerate(run.levels(raster)):
+            grid = run.grid(raster).coarsened(2**level)
+            if 256 % (grid.step[0]):  # the square is not made of whole pixels any more
+                continue
+            assert array.shape == grid.shape
+            values = np.nan_to_num(np.asarray(array, np.float32))
+            found = edges(values > 0.5, grid)
+            assert found == pytest.approx(truth, abs=0.5), (raster.name, level)
+    assert len(run.levels(labels)) >= 3
+
+
+def test_the_same_square_is_found_when_the_model_resamples(tmp_path: Path) -> None:
+    base = glass(700, 900)
+    base[200:330, 311:500] = PURPLE
+    run = predict(ArraySlide(base, mpp=(0.499, 0.501)), model_of(Darkness(), mpp=0.5), None, tmp_path / "run")
+    found = edges(np.asarray(run.levels(run.labels)[0]), run.grid(run.labels))
+    assert found == pytest.approx((200, 330, 311, 500), abs=0.75)  # half a px of the model's grid, and blur
+
+
+@pytest.mark.parametrize("probability", [1 - 1e-7, 0.31])
+def test_a_constant_comes_out_as_that_constant(tmp_path: Path, probability: float) -> None:
+    model = model_of(Constant(probability), size=64, overlap=24)
+    run = predict(ArraySlide(glass(333, 417)), model, Region(0, 0, 333, 417), tmp_path / "run")
+    stored = np.asarray(zarr.open_array(str(run.path / "probability" / "0"), mode="r"))[0]
+    assert set(np.unique(stored[:333, :417])) == {round(probability * 255)}
+    assert not stored[333:].any()
+    assert not stored[:, 417:].any()
+
+
+def test_no_seam_against_one_forward_pass_of_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (160, 224, 3), np.uint8)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 3, padding=1)).eval()
+    slide = ArraySlide(pixels)
+    model = model_of(network, size=64, overlap=32)  # a receptive field of 5 px
+    plan = make_plan(slide, model.card.input, Region(0, 0, 160, 224))
+    engine = Engine(slide, model, plan, torch.device("cpu"), 3, Event())
+    (chunk,) = (chunk for _, chunks in engine.run() for chunk in chunks)
+    padded = np.pad(pixels, ((8, 8), (8, 8), (0, 0)), constant_values=255)  # outside a slide is white
+    with torch.inference_mode():
+        whole = network(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255).sigmoid()
+    np.testing.assert_allclose(chunk.probability[0], whole[0, 0, 8:-8, 8:-8].numpy(), atol=1e-4)
+    assert chunk.covered.all()
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(64, 16), (256, 32), (64, 0), (96, 48)])
+def test_weights_of_neighbouring_tiles_sum_to_one(size: int, overlap: int) -> None:
+    ramp = blending_window(size, overlap)[size // 2]
+    total = np.zeros(size * 4, np.float32)
+    for start in range(0, size * 3, size - overlap):
+        total[start : start + size] += ramp
+    np.testing.assert_allclose(total[size : size * 2], 1, atol=1e-6)
+
+
+def test_results_are_clipped_to_the_shape_that_was_asked_for(tmp_path: Path) -> None:
+    dark = np.zeros((600, 600, 3), np.uint8)
+    ring = shapely.Point(300, 300).buffer(200).difference(shapely.Point(300, 300).buffer(80))
+    run = predict(ArraySlide(dark), model_of(Darkness(), attention=("attention",)), ring, tmp_path / "run")
+    labels = np.asarray(run.levels(run.labels)[0])
+    assert labels.sum() == pytest.approx(ring.area, rel=0.005)
+    assert labels[300, 300] == 0
+    assert labels[300, 150] == 1
+    assert run.record.analysed_mm2 == pytest.approx(ring.area * 0.25 / 1e6, rel=0.005)
+    attention = np.asarray(run.levels(run.record.rasters[2])[0])
+    assert np.isnan(attention[0, 0])
+    assert attention[75, 37] == pytest.approx(1)
+
+
+def test_progress_is_told_in_order_and_ends_at_the_total(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    predict(
+        ArraySlide(glass(300, 300)),
+        model_of(Darkness()),
+        Region(0, 0, 300, 300),
+        tmp_path / "run",
+        on_progress=told.append,
+    )
+    stages = list(dict.fromkeys(p.stage for p in told))
+    assert stages == ["finding tissue", "running the model", "building the pyramid", "counting"]
+    tiles = [p for p in told if p.stage == "running the model"]
+    assert [p.done for p in tiles] == sorted(p.done for p in tiles)
+    assert tiles[-1].done == tiles[-1].total == 49
+
+
+def test_cancel_stops_within_one_batch_and_leaves_nothing(tmp_path: Path) -> None:
+    cancel, told = Event(), []
+
+    def stop(progress: Progress) -> None:
+        told.append(progress)
+        if progress.stage == "running the model" and progress.done:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        predict(
+            ArraySlide(glass(900, 900)),
+            model_of(Darkness()),
+            Region(0, 0, 900, 900),
+            tmp_path / "runs" / "one",
+            on_progress=stop,
+            cancel=cancel,
+        )
+    assert told[-1].done == 4  # one batch on the CPU
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_bad_tile_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
+    dark = np.zeros((300, 300, 3), np.uint8)
+    slide = ArraySlide(dark, broken=Window(100, 100, 4, 4))
+    run = predict(slide, model_of(Darkness()), Region(0, 0, 300, 300), tmp_path / "run")
+    labels = np.asarray(run.levels(run.labels)[0])
+    assert labels[102, 102] == 0
+    assert labels[10, 10] == labels[290, 290] == 1
+    assert run.record.failed_tiles == ((40, 40), (40, 88), (88, 40), (88, 88))
+    assert run.record.tiles == 45
+
+
+def test_what_cannot_run_says_why_in_one_sentence(tmp_path: Path) -> None:
+    slide, model = ArraySlide(glass(300, 300)), model_of(Darkness())
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="is not an empty folder"):
+        predict(slide, model, None, taken)
+    assert (taken / "notes.txt").read_text() == "mine"
+    with pytest.raises(RunError, match=r"outside array\.tif"):
+        predict(slide, model, Region(400, 400, 10, 10), tmp_path / "a")
+    with pytest.raises(RunError, match="No tissue was found"):
+        predict(slide, model, None, tmp_path / "a")
+    with pytest.raises(RunError, match=r"no device 'tpu'; it has .*cpu"):
+        predict(slide, model, None, tmp_path / "a", device="tpu")
+    with pytest.raises(SlideError, match="does not state its pixel size"):
+        predict(ArraySlide(glass(9, 9), mpp=None), model, None, tmp_path / "a")
+    with pytest.raises(RunError, match="cannot be written"):
+        predict(slide, model, Region(0, 0, 9, 9), taken / "notes.txt" / "run")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["taken"]
+
+
+def test_a_run_is_an_ome_zarr_image_with_labels_in_micrometres(tmp_path: Path) -> None:
+    dark = np.zeros((3000, 2000, 3), np.uint8)
+    classes = ClassTable.of([(3, "dark", (0, 0, 255))])
+    model = model_of(Darkness(), attention=("attention",), classes=classes, size=256, overlap=32)
+    run = predict(ArraySlide(dark, mpp=(0.25, 0.25)), model, Region(0, 0, 900, 900), tmp_path / "run")
+    root = zarr.open_group(str(run.path), mode="r")
+    (image,) = root.attrs["ome"]["multiscales"]
+    assert root.attrs["ome"]["version"] == "0.5"
+    assert [axis["name"] for axis in image["axes"]] == ["c", "y", "x"]
+    assert {axis.get("unit") for axis in image["axes"][1:]} == {"micrometer"}
+    for level, dataset in enumerate(image["datasets"]):
+        scale, shift = dataset["coordinateTransformations"]
+        assert scale["scale"] == [1.0, 0.5 * 2**level, 0.5 * 2**level]
+        # the centre of the first pixel: half a pixel from the edge, less half a level-0 pixel
+        assert shift["translation"] == pytest.approx([0.0, *[0.5 * 2**level / 2 - 0.125] * 2])
+        assert root[dataset["path"]].ndim == 3
+    assert root["labels"].attrs["ome"]["labels"] == ["classes"]
+    label = root["labels/classes"].attrs["ome"]["image-label"]
+    assert label["colors"] == [{"label-value": 3, "rgba": [0, 0, 255, 255]}]
+    assert len(image["datasets"]) == len(list(root["labels/classes"].array_keys()))
+    assert root["labels/classes/0"][100, 100] == 3
+    again = Run.open(run.path)
+    assert again.record == run.record
+    assert json.loads((run.path / "run.json").read_text())["mpp_source"] == "slide"
+
+
+def test_a_damaged_or_missing_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no finished run"):
+        Run.open(tmp_path)
+    (tmp_path / "run.json").write_text('{"format": 1}')
+    with pytest.raises(RunError, match=r"run\.json is damaged: field 'slide'"):
+        Run.open(tmp_path)
+
+
+def test_softmax_leaves_the_background_out(tmp_path: Path) -> None:
+    class Halves(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            dark = 1 - x.mean(dim=1, keepdim=True)
+            return torch.cat([(0.5 - dark) * 50, (dark - 0.5) * 50, torch.full_like(dark, -50)], dim=1)
+
+    base = glass(200, 200)
+    base[64:128, 64:128] = 0
+    classes = ClassTable.of([(1, "dark", (0, 0, 255)), (2, "never", (255, 0, 0))])
+    run = predict(
+        ArraySlide(base),
+        model_of(Halves(), classes=classes, activation="softmax"),
+        Region(0, 0, 200, 200),
+        tmp_path / "run",
+    )
+    labels = np.asarray(run.levels(run.labels)[0])
+    assert (labels > 0).sum() == 64 * 64
+    assert [(c.name, c.objects) for c in run.record.counts] == [("dark", 1), ("never", 0)]
+    assert run.record.counts[0].area_mm2 == pytest.approx(64 * 64 * 0.25 / 1e6)
+
+
+def test_specks_below_the_smallest_object_are_not_counted(tmp_path: Path) -> None:
+    base = glass(200, 200)
+    base[10:30, 10:30] = 0
+    base[100:103, 100:103] = 0  # 2.25 µm²
+    run = predict(ArraySlide(base), model_of(Darkness()), Region(0, 0, 200, 200), tmp_path / "run")
+    assert run.record.counts[0].objects == 1
+
+
+@given(arrays(np.uint8, (23, 31), elements=st.integers(0, 1)), st.integers(3, 9))
+def test_objects_are_counted_as_if_the_image_were_whole(labels: np.ndarray, side: int) -> None:
+    counter = ObjectCounter(1)
+    for row in range(0, 23, side):
+        for column in range(0, 31, side):
+            counter.add((row // side, column // side), labels[row : row + side, column : column + side])
+    components, _ = connected(labels, np.ones((3, 3)))
+    assert sorted(counter.areas()) == sorted(np.bincount(components.ravel())[1:])
+
+
+@given(arrays(np.uint8, (4, 6), elements=st.integers(0, 3)))
+def test_reduced_labels_are_the_majority_of_their_block(labels: np.ndarray) -> None:
+    reduced = halve_labels(labels)
+    for row in range(2):
+        for column in range(3):
+            counts = np.bincount(labels[row * 2 : row * 2 + 2, column * 2 : column * 2 + 2].ravel())
+            best = np.flatnonzero(counts == counts.max())
+            assert reduced[row, column] == best.max()
+
+
+def test_reduced_attention_leaves_out_what_was_not_computed() -> None:
+    values = np.array([[1, np.nan, np.nan, np.nan], [3, np.nan, np.nan, np.nan]], np.float16)
+    np.testing.assert_array_equal(halve_mean(values), np.array([[2, np.nan]], np.float16))
+    np.testing.assert_array_equal(halve_mean(np.array([[[0, 255], [255, 255]]], np.uint8)), [[[191]]])
+
+
+def test_tissue_is_found_and_glass_is_not() -> None:
+    base = glass(2000, 3000)
+    base[400:900, 500:1500] = (220, 150, 190)
+    base[1500:1504, 2500:2504] = (220, 150, 190)  # a speck of dirt
+    mask, grid = tissue_mask(ArraySlide(base))
+    inside = mask[grid.window_of(Region(410, 510, 480, 980)).slices]
+    assert inside.all()
+    assert not mask[grid.window_of(Region(1200, 1800, 700, 1100)).slices].any()
+
+
+def test_grey_slides_have_tissue_too() -> None:
+    base = glass(1000, 1000)
+    base[300:600, 300:600] = 150
+    mask, _ = tissue_mask(ArraySlide(base))
+    assert 0.08 < mask.mean() < 0.25
+
+
+def test_a_large_slide_is_never_read_whole(tmp_path: Path) -> None:
+    base = glass(6000, 6000)
+    base[5000:5200, 5000:5200] = PURPLE
+    slide = ArraySlide(base, np.ascontiguousarray(base[::16, ::16]))
+    run = predict(slide, model_of(Darkness(), size=256, overlap=32), None, tmp_path / "run")
+    assert run.record.counts[0].objects == 1
+    assert run.record.tiles < 16
+    assert slide.largest_read <= 400 * 400
