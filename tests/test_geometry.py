@@ -118,6 +118,21 @@ def test_the_window_of_a_region_covers_it_and_no_row_more(
     assert grid.window_of(part) == window
 
 
+@given(grids_with_a_window(), st.floats(0.01, 0.49))
+def test_a_pixel_that_is_cut_is_not_within_a_region(grid_and_window: tuple[Grid, Window], cut: float) -> None:
+    grid, window = grid_and_window
+    whole = grid.region_of(window)
+    assert grid.window_within(whole) == window
+    smaller = Region(
+        whole.y + cut * grid.step[0],
+        whole.x + cut * grid.step[1],
+        whole.height - 2 * cut * grid.step[0],
+        whole.width - 2 * cut * grid.step[1],
+    )
+    inner = grid.window_within(smaller)
+    assert (inner.height, inner.width) == (max(0, window.height - 2), max(0, window.width - 2))
+
+
 def test_a_region_beside_the_grid_has_an_empty_window() -> None:
     window = Grid((10, 10), (1.0, 1.0)).window_of(Region(50, 50, 5, 5))
     assert window.height == window.width == 0

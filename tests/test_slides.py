@@ -449,6 +449,50 @@ def test_one_damaged_tile_leaves_the_others_readable(tmp_path: Path) -> None:
         np.testing.assert_array_equal(slide.read(0, 0, 256, 256), image[:256, :256])
 
 
+def test_one_damaged_tile_spoils_no_other_thread(shared_data: Path, tmp_path: Path) -> None:
+    """OpenSlide's handle is dead for all threads after one of them has met a damaged tile."""
+    data = bytearray((shared_data / "slides" / "jpeg2000.dicom").read_bytes())
+    start_of_codestream = b"\xff\x4f\xff\x51"
+    found = -1
+    for _ in range(6):  # the sixth tile of four in a row: row 1, column 1
+        found = data.find(start_of_codestream, found + 1)
+    data[found : found + 200] = bytes(200)
+    path = tmp_path / "damaged.dicom"
+    path.write_bytes(data)
+    windows = [Window(y, x, 64, 64) for y in range(0, 640, 64) for x in range(0, 896, 64)] * 3
+
+    with open_slide(path) as slide, open_slide(shared_data / "slides" / "jpeg2000.dicom") as whole:
+
+        def agrees(window: Window) -> bool | None:
+            box = (window.y, window.x, window.height, window.width)
+            try:
+                return np.array_equal(slide.read(*box), whole.read(*box))
+            except SlideError:
+                return None
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(agrees, windows))
+    for window, answer in zip(windows, answers, strict=True):
+        damaged = window.intersect(Window(256, 256, 256, 256))
+        assert answer is (None if damaged.height and damaged.width else True)
+
+
+def test_a_damaged_label_image_is_a_slide_error(shared_data: Path, tmp_path: Path) -> None:
+    original = shared_data / "slides" / "CMU-1-Small-Region.svs"
+    path = tmp_path / "label.svs"
+    shutil.copyfile(original, path)
+    with tifffile.TiffFile(original) as tiff:
+        page = next(series.keyframe for series in tiff.series if series.name == "Macro")
+    with path.open("r+b") as file:
+        file.seek(page.dataoffsets[0])
+        file.write(bytes(page.databytecounts[0]))
+    with open_slide(path) as slide:
+        assert slide.associated["label"].shape == (463, 387, 3)
+        with pytest.raises(SlideError) as caught:
+            slide.associated["macro"]
+    assert_one_sentence(caught.value, "label.svs")
+
+
 def test_a_folder_with_pictures_is_no_slide(shared_data: Path) -> None:
     with pytest.raises(SlideError, match="holds no DICOM slide") as caught:
         open_slide(shared_data / "annotations")

@@ -13,6 +13,7 @@ import typer
 from napari_lumen import __version__
 from napari_lumen.cli import models
 from napari_lumen.cli.console import Commands
+from napari_lumen.cli.demo import demo
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
 
@@ -47,6 +48,7 @@ def _root(
 app.command()(info)
 app.command()(predict)
 app.add_typer(models.app)
+app.command()(demo)
 
 
 def main() -> None:

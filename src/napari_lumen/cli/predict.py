@@ -99,28 +99,33 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
 
     from napari_lumen.cli.console import notes
 
-    with Bar(
+    bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
         TextColumn("{task.fields[left]}", style="cyan"),
         console=notes(),
-    ) as bar:
-        tasks: dict[str, Any] = {}
+    )
+    tasks: dict[str, Any] = {}
 
-        def show(progress: Progress) -> None:
-            stage = progress.stage
-            if stage not in tasks:
-                unit = "tiles" if stage == "running the model" else "steps"
-                tasks[stage] = bar.add_task(stage, total=progress.total, unit=unit, left="")
-            bar.update(
-                tasks[stage],
-                total=progress.total,
-                completed=progress.done,
-                left="" if progress.seconds_left is None else f"{_duration(progress.seconds_left)} left",
-            )
+    def show(progress: Progress) -> None:
+        stage = progress.stage
+        if stage not in tasks:
+            unit = "tiles" if stage == "running the model" else "steps"
+            tasks[stage] = bar.add_task(stage, total=progress.total, unit=unit, left="")
+        bar.start()  # not before there is something to show: an error comes first
+        bar.update(
+            tasks[stage],
+            total=progress.total,
+            completed=progress.done,
+            left="" if progress.seconds_left is None else f"{_duration(progress.seconds_left)} left",
+        )
 
+    try:
         yield show
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def _duration(seconds: float) -> str:

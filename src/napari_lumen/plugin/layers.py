@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lumen.plugin.wording import attention_title
+
 if TYPE_CHECKING:
     from collections import defaultdict
 
@@ -174,7 +176,7 @@ def _labels(run: Run, raster: RasterRecord, stem: str) -> LayerData:
             # what the status bar says under the mouse
             "features": {
                 "index": [0, *(item.value for item in run.record.classes)],
-                "class": ["", *(item.name for item in run.record.classes)],
+                "class": ["background", *(item.name for item in run.record.classes)],
             },
             **placement(run.grid(raster), run.record.mpp),
             "metadata": {KEY: _facts(run, raster)},
@@ -217,7 +219,7 @@ def _facts(run: Run, raster: RasterRecord) -> dict[str, Any]:
 def _color_scale(run: Run, raster: RasterRecord) -> ColorScale:
     if raster.kind == "probability":
         return ColorScale(f"probability of {raster.name}", (0.0, 1.0), _PROBABILITY)
-    return ColorScale(f"attention {raster.name}", _spread(run, raster), _ATTENTION)
+    return ColorScale(attention_title(raster.name), _spread(run, raster), _ATTENTION)
 
 
 def _spread(run: Run, raster: RasterRecord) -> tuple[float, float]:

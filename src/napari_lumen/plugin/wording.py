@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,3 +41,15 @@ def area(mm2: float) -> str:
         if mm2 >= least:
             return f"{mm2:,.{digits}f} mm²"
     return f"{mm2 * 1e6:,.0f} µm²"
+
+
+def attention_title(name: str) -> str:
+    """Return e.g. ``attention, decoder stage 2`` for ``d2.0.att0``; the name itself where it says no stage.
+
+    Networks name their stages e1, e2, … on the way down and d1, d2, … on the way up.
+    """
+    stage = re.match(r"(e|d)(\d+)\.", name)
+    if stage is None:
+        return f"attention {name}"
+    side = "encoder" if stage.group(1) == "e" else "decoder"
+    return f"attention, {side} stage {stage.group(2)}"

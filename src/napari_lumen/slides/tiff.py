@@ -62,7 +62,7 @@ class TiffSlide(Slide):
         self.mpp = checked_mpp(_pixel_size(self._tiff, self.properties), self.path)
         self.magnification = _number(self.properties.get("AppMag"))
         self.bounds: Region | None = None
-        self.associated = AssociatedImages(_associated(self._tiff))
+        self.associated = AssociatedImages(_associated(self._tiff, self.path.name))
         self._descriptor = os.open(self.path, os.O_RDONLY)
         self._cache = TileCache(_CACHE_BYTES)
         self._threads: ThreadPoolExecutor | None = None
@@ -89,8 +89,8 @@ class TiffSlide(Slide):
             (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
         if following:
             raise SlideError(
-                f"{self.path.name} is truncated: there is no image {len(pages) + 1} at byte {following:,}, where "
-                "it should begin. Copy or download it again."
+                f"{self.path.name} is truncated: there is no image {len(pages) + 1} at byte {following:,}. "
+                "Copy or download it again."
             )
 
     def close(self) -> None:
@@ -247,13 +247,18 @@ def _pixel_size(tiff: tifffile.TiffFile, properties: Mapping[str, str]) -> Pair 
     return scale * y_den / y_num, scale * x_den / x_num
 
 
-def _associated(tiff: tifffile.TiffFile) -> Mapping[str, Any]:
+def _associated(tiff: tifffile.TiffFile, file: str) -> Mapping[str, Any]:
     lock = Lock()  # tifffile reads through one file handle
 
     def reader(series: Any) -> Any:
         def read() -> Pixels:
-            with lock:
-                image = np.asarray(series.asarray())
+            try:
+                with lock:
+                    image = np.asarray(series.asarray())
+            except Exception as error:  # codecs raise types of their own
+                raise SlideError(
+                    f"The {series.name.lower()} of {file} cannot be decoded: {_sentence(error)}."
+                ) from error
             return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
         return read

@@ -80,29 +80,38 @@ class OpenSlideSlide(Slide):
         handle = self._handle
         if handle is None:
             raise SlideError(f"{self.path.name} is closed; open it again.")
+        size = (window.width, window.height)
         try:
-            return _on_white(handle.read_region(location, level, (window.width, window.height)))
-        except openslide.OpenSlideError as error:
-            with self._lock:  # a handle is dead after its first error
+            return _on_white(handle.read_region(location, level, size))
+        except openslide.OpenSlideError:
+            pass  # a handle is dead after its first error, whichever thread met it: ask a new one
+        with self._lock:
+            fresh = self._open()
+            try:
+                pixels = _on_white(fresh.read_region(location, level, size))
+            except openslide.OpenSlideError as error:
+                fresh = self._open()
+                raise SlideError(
+                    f"{self.path.name} cannot be decoded at level {level}, row {window.y}, "
+                    f"column {window.x}: {error}. The file is damaged there."
+                ) from error
+            finally:
                 if self._handle is handle:
-                    handle.close()
-                    self._handle = self._open()
-            raise SlideError(
-                f"{self.path.name} cannot be decoded at level {level}, row {window.y}, column {window.x}: "
-                f"{error}. The file is damaged there."
-            ) from error
+                    self._handle = fresh
+            return pixels
 
     def _associated(self, name: str) -> Pixels:
         if self._handle is None:
             raise SlideError(f"{self.path.name} is closed; open it again.")
-        return _on_white(self._handle.associated_images[name])
+        try:
+            return _on_white(self._handle.associated_images[name])
+        except openslide.OpenSlideError as error:
+            raise SlideError(f"The {name} of {self.path.name} cannot be decoded: {error}.") from error
 
     def close(self) -> None:
-        """Free the file."""
+        """Free the file, as soon as no other thread is reading from it."""
         with self._lock:
-            if self._handle is not None:
-                self._handle.close()
-                self._handle = None
+            self._handle = None
 
 
 def _on_white(image: Image.Image) -> Pixels:

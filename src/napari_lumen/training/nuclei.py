@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from napari_lumen.evaluation import dice
 from napari_lumen.models import build
 from napari_lumen.training.augment import Augmentation, degrade, jitter, overlay_decoys, random_crop, recolour
 from napari_lumen.training.losses import adaptive_logarithmic_hybrid
@@ -117,7 +117,7 @@ def batches(
         yield torch.stack(images), torch.stack(masks)
 
 
-def dice(model: nn.Module, fields: list[Field]) -> dict[str, float]:
+def dice_by_image(model: nn.Module, fields: list[Field]) -> dict[str, float]:
     """Dice of the foreground at probability 0.5 and at `MPP`, by image name."""
     scores = {}
     model.eval()
@@ -126,10 +126,8 @@ def dice(model: nn.Module, fields: list[Field]) -> dict[str, float]:
             _, source = field.levels[0]
             size = [round(side * field.scale) for side in source.shape[-2:]]
             scaled = F.interpolate(source[None], size=size, mode="bilinear", antialias=True)
-            predicted = model(scaled[:, :3]) > 0
-            truth = scaled[:, 3:] > 0.5
-            common, total = (predicted & truth).sum().item(), (predicted.sum() + truth.sum()).item()
-            scores[field.name] = 2 * common / total if total else 1.0
+            predicted, truth = model(scaled[:, :3]) > 0, scaled[:, 3:] > 0.5
+            scores[field.name] = dice(predicted.numpy(), truth.numpy())
     model.train()
     return scores
 
@@ -184,7 +182,7 @@ def fit(fields: list[Field], recipe: Recipe, checkpoint: Path, report: Callable[
         _average(averaged, model, min(recipe.average, (step + 1) / (step + 10)))
         losses.append(loss.item())
         if (step + 1) % 100 == 0 or step + 1 == recipe.steps:
-            scores = by_group(dice(averaged, held_out), held_out)
+            scores = by_group(dice_by_image(averaged, held_out), held_out)
             report(
                 f"step {step + 1}: loss {np.mean(losses[-100:]):.4f}, held out "
                 f"{ {k: round(v, 4) for k, v in scores.items()} }, {time.monotonic() - started:.0f} s"
@@ -194,6 +192,7 @@ def fit(fields: list[Field], recipe: Recipe, checkpoint: Path, report: Callable[
                 "averaged": averaged.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "step": step + 1,
+                "recipe": asdict(recipe),
             }
             temporary = checkpoint.with_suffix(".partial")
             torch.save(state, temporary)
@@ -211,18 +210,15 @@ def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:
 
 
 def main() -> None:
-    """Command line: train, measure every group and write `scores.json` beside the checkpoint."""
+    """Command line: train, and leave `checkpoint.pt` for `napari_lumen.training.nuclei_card`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     options = parser.parse_args()
-    recipe = replace(Recipe(), steps=options.steps)
     options.out.mkdir(parents=True, exist_ok=True)
-    fields = load(options.data)
-    model = fit(fields, recipe, options.out / "checkpoint.pt", lambda line: print(line, flush=True))  # noqa: T201
-    scores = {"recipe": asdict(recipe), "dice": by_group(dice(model, fields), fields)}
-    (options.out / "scores.json").write_text(json.dumps(scores, indent=1))
+    recipe = replace(Recipe(), steps=options.steps)
+    fit(load(options.data), recipe, options.out / "checkpoint.pt", lambda line: print(line, flush=True))  # noqa: T201
 
 
 if __name__ == "__main__":

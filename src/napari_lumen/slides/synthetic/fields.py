@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_lumen.slides.synthetic.glands import Glands
-from napari_lumen.slides.synthetic.layout import BORDER_DEPTH, FAR, Kind, Layout
-from napari_lumen.slides.synthetic.noise import F32, F64, SmoothNoise, derive, uniform
+from napari_lumen.slides.synthetic.layout import BORDER_ZONE, FAR, Kind, Layout
+from napari_lumen.slides.synthetic.noise import F32, F64, I64, SmoothNoise, derive, uniform
 
 NODES = 128  # nodes along a side of a tile
 MARGIN = 10  # nodes beyond each side
@@ -105,7 +105,8 @@ class FieldMaker:
         box = float(y[0, 0]), float(x[0, 0]), float(y[-1, 0]), float(x[0, -1])
         tissue = self._layout.island(y, x)
         features = self._layout.features(*box)
-        distances = [self._layout.distance(feature, y, x) for feature in features]
+        warp = self._layout.warp(y, x) if features else None
+        distances = [self._layout.distance(feature, y, x, warp) for feature in features]
         for feature, distance in zip(features, distances, strict=True):
             tissue = self._layout.joined(tissue, distance, feature.kind)
         shape = tissue.shape
@@ -144,12 +145,12 @@ class FieldMaker:
         edge, site_y, site_x, row, column = _cells(derive(self._seed, 40), warped_y, warped_x, _NEST, 0.8)
         turn = [uniform(derive(self._seed, 41, k), row, column) for k in range(4)]
         # Within the border zone, and only there, in situ and invasive tumour differ.
-        outer = np.clip(invasive / BORDER_DEPTH + 1, 0, 3)
+        outer = np.clip(invasive / BORDER_ZONE + 1, 0, 3)
         septum = 2.6 + 2.4 * self._septum(y, x) + np.where(invasive < in_situ, 9.0 * outer, 0.0)
         nests = septum - edge
         # How far a nest lies inside an invasive tumour shows in its middle, so that a nest is all in or all out.
         depth = np.asarray([self._depth(site_y, site_x, invasive, y, x)]).reshape(border.shape)
-        left_out = (invasive < in_situ) & (depth + 75 * turn[0] > 62)
+        left_out = (invasive < in_situ) & (depth + 60 * turn[0] > 62)
         nests = np.where(left_out, edge + 4.0, nests)
         spread = np.maximum(nests, (invasive - 85) / 2)
         tumour = np.where(invasive < in_situ, spread, np.maximum(nests, in_situ + 4.4))
@@ -179,8 +180,12 @@ class FieldMaker:
         across = y * np.cos(turn) + x * np.sin(turn) + 190 * self._bend_v(y, x) + 17 * self._wave_v(y, x)
         along = x * np.cos(turn) - y * np.sin(turn) + 90 * self._bend_u(y, x) + 12 * self._wave_u(y, x)
         across = across + 38 * np.exp(-np.clip(gland, 0, None) / 26)
-        border = np.minimum(kinds[Kind.IN_SITU], kinds[Kind.LYMPHOID])
-        across = across + 95 * np.exp(-np.clip(border, 0, None) / 50)
+        # Stroma closes in lamellae around a duct or follicle, and is pushed about by an invasive tumour; inside, all
+        # is as if the fields were one, so that the septa of a tumour do not tell what it is.
+        smooth = np.minimum(kinds[Kind.IN_SITU], kinds[Kind.LYMPHOID])
+        lamellae = np.exp(-np.clip(smooth, 0, None) / 50)
+        pushed = np.exp(-np.clip(kinds[Kind.INVASIVE] + BORDER_ZONE, 0, None) / 90)
+        across = across + 95 * np.maximum(lamellae, pushed)
         return along, across
 
     def _lymphocytes(self, y: F64, x: F64, gland: F64, kinds: dict[Kind, F64]) -> F64:
@@ -196,7 +201,7 @@ class FieldMaker:
         return np.asarray(share + 0.42 * front * gate * (0.3 + patch))
 
 
-def _cells(seed: int, y: F64, x: F64, pitch: float, jitter: float) -> tuple[F64, F64, F64, F64, F64]:
+def _cells(seed: int, y: F64, x: F64, pitch: float, jitter: float) -> tuple[F64, F64, F64, I64, I64]:
     """Partition the plane by the nearest site of a jittered lattice.
 
     Returns
@@ -205,19 +210,26 @@ def _cells(seed: int, y: F64, x: F64, pitch: float, jitter: float) -> tuple[F64,
         Distance to the nearest border between two cells; the position and the lattice indices of the site.
     """
     base_y, base_x = np.floor(y / pitch).astype(np.int64), np.floor(x / pitch).astype(np.int64)
-    around = []
-    for i in (-1, 0, 1):
-        for j in (-1, 0, 1):
-            row, column = base_y + i, base_x + j
-            site_y = (row + 0.5 + jitter * (uniform(seed, row, column) - 0.5)) * pitch
-            site_x = (column + 0.5 + jitter * (uniform(seed + 1, row, column) - 0.5)) * pitch
-            around.append((np.hypot(y - site_y, x - site_x), site_y, site_x, row, column))
-    distances = np.stack([item[0] for item in around])
-    nearest = np.argmin(distances, axis=0)[None]
-    own = [np.take_along_axis(np.stack([item[k] for item in around]), nearest, 0)[0] for k in range(5)]
+    first_row, first_column = int(base_y.min()) - 1, int(base_x.min()) - 1
+    rows = np.arange(first_row, int(base_y.max()) + 2)[:, None]
+    columns = np.arange(first_column, int(base_x.max()) + 2)[None]
+    sites_y = ((rows + 0.5 + jitter * (uniform(seed, rows, columns) - 0.5)) * pitch).ravel()
+    sites_x = ((columns + 0.5 + jitter * (uniform(seed + 1, rows, columns) - 0.5)) * pitch).ravel()
+    wide = columns.shape[1]
+    home = (base_y - first_row) * wide + base_x - first_column
+    best, own = np.full(y.shape, np.inf), np.zeros(y.shape, np.int64)
+    around = [i * wide + j for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    squares = []
+    for offset in around:
+        square = (y - sites_y.take(home + offset)) ** 2 + (x - sites_x.take(home + offset)) ** 2
+        squares.append(square)
+        nearer = square < best
+        np.copyto(best, square, where=nearer)
+        np.copyto(own, home + offset, where=nearer)
+    site_y, site_x = sites_y.take(own), sites_x.take(own)
     edge = np.full(y.shape, FAR)
-    for distance, site_y, site_x, _, _ in around:
-        apart = np.hypot(site_y - own[1], site_x - own[2])
-        border = np.where(apart > 1e-6, (distance**2 - own[0] ** 2) / (2 * np.maximum(apart, 1e-6)), FAR)
+    for offset, square in zip(around, squares, strict=True):
+        apart = np.hypot(sites_y.take(home + offset) - site_y, sites_x.take(home + offset) - site_x)
+        border = np.where(apart > 1e-6, (square - best) / (2 * np.maximum(apart, 1e-6)), FAR)
         np.minimum(edge, border, out=edge)
-    return edge, own[1], own[2], own[3], own[4]
+    return edge, site_y, site_x, own // wide + first_row, own % wide + first_column

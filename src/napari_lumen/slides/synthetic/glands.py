@@ -16,6 +16,7 @@ from napari_lumen.slides.synthetic.noise import F64, SmoothNoise, derive, draw
 
 PITCH = 150.0  # µm between the lattice sites of glands
 REACH = 175.0  # µm: no part of a gland lies farther from its centre
+_AROUND = 150.0  # µm: the tissue farther from a gland takes no notice of it
 _GAP = 9.0  # µm of stroma kept between two glands
 
 
@@ -37,6 +38,8 @@ class Gland:
         Share of its cells that are goblet cells, 0 to 1.
     shade : float
         Depth of its cytoplasm's stain, about 0.8 to 1.2.
+    reach : float
+        Farthest distance of its outline from its centre, µm.
     """
 
     row: int
@@ -47,6 +50,7 @@ class Gland:
     wall: float
     mucin: float
     shade: float
+    reach: float
 
 
 class Glands:
@@ -64,9 +68,10 @@ class Glands:
         self._glands: Recent[tuple[int, int], Gland | None] = Recent(8192)
 
     def near(self, top: float, left: float, bottom: float, right: float) -> list[Gland]:
-        """Return the glands that may reach into a rectangle, in a fixed order."""
-        rows = range(math.floor((top - REACH) / PITCH) - 1, math.floor((bottom + REACH) / PITCH) + 2)
-        columns = range(math.floor((left - REACH) / PITCH) - 1, math.floor((right + REACH) / PITCH) + 2)
+        """Return the glands in or around a rectangle that its tissue takes notice of, in a fixed order."""
+        far = REACH + _AROUND
+        rows = range(math.floor((top - far) / PITCH) - 1, math.floor((bottom + far) / PITCH) + 2)
+        columns = range(math.floor((left - far) / PITCH) - 1, math.floor((right + far) / PITCH) + 2)
         found = []
         for row in rows:
             for column in columns:
@@ -74,7 +79,8 @@ class Glands:
                 gland = self._glands.get(key, lambda key=key: self._gland(*key))  # type: ignore[misc]
                 if gland is None:
                     continue
-                if top - REACH < gland.y < bottom + REACH and left - REACH < gland.x < right + REACH:
+                far = gland.reach + _AROUND
+                if top - far < gland.y < bottom + far and left - far < gland.x < right + far:
                     found.append(gland)
         return found
 
@@ -99,11 +105,17 @@ class Glands:
             else:
                 warped_x = warped_x + amplitude * noise(y, x)
         for number, gland in enumerate(glands):
-            distance = _capsules(gland, warped_y, warped_x)
-            nearer = distance < first
-            np.minimum(second, np.where(nearer, first, distance), out=second)
-            np.copyto(first, distance, where=nearer)
-            index[nearer] = number
+            far = gland.reach + _AROUND
+            if y.shape[1:] == (1,) and x.shape[:1] == (1,):
+                rows = slice(*np.searchsorted(y[:, 0], (gland.y - far, gland.y + far)))
+                part = rows, slice(*np.searchsorted(x[0], (gland.x - far, gland.x + far)))
+            else:
+                part = slice(None), slice(None)
+            distance = _capsules(gland, warped_y[part], warped_x[part])
+            nearer = distance < first[part]
+            np.minimum(second[part], np.where(nearer, first[part], distance), out=second[part])
+            np.copyto(first[part], distance, where=nearer)
+            index[part][nearer] = number
         return np.maximum(first, (first - second) / 2 + _GAP / 2), index
 
     def _gland(self, row: int, column: int) -> Gland | None:
@@ -138,9 +150,11 @@ class Glands:
             side = 1 if turn[10] < 0.5 else -1
             length = radius * (1.0 + 0.5 * turn[11])
             capsules.append((y, x, y + side * cos * length, x - side * sin * length, radius * 0.72))
-        return Gland(
-            row, column, y, x, tuple(capsules), 19 + 8 * turn[12], turn[13] ** 1.6 * 0.75, 0.85 + 0.3 * turn[14]
+        reach = max(
+            math.hypot(py - y, px - x) + width for *ends, width in capsules for py, px in (ends[:2], ends[2:])
         )
+        wall, mucin, shade = 19 + 8 * turn[12], turn[13] ** 1.6 * 0.75, 0.85 + 0.3 * turn[14]
+        return Gland(row, column, y, x, tuple(capsules), wall, mucin, shade, reach + 20)
 
 
 def _capsules(gland: Gland, y: F64, x: F64) -> F64:

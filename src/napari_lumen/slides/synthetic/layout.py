@@ -17,10 +17,12 @@ from napari_lumen.slides.synthetic.noise import F64, SmoothNoise, derive, draw
 
 FAR = 1e4  # a distance that stands for "nowhere near"
 
-# The look of a tumour field at depths beyond this (µm) does not depend on whether it is in situ or invasive.
-BORDER_DEPTH = 60.0
+# In situ and invasive tumour are shaped differently only where the border is nearer than this, in µm.
+BORDER_ZONE = 60.0
+# Cells reach over that line a little: deeper than this (µm) the two do not differ in a single pixel.
+BORDER_DEPTH = 75.0
 # Half the diagonal of a 128 µm patch is 91 µm: centred deeper than this (µm), it sees only the common look.
-CONTEXT_DEPTH = 152.0
+CONTEXT_DEPTH = 166.0
 
 
 class Kind(IntEnum):
@@ -81,8 +83,10 @@ class Layout:
         """Return the signed distance to the tissue's edge (negative in tissue), roughly in µm."""
         best = self.island(y, x)
         box = float(y.min()), float(x.min()), float(y.max()), float(x.max())
-        for feature in self.features(*box):
-            best = self.joined(best, self.distance(feature, y, x), feature.kind)
+        features = self.features(*box)
+        warp = self.warp(y, x) if features else None
+        for feature in features:
+            best = self.joined(best, self.distance(feature, y, x, warp), feature.kind)
         return best
 
     @staticmethod
@@ -127,14 +131,17 @@ class Layout:
                     found.append(feature)
         return found
 
-    def distance(self, feature: Feature, y: F64, x: F64) -> F64:
-        """Return the signed distance to a field's border, roughly in µm."""
-        dy, dx = y - feature.y, x - feature.x
+    def warp(self, y: F64, x: F64) -> tuple[F64, F64]:
+        """Return by how much positions are shifted, (y, x), so that the fields' borders wander."""
+        shift = [np.zeros(np.broadcast_shapes(y.shape, x.shape)) for _ in range(2)]
         for (noise, amplitude), axis in zip(self._warp, (0, 1, 0, 1), strict=True):
-            if axis == 0:
-                dy = dy + amplitude * noise(y, x)
-            else:
-                dx = dx + amplitude * noise(y, x)
+            shift[axis] += amplitude * noise(y, x)
+        return shift[0], shift[1]
+
+    def distance(self, feature: Feature, y: F64, x: F64, warp: tuple[F64, F64] | None = None) -> F64:
+        """Return the signed distance to a field's border, roughly in µm; `warp` is ``self.warp(y, x)``."""
+        shift_y, shift_x = self.warp(y, x) if warp is None else warp
+        dy, dx = y - feature.y + shift_y, x - feature.x + shift_x
         cos, sin = math.cos(feature.angle), math.sin(feature.angle)
         along, across = (dx * cos + dy * sin) / feature.aspect, (dy * cos - dx * sin) * feature.aspect
         theta = np.arctan2(across, along)

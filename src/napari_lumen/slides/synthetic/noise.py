@@ -59,11 +59,10 @@ def spline_weights(position: F64, first: int, count: int) -> F32:
     """
     base = np.floor(position).astype(np.int64)
     t = position - base
-    parts = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
     weights = np.zeros((len(position), count), np.float32)
     rows = np.arange(len(position))
-    for offset, part in enumerate(parts):
-        weights[rows, np.clip(base - 1 + offset - first, 0, count - 1)] += part / 6
+    for offset, part in enumerate(_weights(t)):
+        weights[rows, np.clip(base - 1 + offset - first, 0, count - 1)] += part
     return weights
 
 
@@ -100,24 +99,22 @@ class SmoothNoise:
 
     def _at(self, y: F64, x: F64) -> F64:
         rows, columns = y / self.spacing, x / self.spacing
-        row, column = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
-        total = np.zeros(rows.shape)
+        row, column = np.floor(rows), np.floor(columns)
+        around = np.arange(-1, 3).reshape(4, *([1] * y.ndim))
+        knots = self._knots(
+            row.astype(np.int64) + around[:, None], column.astype(np.int64) + around[None]
+        )  # (4, 4, ...)
         ty, tx = _weights(rows - row), _weights(columns - column)
-        for i in range(4):
-            for j in range(4):
-                total += ty[i] * tx[j] * self._knots(row + (i - 1), column + (j - 1)).reshape(total.shape)
-        return total
+        return np.asarray((ty * (knots * tx).sum(1)).sum(0))
 
     def _knots(self, row: I64, column: I64) -> F64:
         return (uniform(self.seed, row, column) * 2 - 1) * _UNIT_STD
 
 
-def _weights(t: F64) -> tuple[F64, F64, F64, F64]:
-    return (
-        (1 - t) ** 3 / 6,
-        (3 * t**3 - 6 * t**2 + 4) / 6,
-        (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
-        t**3 / 6,
+def _weights(t: F64) -> F64:
+    """Weights (4, ...) of the knots before, at, after and two after a position between two knots."""
+    return np.stack(
+        [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]
     )
 
 

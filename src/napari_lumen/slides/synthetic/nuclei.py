@@ -16,6 +16,7 @@ from skimage.measure import find_contours
 from napari_lumen.slides.synthetic.cache import Recent
 from napari_lumen.slides.synthetic.fields import Fields
 from napari_lumen.slides.synthetic.glands import REACH, Gland, Glands
+from napari_lumen.slides.synthetic.layout import BORDER_ZONE
 from napari_lumen.slides.synthetic.noise import F64, I64, SmoothNoise, derive, uniform
 
 EPITHELIAL, MALIGNANT, LYMPHOCYTE, FIBROBLAST = 1, 2, 3, 4
@@ -28,12 +29,12 @@ RECORD = np.dtype(
         ("kind", "u1"), ("priority", "f4"),
         ("dark", "f4"), ("vesicle", "f4"), ("clump", "f4"), ("nucleolus", "f4"),
         ("oval", "f4"), ("oval_phase", "f4"), ("dent", "f4"), ("dent_phase", "f4"),
-        ("bend", "f4"), ("taper", "f4"), ("spot_u", "f4"), ("spot_v", "f4"),
+        ("bend", "f4"), ("taper", "f4"), ("spot_u", "f4"), ("spot_v", "f4"), ("soft", "f4"),
     ]
 )  # fmt: skip
 Records = NDArray[np.void]
 
-_TUMOUR_PITCH, _LYMPH_PITCH, _STROMA_PITCH, _RING_PITCH = 9.2, 6.9, 16.5, 6.2
+_TUMOUR_PITCH, _LYMPH_PITCH, _STROMA_PITCH, _RING_PITCH = 9.0, 6.3, 16.5, 6.2
 _PER_GLAND = 1024
 
 
@@ -124,7 +125,7 @@ class NucleusMaker:
         records["angle"] = turn[4] * np.pi
         records["dark"] = np.where(large, 0.62 + 0.2 * turn[5], 1.0 + 0.3 * turn[5])
         records["vesicle"] = np.where(large, 0.4, 0.1)
-        records["clump"] = 0.34
+        records["clump"] = 0.42
         records["nucleolus"] = np.where(large, 0.4 * turn[6], 0.0)
         records["oval"], records["dent"] = 0.07 * turn[7], 0.10 * turn[8] ** 2
         _finish(records, LYMPHOCYTE, self._numbering.lattice(1, _LYMPH_PITCH, row, column), y, x)
@@ -138,6 +139,8 @@ class NucleusMaker:
         tumour = fields.sample(fields.tumour, y, x)
         fat = fields.sample(fields.fat, y, x)
         desmoplastic = np.exp(-np.clip(fields.sample(fields.invasive, y, x), 0, None) / 60)
+        # Deep in a tumour, septa are alike whatever the tumour is called.
+        desmoplastic = np.where(fields.sample(fields.in_situ, y, x) < -0.5 * BORDER_ZONE, 1.0, desmoplastic)
         near = np.exp(-np.clip(gland, 0, None) / 25)
         share = (0.40 + 0.3 * near + 0.5 * desmoplastic) * (1 - fields.sample(fields.lymphocytes, y, x))
         room = np.minimum(np.minimum(gland, tumour), fat)
@@ -190,7 +193,7 @@ class NucleusMaker:
         distance = np.where(index == own, distance, np.maximum(distance, 4.0))
         seed = derive(self._seed, 4, gland.row, gland.column)
         points = []
-        for depth, pitch, share in ((7.2, 4.7, 1.0), (13.5, 7.0, 0.34)):
+        for depth, pitch, share in ((6.8, 4.2, 1.0), (13.0, 6.0, 0.36)):
             for line in find_contours(distance, -depth):
                 if len(line) < 12:
                     continue
@@ -212,7 +215,7 @@ class NucleusMaker:
         shift = (turn[0] - 0.5) * 6.0
         records = _records(turn, len(places))
         size = 2.9 + 0.8 * turn[2]
-        aspect = 1.45 + 0.7 * turn[3] - 0.25 * gland.mucin
+        aspect = 1.5 + 0.8 * turn[3] - 0.3 * gland.mucin
         records["a"], records["b"] = size * np.sqrt(aspect), size / np.sqrt(aspect)
         records["angle"] = angle + (turn[4] - 0.5) * 0.5
         records["dark"] = 0.76 + 0.3 * turn[5]
@@ -241,6 +244,7 @@ def survivors(own: Records, around: Records) -> Records:
     direction = np.arctan2(around["y"][second] - around["y"][first], around["x"][second] - around["x"][first])
     # Crowded epithelium overlaps in a section a few µm thick; elsewhere nuclei keep apart.
     crowded = (around["kind"][first] <= MALIGNANT) & (around["kind"][second] <= MALIGNANT)
+    crowded |= (around["kind"][first] == LYMPHOCYTE) & (around["kind"][second] == LYMPHOCYTE)
     hit = apart < np.where(crowded, 0.74, 0.9) * (_extent(around[first], direction) + _extent(around[second], direction))
     first, second = first[hit], second[hit]
     lower = np.where(
@@ -287,6 +291,8 @@ def _records(turn: F64, count: int) -> Records:
     records["priority"] = turn[-1] * 0.999 if count else 0
     records["oval_phase"] = turn[0] * 41 % (2 * np.pi)
     records["dent_phase"] = turn[-2] * 53 % (2 * np.pi)
+    # How far out of focus: few are sharp, few are much blurred.
+    records["soft"] = 0.85 + 0.5 * turn[-4] + 1.3 * np.clip(turn[-4] - 0.82, 0, 1) / 0.18
     records["spot_u"] = (turn[-3] * 17 % 1 - 0.5) * 0.8
     records["spot_v"] = (turn[-3] * 29 % 1 - 0.5) * 0.8
     return records

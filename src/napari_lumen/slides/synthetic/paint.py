@@ -146,19 +146,19 @@ class Painter:
         # Where the lines crowd, the finest would alias: they fade.
         room = canvas.fine_open(np.clip(1.9 - squeeze, 0, 1).astype(np.float32))
         along, across = canvas.fine_open(fields.along), canvas.fine_open(fields.across)
-        across += 1.5 * table(across / 21, along / 9.5) + 0.5 * noise["rough"]
+        across += 2.3 * table(across / 24, along / 13) + 0.55 * noise["rough"] + 1.2 * noise["cloud"]
         near = np.exp(-np.clip(np.minimum(gland, tumour), 0, None) / 16)
         loose = np.clip(0.40 + 0.36 * noise["loose"] + 0.16 * noise["cleft"] + 0.22 * near, 0, 1.1)
         medium = table(across / 3.1 + 77, along / 38)
         q = across / 7.5 + 0.30 * medium
         bundle, seam = np.floor(q), np.rint(q)
-        thick = table.along(bundle + 31, along / 75)
-        open_ = np.clip(table.along(seam, along / 34) - 1.35 + 1.75 * loose, 0, 1.3) * 0.30
+        thick = table.along(bundle + 31, along / 50)
+        open_ = np.clip(table.along(seam, along / 26) - 1.35 + 1.75 * loose, 0, 1.3) * 0.30
         gaps = step_up((open_ - np.abs(q - seam)) * 7.5, 1.0)
         q = across / 2.7 + 0.5 * medium
         seam = np.rint(q)
-        strand = table.along(np.floor(q) + 137, along / 30)
-        open_ = np.clip(table.along(seam + 211, along / 17) - 1.3 + 1.3 * loose, 0, 1.2) * 0.34 * room
+        strand = table.along(np.floor(q) + 137, along / 20)
+        open_ = np.clip(table.along(seam + 211, along / 13) - 1.3 + 1.3 * loose, 0, 1.2) * 0.34 * room
         gaps = np.maximum(gaps, 0.9 * step_up((open_ - np.abs(q - seam)) * 2.7, 0.9))
         thin = table(across / 1.15 + 191, along / 16) * room
         eosin = 0.385 + 0.085 * thick + 0.05 * medium + 0.05 * strand + 0.055 * thin - 0.09 * loose
@@ -170,8 +170,10 @@ class Painter:
 
     def _follicle(self, canvas: Canvas, stain: Stain, noise: dict[str, F32]) -> None:
         inside = step_up(-canvas.fine(canvas.fields.lymphoid) + 3 * noise["rough"], 14.0)
-        net = step_up(0.55 - np.abs(noise["rough"] + 0.5 * noise["fine"]), 0.8)
-        _blend(stain, inside, 0.17 + 0.06 * noise["fine"], 0.15 + 0.07 * net + 0.03 * noise["grain"])
+        net = step_up(0.5 - np.abs(noise["fine"] + 0.4 * noise["grain2"]), 0.8)
+        gaps = step_up(noise["rough"] - 0.9, 0.8)
+        blue, pink = 0.12 + 0.04 * noise["grain2"], 0.12 + 0.07 * net + 0.04 * noise["grain"]
+        _blend(stain, inside, blue * (1 - 0.7 * gaps), pink * (1 - 0.8 * gaps))
 
     def _fat(self, canvas: Canvas, stain: Stain, noise: dict[str, F32]) -> None:
         fat = canvas.fine(canvas.fields.fat) + 0.25 * noise["rough"]
@@ -189,11 +191,13 @@ class Painter:
         depth = -gland
         inside = step_up(depth, 0.9)
         rise = np.clip(depth / np.maximum(wall, 5), 0, 1)
-        texture = 0.018 * noise["fine"] + 0.022 * noise["grain2"] + 0.016 * noise["rough"]
+        texture = 0.02 * noise["fine"] + 0.028 * noise["grain2"] + 0.03 * noise["grain"]
         side = canvas.cell_side()
         tone = canvas.cell_tone()
-        eosin = (0.24 + 0.10 * rise + texture + 0.05 * tone) * shade + 0.07 * side
-        blue = (0.20 - 0.10 * rise + 0.8 * texture + 0.03 * tone) * shade + 0.02 * side
+        # Mucin makes the tops of the cells pale, more in some cells than in others.
+        pale = step_up(rise - 0.5, 0.5) * np.clip(0.25 + 0.8 * tone + 1.2 * (1.05 - shade), 0, 1)
+        eosin = (0.23 + 0.10 * rise + texture + 0.05 * tone) * shade * (1 - 0.45 * pale) + 0.08 * side
+        blue = (0.21 - 0.10 * rise + 0.8 * texture + 0.03 * tone) * shade + 0.03 * side
         brush = np.exp(-(((depth - wall + 1.0) / 0.9) ** 2))
         eosin += 0.12 * brush
         cleft = step_up(noise["cleft"] - 0.75, 0.5) * step_up(gland - 0.4, 0.6) * step_up(4.2 - gland, 2.0)
@@ -211,11 +215,12 @@ class Painter:
         wall = canvas.fine(fields.tumour_wall) + 1.6 * noise["rough"] + 0.35 * noise["fine"]
         shade = canvas.fine(fields.tumour_shade)
         depth = -tumour
-        texture = 0.022 * noise["fine"] + 0.026 * noise["grain2"] + 0.018 * noise["rough"]
+        texture = 0.02 * noise["fine"] + 0.036 * noise["grain2"] + 0.045 * noise["grain"]
         side, tone = canvas.cell_side(), canvas.cell_tone()
+        bubbles = step_up(noise["fine"] + 0.5 * noise["rough"] - 1.7, 0.5) * np.clip(0.5 + tone, 0, 1)
         inside = step_up(depth, 0.9)
-        blue = (0.25 + texture + 0.07 * tone) * shade - 0.05 * side
-        eosin = (0.27 + texture + 0.05 * tone + 0.03 * noise["cloud"]) * shade - 0.02 * side
+        blue = (0.225 + texture + 0.06 * tone) * shade * (1 - 0.75 * bubbles) + 0.02 * side
+        eosin = (0.25 + texture + 0.06 * tone) * shade * (1 - 0.7 * bubbles) + 0.10 * side
         _blend(stain, inside, blue, eosin)
         hollow = step_up(depth - wall, 0.9)
         debris = np.clip(0.5 * noise["cloud"] + 0.6 * noise["rough"] + 0.4 * noise["fine"] - 0.25, 0, 1)
@@ -259,18 +264,18 @@ class Painter:
         index, rho = bodies.index[rows, columns], bodies.rho[rows, columns]
         own = {name: records[name].astype(np.float32)[index] for name in _PAINTED}
         distance = (rho - 1) * own["b"]
-        inside = step_up(-distance + 0.1, 0.95)
+        inside = step_up((0.1 - distance) / own["soft"], 1.0)
         dy = (canvas.y[rows, 0] - records["y"][index]).astype(np.float32)
         dx = (canvas.x[0, columns] - records["x"][index]).astype(np.float32)
         chromatin = self._chromatin(canvas, rows, columns)
-        rim = np.exp(-(((distance + 0.55) / 0.55) ** 2))
+        rim = np.exp(-(((distance + 0.55) / 0.55) ** 2)) / own["soft"]
         middle = np.clip(1 - rho, 0, 1)
         amount = 1 - own["vesicle"] * step_up(middle - 0.12, 0.5) + (0.16 + 0.4 * own["vesicle"]) * rim
         amount *= 1 + own["clump"] * chromatin
         u, v = local_axes(dy, dx, own)
         spot = np.hypot((u - own["spot_u"]) * own["a"], (v - own["spot_v"]) * own["b"])
         nucleolus = own["nucleolus"] * step_up(1.25 - spot, 1.1)
-        amount = own["dark"] * amount + 0.75 * nucleolus
+        amount = own["dark"] * amount * (1.1 - 0.1 * own["soft"]) + 0.75 * nucleolus / own["soft"]
         halo = np.where(own["kind"] == LYMPHOCYTE, 0.25, 0.12) * np.exp(-((distance - 0.7) / 0.5) ** 2)
         blue, pink = stain.haematoxylin[rows, columns], stain.eosin[rows, columns]
         stain.haematoxylin[rows, columns] = blue * (1 - halo) + inside * (np.clip(amount, 0.1, 1.7) - blue)
@@ -282,7 +287,7 @@ class Painter:
         return np.asarray(0.7 * self._table(y / 1.05, x / 1.05) + 0.6 * self._table(y / 2.1 + 99, x / 2.1))
 
 
-_PAINTED = ("a", "b", "angle", "bend", "taper", "dark", "vesicle", "clump", "nucleolus", "spot_u", "spot_v", "kind")
+_PAINTED = ("a", "b", "angle", "bend", "taper", "dark", "vesicle", "clump", "nucleolus", "spot_u", "spot_v", "kind", "soft")
 
 
 def _blend(stain: Stain, share: F32, haematoxylin: F32, eosin: F32) -> None:

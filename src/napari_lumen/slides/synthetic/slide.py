@@ -42,7 +42,7 @@ class SyntheticSlide:
     seed : int
         Two slides of one seed, size and mpp are the same, pixel for pixel.
     swap_context : bool
-        Make every carcinoma in situ invasive and the reverse. The tumour itself, deeper than 60 µm below its
+        Make every carcinoma in situ invasive and the reverse. The tumour itself, deeper than 75 µm below its
         border, keeps every pixel: the proof that only the surroundings tell the two apart.
 
     Attributes

@@ -1,0 +1,245 @@
+"""The command line: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from typer.testing import CliRunner, Result
+
+import napari_lumen
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.cli import app
+from napari_lumen.inference import Run
+from napari_lumen.models import InputSpec, ModelCard, TrainingRecord, View, build, save_model
+
+COMMAND = Path(sys.executable).with_name("napari-lumen")
+
+
+def write_slide(path: Path, side: int, mpp: float | None = 0.5) -> Path:
+    """Write a slide of purple tissue with some grain on it."""
+    rng = np.random.default_rng(0)
+    image = np.clip(rng.normal((150, 80, 150), 20, (side, side, 3)), 0, 255).astype(np.uint8)
+    where = {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"} if mpp else {}
+    tifffile.imwrite(path, image, tile=(256, 256), photometric="rgb", compression="deflate", **where)
+    return path
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_slide(tmp_path_factory.mktemp("slide") / "tissue.tif", 300)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with random weights; what it finds means nothing."""
+    torch.manual_seed(0)
+    arguments = {"preset": "light"}
+    card = ModelCard(
+        name="random-nuclei",
+        title="Random",
+        summary="Finds nothing in particular.",
+        task="segmentation",
+        architecture="focusnetpp",
+        arguments=arguments,
+        activation="sigmoid",
+        classes=ClassTable.of([(1, "nucleus", (255, 255, 0))]),
+        input=InputSpec(views=(View(size=128, mpp=0.5),), overlap=32),
+        training=TrainingRecord(data="nothing", split="none"),
+        scores={"Dice on nothing": 0.1234},
+        licence="CC0-1.0",
+        limits="Not for anything.",
+        weights_sha256="0" * 64,
+    )
+    return save_model(tmp_path_factory.mktemp("models"), build("focusnetpp", **arguments), card)
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, [str(part) for part in arguments])
+
+
+def assert_refused(result: Result, *parts: str) -> None:
+    """One sentence on stderr, nothing on stdout, exit code 1, no traceback."""
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = call("--version")
+    assert result.exit_code == 0
+    assert result.stdout == f"napari-lumen {napari_lumen.__version__}\n"
+
+
+def test_help_names_every_command() -> None:
+    result = call("--help")
+    assert result.exit_code == 0
+    for command in ("info", "predict", "models", "demo"):
+        assert command in result.stdout
+
+
+def test_info_shows_size_pixel_size_and_levels(slide: Path) -> None:
+    result = call("info", slide)
+    assert result.exit_code == 0
+    for part in ("tissue.tif", "300 x 300 px (0.15 x 0.15 mm)", "0.5 x 0.5 µm"):
+        assert part in result.stdout
+
+
+def test_info_as_json_is_one_object(slide: Path) -> None:
+    result = call("info", slide, "--json")
+    facts = json.loads(result.stdout)
+    assert (facts["height"], facts["width"]) == (300, 300)
+    assert facts["mpp"] == {"y": pytest.approx(0.5), "x": pytest.approx(0.5)}
+    assert facts["levels"] == [{"height": 300, "width": 300, "downsample": {"y": 1.0, "x": 1.0}}]
+    with napari_lumen.open_slide(slide) as opened:
+        assert facts["fingerprint"] == opened.fingerprint
+
+
+def test_info_of_a_real_slide(shared_data: Path) -> None:
+    result = call("info", shared_data / "slides" / "CMU-1-Small-Region.svs")
+    assert result.exit_code == 0
+    for part in ("aperio", "2,220 x 2,967 px (1.11 x 1.48 mm)", "20x", "thumbnail, label, macro"):
+        assert part in result.stdout
+
+
+def test_info_says_that_a_pixel_size_is_unknown(tmp_path: Path) -> None:
+    result = call("info", write_slide(tmp_path / "silent.tif", 256, mpp=None))
+    assert "unknown" in result.stdout
+    assert json.loads(call("info", tmp_path / "silent.tif", "--json").stdout)["mpp"] is None
+
+
+def test_a_warning_is_one_line_on_stderr(shared_data: Path) -> None:
+    result = call("info", shared_data / "slides" / "boxes.tiff", "--json")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Warning: boxes.tiff states a pixel size of")
+    assert result.stderr.count("\n") == 1
+    assert json.loads(result.stdout)["mpp"] is None
+
+
+def test_a_file_that_is_no_slide_ends_with_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "words.svs"
+    path.write_text("not a slide")
+    assert_refused(call("info", path), "words.svs")
+    assert_refused(call("info", tmp_path / "missing.svs"), "missing.svs")
+
+
+def test_models_are_listed_and_shown(model: Path) -> None:
+    assert call("models", "list").exit_code == 0
+    shown = call("models", "show", model)
+    assert shown.exit_code == 0
+    for part in ("random-nuclei", "nucleus", "128 x 128 px at 0.5 µm per pixel", "0.1234", "CC0-1.0"):
+        assert part in shown.stdout
+    card = ModelCard.model_validate_json(call("models", "show", model, "--json").stdout)
+    assert card.name == "random-nuclei"
+
+
+def test_the_shipped_models_are_in_the_list() -> None:
+    listed = call("models", "list").stdout
+    for name in napari_lumen.models.available():
+        assert name in listed
+
+
+def test_an_unknown_model_is_named(slide: Path, tmp_path: Path) -> None:
+    assert_refused(call("models", "show", "no-such-model"), "no-such-model")
+    assert_refused(
+        call("predict", slide, "--model", "no-such-model", "--out", tmp_path / "run"), "no-such-model"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_predict_writes_a_run_and_says_what_it_found(slide: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = call("predict", slide, "--model", model, "--out", out, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    record = Run.open(out).record
+    assert record.model == "random-nuclei"
+    assert record.region is None
+    for part in ("class", "objects", "area mm²", "nucleus", str(out), "napari --plugin napari-lumen"):
+        assert part in result.stdout
+    assert f"{record.tiles} tiles" in result.stdout
+    assert "running the model" in result.stderr
+    assert f"{record.tiles}/{record.tiles} tiles" in result.stderr
+
+
+def test_predict_over_a_region_answers_for_that_region(slide: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = call("predict", slide, "--model", model, "--out", out, "--region", "40,60,128,96")
+    assert result.exit_code == 0, result.stderr
+    assert Run.open(out).record.region == (40, 60, 128, 96)
+
+
+def test_predict_takes_the_pixel_size_from_the_user(model: Path, tmp_path: Path) -> None:
+    silent = write_slide(tmp_path / "silent.tif", 256, mpp=None)
+    refused = call("predict", silent, "--model", model, "--out", tmp_path / "run")
+    assert_refused(refused, "silent.tif", "--mpp")
+    result = call("predict", silent, "--model", model, "--out", tmp_path / "run", "--mpp", "0.5")
+    assert result.exit_code == 0, result.stderr
+    record = Run.open(tmp_path / "run").record
+    assert record.mpp == (0.5, 0.5)
+    assert record.mpp_source == "user"
+
+
+def test_predict_does_not_write_into_a_folder_with_something_in_it(
+    slide: Path, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    assert_refused(call("predict", slide, "--model", model, "--out", tmp_path), str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+@pytest.mark.parametrize("region", ["1,2,3", "a,b,c,d", "0,0,0,5", "0,0,-5,5", "nan,0,5,5"])
+def test_a_region_that_is_none_is_a_usage_error(
+    slide: Path, model: Path, tmp_path: Path, region: str
+) -> None:
+    result = call("predict", slide, "--model", model, "--out", tmp_path / "run", f"--region={region}")
+    assert result.exit_code == 2
+    assert "--region" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_installed_command_ends_with_1_after_an_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "info", tmp_path / "none.svs"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert "none.svs" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_cancels_and_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
+    large = write_slide(tmp_path / "large.tif", 4096)
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    process = subprocess.Popen(
+        [COMMAND, "predict", large, "--model", model, "--out", runs / "run", "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TERM": "dumb"},
+    )
+    try:
+        while process.poll() is None and not any(runs.iterdir()):  # the unfinished run
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
+    assert "cancelled" in stderr
+    assert "Traceback" not in stderr
+    assert not any(runs.iterdir())
