@@ -24,11 +24,7 @@ HEADLESS = env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
 .PHONY: demo test check system
 
 demo: $(INSTALLED)
-	@if [ -n "$(SCREEN)" ]; then
-		$(BIN)/napari-lumen demo --out demo_output
-	else
-		$(HEADLESS) $(BIN)/napari-lumen demo --out demo_output --screenshot
-	fi
+	$(BIN)/napari-lumen demo --out demo_output
 
 test: check
 	$(HEADLESS) $(BIN)/python -m pytest

@@ -121,6 +121,7 @@ def test_info_says_that_a_pixel_size_is_unknown(tmp_path: Path) -> None:
     assert json.loads(call("info", tmp_path / "silent.tif", "--json").stdout)["mpp"] is None
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_warning_is_one_line_on_stderr(shared_data: Path) -> None:
     result = call("info", shared_data / "slides" / "boxes.tiff", "--json")
     assert result.exit_code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -155,9 +156,9 @@ def test_missing_cut_and_misnamed_files_are_annotation_errors(tmp_path: Path) ->
     (tmp_path / "cut.geojson.gz").write_bytes(whole[:-6])
     (tmp_path / "not.zip").write_bytes(b"no")
     for name in ("missing.geojson", "cut.geojson.gz", "not.zip", "a.txt"):
-        with pytest.raises(AnnotationError, match=name):
+        with pytest.raises(AnnotationError, match=re.escape(name)):
             read_geojson(tmp_path / name)
-    with pytest.raises(AnnotationError, match="a.txt"):
+    with pytest.raises(AnnotationError, match=r"a\.txt"):
         write_geojson(tmp_path / "a.txt", [])
     with pytest.raises(AnnotationError, match="nowhere"):
         write_geojson(tmp_path / "nowhere" / "a.geojson", [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import tracemalloc
 from pathlib import Path
@@ -220,10 +219,10 @@ def test_the_sample_slide_and_its_truth_belong_together() -> None:
     with tifffile.TiffFile(folder / "lumen-sample.ome.tif") as file:
         assert file.series[0].shape == (3072, 4096, 3)
     found = read_geojson(folder / "lumen-sample.geojson.gz")
-    assert {item.class_name for item in found if item.object_type == "annotation"} == {r.name for r in REGIONS}
-    assert {item.class_name for item in found if item.object_type == "detection"} == {c.name for c in CLASSES}
+    for kind, table in (("annotation", REGIONS), ("detection", CLASSES)):
+        names = {item.class_name for item in found if item.object_type == kind}
+        assert names == {item.name for item in table}
     assert sum(item.stat().st_size for item in folder.iterdir() if item.is_file()) < 10e6
-    assert json.dumps(found[0].class_name)
 
 
 def _centre(slide: SyntheticSlide, kind: Kind) -> tuple[int, int]:

@@ -59,7 +59,7 @@ def write_geojson(path: str | os.PathLike[str], annotations: Iterable[Annotation
             else:
                 raw.writelines(_lines(annotations))
         temporary.chmod(0o644)
-        os.replace(temporary, path)
+        temporary.replace(path)
         temporary = None
     except OSError as error:
         raise AnnotationError(f"Cannot write {path}: {error.strerror or error}.") from error

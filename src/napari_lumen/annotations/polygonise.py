@@ -29,8 +29,8 @@ def polygonise(
     Returns
     -------
     list of (int, Polygon)
-        Value and outline in level-0 pixels (x, y), holes as inner rings; the area of a polygon is the number of
-        its pixels times the area of a step, exactly.
+        Value and outline in level-0 pixels (x, y), holes as inner rings; the area of a polygon is the number
+        of its pixels times the area of a step, exactly.
     """
     if labels.ndim != 2:
         raise ValueError(f"labels must be (h, w), not {labels.shape}")
@@ -48,7 +48,10 @@ def polygonise(
 
 
 def polygonise_objects(
-    labels: NDArray[np.integer], *, origin: tuple[float, float] = (0.0, 0.0), step: tuple[float, float] = (1.0, 1.0)
+    labels: NDArray[np.integer],
+    *,
+    origin: tuple[float, float] = (0.0, 0.0),
+    step: tuple[float, float] = (1.0, 1.0),
 ) -> dict[int, Polygon | MultiPolygon]:
     """Outline every labelled object once, by its value: of several pieces if it is not connected.
 

@@ -30,7 +30,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named; exit with 1 after an error and 130 after a cancel."""
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # type: ignore[assignment]  # it ignores the place
             try:
                 return super().invoke(ctx)
             except Cancelled as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 import threading
@@ -34,8 +35,8 @@ def parse_region(text: str) -> Region:
         raise typer.BadParameter(
             f"{text!r} is not y,x,height,width in pixels of level 0, as in 1000,2000,512,512."
         ) from None
-    if not (height > 0 and width > 0):
-        raise typer.BadParameter(f"{text!r} is empty: the height and the width must be above 0.")
+    if not (all(map(math.isfinite, (y, x, height, width))) and height > 0 and width > 0):
+        raise typer.BadParameter(f"{text!r} covers nothing: the height and the width must be above 0.")
     return Region(y, x, height, width)
 
 

@@ -20,6 +20,8 @@ Array = npt.NDArray[np.float32]
 _HAEMATOXYLIN = np.array([0.65, 0.70, 0.29], np.float32)
 _EOSIN = np.array([0.13, 0.97, 0.20], np.float32)
 _EOSIN_RED = np.array([0.10, 0.80, 0.58], np.float32)  # collagen and keratin on many scanners
+# marking inks whose colour is no dye's: teal, cyan, green
+_INKS = np.array([[1.0, 0.30, 0.45], [1.0, 0.35, 0.20], [1.0, 0.35, 0.80]], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Augmentation:
 
     scale: tuple[float, float] = (0.65, 1.7)
     recolour: float = 0.6
-    decoys: float = 0.5
+    decoys: float = 0.65
     blur: float = 1.3
 
 
@@ -152,21 +154,18 @@ def overlay_decoys(rgb: Array, rng: np.random.Generator) -> Array:
     density = np.asarray(-np.log(np.clip(rgb, 4e-3, 1)), np.float64)
     for _ in range(int(rng.integers(1, 3))):
         kind = rng.random()
-        if kind < 0.45:  # bundles, cut lengthwise
-            texture, colour = _fibres(shape, rng, rng.uniform(5, 40)), _eosin(rng)
-            strength = rng.uniform(0.3, 2.2)
-        elif kind < 0.75:  # bundles, red cells, cut across
-            texture, colour = _smooth_noise(shape, rng.uniform(5, 40), rng), _eosin(rng)
-            strength = rng.uniform(0.3, 2.2)
-        elif kind < 0.9:  # keratin
-            texture = _fibres(shape, rng, rng.uniform(5, 30)) + _smooth_noise(shape, rng.uniform(20, 60), rng)
+        texture = _fibres(shape, rng, rng.uniform(5, 40))
+        # blots are round as nuclei are, so only what has another colour may come as one
+        blots = _smooth_noise(shape, rng.uniform(5, 40), rng) if rng.random() < 0.5 else texture
+        if kind < 0.5:  # collagen and muscle, cut lengthwise and across, red cells
+            texture, colour, strength = blots, _eosin(rng), rng.uniform(0.3, 2.2)
+        elif kind < 0.75:  # keratin, folds
             share = rng.uniform(0.2, 0.6)
             colour = (share * _HAEMATOXYLIN + (1 - share) * _eosin(rng)).astype(np.float32)
-            strength = rng.uniform(0.2, 1.1)
-        else:  # ink: green, blue or black
-            texture = _smooth_noise(shape, rng.uniform(6, 50), rng)
-            colour = rng.choice(np.array([[1.0, 0.3, 0.45], [1.0, 0.6, 0.2], [0.8, 0.8, 0.8]], np.float32))
-            strength = rng.uniform(0.3, 1.8)
+            strength = rng.uniform(0.2, 1.6)
+        else:  # marking ink
+            texture = blots
+            colour, strength = _tilt(rng.choice(_INKS), rng, 0.05), rng.uniform(0.3, 2.2)
         softness = rng.uniform(0.05, 0.6)
         amount = np.clip((texture - rng.uniform(0.2, 1.5)) / softness, 0, 1)
         amount *= 1 + 0.25 * _smooth_noise(shape, rng.uniform(1.5, 6), rng)

@@ -43,7 +43,7 @@ def foreground(network: nn.Module, rgb: Tensor) -> npt.NDArray[np.bool_]:
 
 
 def sample_slide_dice(network: nn.Module, slide_path: Path, truth_path: Path) -> float:
-    """Return the Dice of the nuclei of the sample slide, pooled over its pixels, against its true outlines."""
+    """Return the Dice of the nuclei of the sample slide, pooled over pixels, against the outlines."""
     with open_slide(slide_path) as slide:
         height, width = (
             round(side * own / MPP) for side, own in zip(slide.shape, slide.require_mpp(), strict=True)
@@ -94,10 +94,10 @@ def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
         training=TrainingRecord(
             data="Data Science Bowl 2018, stage1_train, stained and bright-field images (CC0, BBBC038v1): "
             "123 images of which 87 were trained on.",
-            split="By mean colour into stain groups: lavender, pink and brightfield for training, "
-            f"{HELD_OUT} (36 smear-like images on a white ground) held out. No step was chosen on any image: the last, "
-            "averaged weights are kept. The images carry no pixel size; each was scaled so that its median "
-            f"nucleus measures {NUCLEUS_UM:g} µm, for the scores too.",
+            split="By mean colour into stain groups: lavender, pink and brightfield for training; "
+            f"{HELD_OUT} (36 smear-like images on a white ground) held out. No step was chosen on any image: "
+            "the last, averaged weights are kept. The images carry no pixel size; each was scaled so that "
+            f"its median nucleus measures {NUCLEUS_UM:g} µm, for the scores too.",
             recipe=asdict(recipe),
         ),
         scores={name: round(value, 4) for name, value in scores.items()},

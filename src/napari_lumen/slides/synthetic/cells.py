@@ -6,13 +6,13 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from napari_lumen.slides.synthetic.fields import Fields
-from napari_lumen.slides.synthetic.noise import F32
+from napari_lumen.slides.synthetic.noise import Floats
 from napari_lumen.slides.synthetic.nuclei import MALIGNANT, Records
 
 _FAR = 50.0
 
 
-def cell_map(fields: Fields, nuclei: Records) -> tuple[F32, F32] | None:
+def cell_map(fields: Fields, nuclei: Records) -> tuple[Floats, Floats] | None:
     """Return the borders and tones of epithelial cells on the coarse lattice of a tile.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_lumen.slides.synthetic.glands import Glands
 from napari_lumen.slides.synthetic.layout import BORDER_ZONE, FAR, Kind, Layout
-from napari_lumen.slides.synthetic.noise import F32, F64, I64, SmoothNoise, derive, uniform
+from napari_lumen.slides.synthetic.noise import I64, Floats, SmoothNoise, derive, uniform
 
 NODES = 128  # nodes along a side of a tile
 MARGIN = 10  # nodes beyond each side
@@ -38,31 +38,31 @@ class Fields:
     lymphocytes : share of the sites that hold a lymphocyte, 0 to 1.
     """
 
-    y: F64
-    x: F64
-    tissue: F32
-    gland: F32
-    gland_wall: F32
-    gland_mucin: F32
-    gland_shade: F32
-    in_situ: F32
-    invasive: F32
-    lymphoid: F32
-    adipose: F32
-    tumour: F32
-    tumour_wall: F32
-    tumour_shade: F32
-    fat: F32
-    along: F32
-    across: F32
-    lymphocytes: F32
+    y: Floats
+    x: Floats
+    tissue: Floats
+    gland: Floats
+    gland_wall: Floats
+    gland_mucin: Floats
+    gland_shade: Floats
+    in_situ: Floats
+    invasive: Floats
+    lymphoid: Floats
+    adipose: Floats
+    tumour: Floats
+    tumour_wall: Floats
+    tumour_shade: Floats
+    fat: Floats
+    along: Floats
+    across: Floats
+    lymphocytes: Floats
 
     @property
     def glass(self) -> bool:
         """Whether the tile holds no tissue at all."""
         return float(self.tissue.min()) > 30.0
 
-    def sample(self, values: F32, y: F64, x: F64) -> F64:
+    def sample(self, values: Floats, y: Floats, x: Floats) -> Floats:
         """Interpolate a map bilinearly at points inside the tile and its margin, µm."""
         step = self.y[1] - self.y[0]
         row = np.clip((y - self.y[0]) / step, 0, len(self.y) - 1.001)
@@ -73,7 +73,7 @@ class Fields:
         lower = values[i + 1, j] * (1 - tx) + values[i + 1, j + 1] * tx
         return np.asarray(upper * (1 - ty) + lower * ty)
 
-    def direction(self, values: F32, y: F64, x: F64) -> F64:
+    def direction(self, values: Floats, y: Floats, x: Floats) -> Floats:
         """Return the angle (x towards y, radians) in which a map rises fastest, at points."""
         reach = 2.0
         rise_y = self.sample(values, y + reach, x) - self.sample(values, y - reach, x)
@@ -89,7 +89,7 @@ class FieldMaker:
         noise = [
             SmoothNoise(derive(seed, number), spacing)
             for number, spacing in enumerate(
-                (520.0, 520.0, 95.0, 95.0, 30.0, 30.0, 11.0, 11.0, 60.0, 22.0, 180.0, 45.0, 30.0, 30.0, 1100.0)
+                (520, 520, 95, 95, 30, 30, 11, 11, 60, 22, 180, 45, 30, 30, 1100)  # µm
             )
         ]
         (
@@ -128,13 +128,16 @@ class FieldMaker:
         fat = self._fat(y, x, kinds[Kind.ADIPOSE]) if kinds[Kind.ADIPOSE].min() < 90 else np.full(shape, FAR)
         along, across = self._fibres(y, x, gland, kinds)
         maps = (
-            tissue, gland, wall, mucin, shade, kinds[Kind.IN_SITU], kinds[Kind.INVASIVE], kinds[Kind.LYMPHOID],
-            kinds[Kind.ADIPOSE], tumour, tumour_wall, tumour_shade, fat, along, across,
+            tissue, gland, wall, mucin, shade,
+            kinds[Kind.IN_SITU], kinds[Kind.INVASIVE], kinds[Kind.LYMPHOID], kinds[Kind.ADIPOSE],
+            tumour, tumour_wall, tumour_shade, fat, along, across,
             self._lymphocytes(y, x, gland, kinds),
         )  # fmt: skip
         return Fields(y[:, 0], x[0], *(np.asarray(item, np.float32) for item in maps))
 
-    def _tumour(self, y: F64, x: F64, in_situ: F64, invasive: F64) -> tuple[F64, F64, F64]:
+    def _tumour(
+        self, y: Floats, x: Floats, in_situ: Floats, invasive: Floats
+    ) -> tuple[Floats, Floats, Floats]:
         """Back-to-back irregular glands: the cells of a warped, jittered lattice, with thin septa between."""
         border = np.minimum(in_situ, invasive)
         ones = np.ones(border.shape)
@@ -148,8 +151,8 @@ class FieldMaker:
         outer = np.clip(invasive / BORDER_ZONE + 1, 0, 3)
         septum = 2.6 + 2.4 * self._septum(y, x) + np.where(invasive < in_situ, 9.0 * outer, 0.0)
         nests = septum - edge
-        # How far a nest lies inside an invasive tumour shows in its middle, so that a nest is all in or all out.
-        depth = np.asarray([self._depth(site_y, site_x, invasive, y, x)]).reshape(border.shape)
+        # A nest is in or out as a whole, by the depth of its middle.
+        depth = self._depth(site_y, site_x, invasive, y, x)
         left_out = (invasive < in_situ) & (depth + 60 * turn[0] > 62)
         nests = np.where(left_out, edge + 4.0, nests)
         spread = np.maximum(nests, (invasive - 85) / 2)
@@ -158,37 +161,40 @@ class FieldMaker:
         return tumour, wall, 0.86 + 0.28 * turn[2]
 
     @staticmethod
-    def _depth(site_y: F64, site_x: F64, invasive: F64, y: F64, x: F64) -> F64:
+    def _depth(site_y: Floats, site_x: Floats, invasive: Floats, y: Floats, x: Floats) -> Floats:
         """Estimate the distance to the border at each pixel's site from the distance and its slope here."""
         slope_y, slope_x = np.gradient(invasive, y[:, 0], x[0])
         return np.asarray(invasive + (site_y - y) * slope_y + (site_x - x) * slope_x)
 
-    def _fat(self, y: F64, x: F64, adipose: F64) -> F64:
+    def _fat(self, y: Floats, x: Floats, adipose: Floats) -> Floats:
         """Signed distance to the nearest fat cell: cells of a jittered lattice that lie in the field."""
         warped_y, warped_x = y + 4.0 * self._fat_y(y, x), x + 4.0 * self._fat_x(y, x)
-        edge, site_y, site_x, row, column = _cells(derive(self._seed, 42), warped_y, warped_x, _CELL_FAT, 0.75)
+        seed = derive(self._seed, 42)
+        edge, site_y, site_x, row, column = _cells(seed, warped_y, warped_x, _CELL_FAT, 0.75)
         depth = self._depth(site_y, site_x, adipose, y, x)
         keep = depth + 30 * uniform(derive(self._seed, 43), row, column) < 0
         # Rounded corners: a fat cell is bounded by its own radius as well as by its neighbours.
         round_off = np.hypot(warped_y - site_y, warped_x - site_x) - 0.72 * _CELL_FAT
         inside = np.maximum(0.8 - edge, round_off)
-        return np.where(keep, inside, np.maximum(0.9 + edge, 1.0))
+        return np.asarray(np.where(keep, inside, np.maximum(0.9 + edge, 1.0)))
 
-    def _fibres(self, y: F64, x: F64, gland: F64, kinds: dict[Kind, F64]) -> tuple[F64, F64]:
+    def _fibres(
+        self, y: Floats, x: Floats, gland: Floats, kinds: dict[Kind, Floats]
+    ) -> tuple[Floats, Floats]:
         """Fibres run along the level lines of `across`; they wrap around glands and fields."""
         turn = 0.9 * self._main(np.array([[0.0]]), np.array([[0.0]]))[0, 0]
         across = y * np.cos(turn) + x * np.sin(turn) + 190 * self._bend_v(y, x) + 17 * self._wave_v(y, x)
         along = x * np.cos(turn) - y * np.sin(turn) + 90 * self._bend_u(y, x) + 12 * self._wave_u(y, x)
         across = across + 38 * np.exp(-np.clip(gland, 0, None) / 26)
-        # Stroma closes in lamellae around a duct or follicle, and is pushed about by an invasive tumour; inside, all
-        # is as if the fields were one, so that the septa of a tumour do not tell what it is.
+        # Stroma closes in lamellae around a duct or follicle, and is pushed about by an invasive tumour;
+        # inside, all is as if the fields were one: the septa of a tumour do not tell what it is.
         smooth = np.minimum(kinds[Kind.IN_SITU], kinds[Kind.LYMPHOID])
         lamellae = np.exp(-np.clip(smooth, 0, None) / 50)
         pushed = np.exp(-np.clip(kinds[Kind.INVASIVE] + BORDER_ZONE, 0, None) / 90)
         across = across + 95 * np.maximum(lamellae, pushed)
         return along, across
 
-    def _lymphocytes(self, y: F64, x: F64, gland: F64, kinds: dict[Kind, F64]) -> F64:
+    def _lymphocytes(self, y: Floats, x: Floats, gland: Floats, kinds: dict[Kind, Floats]) -> Floats:
         """Follicles, a cuff around them, patches along an invasive border, a few in the lamina propria."""
         gate = np.clip(0.5 + 0.9 * self._gate(y, x), 0, 1)
         patch = np.clip(0.35 + 0.8 * self._patch(y, x), 0, 1)
@@ -201,7 +207,9 @@ class FieldMaker:
         return np.asarray(share + 0.42 * front * gate * (0.3 + patch))
 
 
-def _cells(seed: int, y: F64, x: F64, pitch: float, jitter: float) -> tuple[F64, F64, F64, I64, I64]:
+def _cells(
+    seed: int, y: Floats, x: Floats, pitch: float, jitter: float
+) -> tuple[Floats, Floats, Floats, I64, I64]:
     """Partition the plane by the nearest site of a jittered lattice.
 
     Returns

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_lumen.slides.synthetic.cache import Recent
 from napari_lumen.slides.synthetic.layout import FAR, Kind, Layout
-from napari_lumen.slides.synthetic.noise import F64, SmoothNoise, derive, draw
+from napari_lumen.slides.synthetic.noise import Floats, SmoothNoise, derive, draw
 
 PITCH = 150.0  # µm between the lattice sites of glands
 REACH = 175.0  # µm: no part of a gland lies farther from its centre
@@ -84,7 +84,7 @@ class Glands:
                     found.append(gland)
         return found
 
-    def distances(self, glands: list[Gland], y: F64, x: F64) -> tuple[F64, F64]:
+    def distances(self, glands: list[Gland], y: Floats, x: Floats) -> tuple[Floats, Floats]:
         """Return the signed distance to the nearest outline, and the index of that gland (-1: none).
 
         Parameters
@@ -130,7 +130,8 @@ class Glands:
         if self._layout.tissue(at_y, at_x)[0] > -(radius + 0.7 * half + 25):
             return None
         for feature in self._layout.features(y, x, y, x):
-            margin = {Kind.INVASIVE: 95.0, Kind.IN_SITU: 48.0}.get(feature.kind, 25.0)
+            # The same for both kinds of tumour: glands near by must not tell one from the other inside it.
+            margin = 72.0 if feature.kind in (Kind.INVASIVE, Kind.IN_SITU) else 25.0
             if self._layout.distance(feature, at_y, at_x)[0] < radius + 0.85 * half + margin:
                 return None
         angle = float(self._direction(at_y, at_x)[0]) * 1.3 + (turn[5] - 0.5) * 1.4
@@ -157,7 +158,7 @@ class Glands:
         return Gland(row, column, y, x, tuple(capsules), wall, mucin, shade, reach + 20)
 
 
-def _capsules(gland: Gland, y: F64, x: F64) -> F64:
+def _capsules(gland: Gland, y: Floats, x: Floats) -> Floats:
     total = np.full(y.shape, FAR)
     for y0, x0, y1, x1, radius in gland.capsules:
         dy, dx = y1 - y0, x1 - x0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from napari_lumen.slides.synthetic.fields import Fields
-from napari_lumen.slides.synthetic.noise import F64, I64, derive, uniform
-from napari_lumen.slides.synthetic.nuclei import RECORD, Records, _sites, _turns
+from napari_lumen.slides.synthetic.noise import I64, derive, uniform
+from napari_lumen.slides.synthetic.nuclei import LYMPHOCYTE, RECORD, Records, sites, turns
 
 VACUOLE, VESSEL, RED_CELL = 11, 12, 13
 _VACUOLE_PITCH, _VESSEL_PITCH = 9.0, 105.0
@@ -16,10 +16,10 @@ def vacuoles(fields: Fields, seed: int, top: float, left: float, size: float) ->
     """Mucin vacuoles of goblet cells: between the nuclei of a gland and its lumen, along the cells' axes."""
     if fields.gland.min() > 0:
         return np.zeros(0, RECORD)
-    row, column, y, x = _sites(derive(seed, 1), _VACUOLE_PITCH, 0.5, top, left, top + size, left + size)
+    row, column, y, x = sites(derive(seed, 1), _VACUOLE_PITCH, 0.5, top, left, top + size, left + size)
     depth = -fields.sample(fields.gland, y, x)
     wall = fields.sample(fields.gland_wall, y, x)
-    turn = _turns(derive(seed, 2), row, column, 6)
+    turn = turns(derive(seed, 2), row, column, 6)
     goblet = fields.sample(fields.gland_mucin, y, x)
     keep = (depth > 12.5) & (depth < wall - 2.5) & (turn[0] < goblet)
     y, x, turn = y[keep], x[keep], turn[:, keep]
@@ -33,8 +33,8 @@ def vacuoles(fields: Fields, seed: int, top: float, left: float, size: float) ->
 
 def vessels(fields: Fields, seed: int, top: float, left: float, size: float) -> tuple[Records, Records]:
     """Capillaries and venules in the stroma: their lumina, and the red cells."""
-    row, column, y, x = _sites(derive(seed, 3), _VESSEL_PITCH, 0.8, top, left, top + size, left + size)
-    turn = _turns(derive(seed, 4), row, column, 6)
+    row, column, y, x = sites(derive(seed, 3), _VESSEL_PITCH, 0.8, top, left, top + size, left + size)
+    turn = turns(derive(seed, 4), row, column, 6)
     room = np.minimum(fields.sample(fields.gland, y, x), fields.sample(fields.tumour, y, x))
     room = np.minimum(room, fields.sample(fields.fat, y, x))
     room = np.minimum(room, fields.sample(fields.lymphoid, y, x))
@@ -68,7 +68,8 @@ def _red_cells(lumina: Records, seed: int, row: I64, column: I64) -> list[Record
         turn = np.stack([uniform(local, number, np.full_like(number, k)) for k in range(6)])
         u = (u + 0.5 * (v % 2) + 0.8 * (turn[0] - 0.5)) * pitch
         v = (v + 0.8 * (turn[1] - 0.5)) * pitch
-        keep = ((u / (lumen["a"] - 1.5)) ** 2 + (v / (lumen["b"] - 1.2)) ** 2 < 1) & (turn[2] < 1.3 * full - 0.15)
+        keep = (u / (lumen["a"] - 1.5)) ** 2 + (v / (lumen["b"] - 1.2)) ** 2 < 1
+        keep &= turn[2] < 1.3 * full - 0.15
         u, v, turn = u[keep], v[keep], turn[:, keep]
         cells = np.zeros(len(u), RECORD)
         cos, sin = np.cos(float(lumen["angle"])), np.sin(float(lumen["angle"]))
@@ -82,6 +83,14 @@ def _red_cells(lumina: Records, seed: int, row: I64, column: I64) -> list[Record
     return parts
 
 
-def room_of(records: Records) -> F64:
-    """Return the reach of each body from its centre, µm."""
-    return np.asarray(np.maximum(records["a"], records["b"]) * 1.3 + 1.0, dtype=np.float64)
+def cytoplasm(nuclei: Records) -> Records:
+    """Return the bodies of those cells whose cytoplasm shows; it lies to one side of the nucleus."""
+    bodies: Records = nuclei[nuclei["body"] > 0].copy()
+    aside = np.minimum(bodies["body"], 1.6)
+    bodies["x"] += aside * np.cos(bodies["angle"])
+    bodies["y"] += aside * np.sin(bodies["angle"])
+    round_cell = bodies["kind"] == LYMPHOCYTE
+    bodies["a"] += bodies["body"] * np.where(round_cell, 0.9, 3.0)
+    bodies["b"] += bodies["body"] * np.where(round_cell, 0.75, 0.8)
+    bodies["dent"], bodies["oval"] = 0.08, 0.08
+    return bodies

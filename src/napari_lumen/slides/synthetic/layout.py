@@ -13,7 +13,7 @@ from enum import IntEnum
 import numpy as np
 
 from napari_lumen.slides.synthetic.cache import Recent
-from napari_lumen.slides.synthetic.noise import F64, SmoothNoise, derive, draw
+from napari_lumen.slides.synthetic.noise import Floats, SmoothNoise, derive, draw
 
 FAR = 1e4  # a distance that stands for "nowhere near"
 
@@ -79,7 +79,7 @@ class Layout:
         )
         self._features: Recent[tuple[int, int], Feature | None] = Recent(4096)
 
-    def tissue(self, y: F64, x: F64) -> F64:
+    def tissue(self, y: Floats, x: Floats) -> Floats:
         """Return the signed distance to the tissue's edge (negative in tissue), roughly in µm."""
         best = self.island(y, x)
         box = float(y.min()), float(x.min()), float(y.max()), float(x.max())
@@ -90,13 +90,13 @@ class Layout:
         return best
 
     @staticmethod
-    def joined(tissue: F64, distance: F64, kind: Kind) -> F64:
+    def joined(tissue: Floats, distance: Floats, kind: Kind) -> Floats:
         """Return the distance to the tissue's edge once the tissue has been widened to hold a field."""
-        distance = distance + (8.0 if kind == Kind.ADIPOSE else -38.0)
+        distance = distance + (-7.0 if kind == Kind.ADIPOSE else -38.0)
         blend = np.clip(80.0 - np.abs(tissue - distance), 0, None)
         return np.asarray(np.minimum(tissue, distance) - blend * blend / 320.0)
 
-    def island(self, y: F64, x: F64) -> F64:
+    def island(self, y: Floats, x: Floats) -> Floats:
         """Return the signed distance to the edge of the islands alone, before `joined`, roughly in µm."""
         rows, columns = self._islands
         pitch_y, pitch_x = self.height / rows, self.width / columns
@@ -118,10 +118,8 @@ class Layout:
     def features(self, top: float, left: float, bottom: float, right: float) -> list[Feature]:
         """Return the fields whose surroundings may reach into a rectangle, in a fixed order."""
         found = []
-        rows = range(math.floor((top - self._inset[0]) / self._pitch[0]) - 1, math.floor((bottom - self._inset[0]) / self._pitch[0]) + 2)
-        for row in (r for r in rows if 0 <= r < self._cells[0]):
-            columns = range(math.floor((left - self._inset[1]) / self._pitch[1]) - 1, math.floor((right - self._inset[1]) / self._pitch[1]) + 2)
-            for column in (c for c in columns if 0 <= c < self._cells[1]):
+        for row in self._around(top, bottom, axis=0):
+            for column in self._around(left, right, axis=1):
                 key = row, column
                 feature = self._features.get(key, lambda key=key: self._feature(*key))  # type: ignore[misc]
                 if feature is None:
@@ -131,22 +129,33 @@ class Layout:
                     found.append(feature)
         return found
 
-    def warp(self, y: F64, x: F64) -> tuple[F64, F64]:
+    def _around(self, low: float, high: float, axis: int) -> range:
+        """Rows or columns of the lattice of fields that lie in an interval, and one more on either side."""
+        first = math.floor((low - self._inset[axis]) / self._pitch[axis]) - 1
+        last = math.floor((high - self._inset[axis]) / self._pitch[axis]) + 1
+        return range(max(0, first), min(self._cells[axis] - 1, last) + 1)
+
+    def warp(self, y: Floats, x: Floats) -> tuple[Floats, Floats]:
         """Return by how much positions are shifted, (y, x), so that the fields' borders wander."""
         shift = [np.zeros(np.broadcast_shapes(y.shape, x.shape)) for _ in range(2)]
         for (noise, amplitude), axis in zip(self._warp, (0, 1, 0, 1), strict=True):
             shift[axis] += amplitude * noise(y, x)
         return shift[0], shift[1]
 
-    def distance(self, feature: Feature, y: F64, x: F64, warp: tuple[F64, F64] | None = None) -> F64:
+    def distance(
+        self, feature: Feature, y: Floats, x: Floats, warp: tuple[Floats, Floats] | None = None
+    ) -> Floats:
         """Return the signed distance to a field's border, roughly in µm; `warp` is ``self.warp(y, x)``."""
         shift_y, shift_x = self.warp(y, x) if warp is None else warp
         dy, dx = y - feature.y + shift_y, x - feature.x + shift_x
         cos, sin = math.cos(feature.angle), math.sin(feature.angle)
         along, across = (dx * cos + dy * sin) / feature.aspect, (dy * cos - dx * sin) * feature.aspect
         theta = np.arctan2(across, along)
-        bumps = 1 + 0.05 * np.cos(2 * theta + feature.phases[0]) + 0.045 * np.cos(3 * theta + feature.phases[1])
-        return np.asarray(np.hypot(along, across) - feature.radius * bumps)
+        bumps = 0.05 * np.cos(2 * theta + feature.phases[0]) + 0.045 * np.cos(3 * theta + feature.phases[1])
+        radius = np.hypot(along, across)
+        # The bumps fade towards the middle, where a polar outline turns about a point.
+        bumps *= np.minimum(radius / (0.7 * feature.radius), 1) ** 2
+        return np.asarray(radius - feature.radius * (1 + bumps))
 
     def _feature(self, row: int, column: int) -> Feature | None:
         kind = self._kind(row, column)
@@ -179,6 +188,6 @@ class Layout:
         return _SIX[order[place]]
 
 
-def _range(axis: F64, pitch: float, count: int) -> range:
+def _range(axis: Floats, pitch: float, count: int) -> range:
     first, last = math.floor(float(axis.min()) / pitch) - 1, math.floor(float(axis.max()) / pitch) + 1
     return range(max(0, first), min(count - 1, last) + 1)

@@ -7,12 +7,12 @@ before: the base of drawing any window of a slide of any size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]  # float32 for what is drawn, float64 for where it lies
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 
@@ -42,7 +42,7 @@ def mix(seed: int, y: ArrayLike, x: ArrayLike) -> U64:
     return np.asarray(bits ^ (bits >> np.uint64(31)))
 
 
-def uniform(seed: int, y: ArrayLike, x: ArrayLike) -> F64:
+def uniform(seed: int, y: ArrayLike, x: ArrayLike) -> Floats:
     """Return a number in [0, 1) for each integer site (y, x)."""
     return np.asarray((mix(seed, y, x) >> np.uint64(11)) * 2.0**-53)
 
@@ -52,18 +52,47 @@ def draw(seed: int, *salt: int) -> float:
     return (derive(seed, *salt) >> 11) * 2.0**-53
 
 
-def spline_weights(position: F64, first: int, count: int) -> F32:
-    """Return the matrix (len(position), count) of cubic B-spline weights of knots first .. first + count - 1.
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """The four knots that a cubic B-spline takes at each position along an axis, and their weights.
 
-    Positions are in knots. Multiplying the matrix with knot values along an axis interpolates that axis.
+    Attributes
+    ----------
+    index : ndarray (4, n) int64
+        Knots, clipped to the ones there are.
+    weight : ndarray (4, n) float32
+        Their weights; the sum over the first axis is 1.
     """
-    base = np.floor(position).astype(np.int64)
-    t = position - base
-    weights = np.zeros((len(position), count), np.float32)
-    rows = np.arange(len(position))
-    for offset, part in enumerate(_weights(t)):
-        weights[rows, np.clip(base - 1 + offset - first, 0, count - 1)] += part
-    return weights
+
+    index: I64
+    weight: Floats
+
+    @classmethod
+    def of(cls, position: Floats, first: int, count: int) -> Taps:
+        """Return the taps of positions, in knots, among the knots first .. first + count - 1."""
+        base = np.floor(position).astype(np.int64)
+        index = np.clip(base - 1 - first + np.arange(4)[:, None], 0, count - 1)
+        return cls(index, _weights(position - base).astype(np.float32))
+
+
+def interpolate(values: Floats, rows: Taps, columns: Taps) -> Floats:
+    """Interpolate knots (m, n) at the positions of two axes.
+
+    Four rows and columns are added up, and no matrices are multiplied: a threaded BLAS is slower here, very
+    much so on a busy machine, and may round differently from one machine to the next.
+    """
+    # Columns first, on the small array; then whole rows, which lie together in memory.
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    wide = values.take(columns.index[0], axis=1) * columns.weight[0]
+    for tap in range(1, 4):
+        wide += values.take(columns.index[tap], axis=1) * columns.weight[tap]
+    out = wide.take(rows.index[0], axis=0)
+    out *= rows.weight[0][:, None]
+    for tap in range(1, 4):
+        part = wide.take(rows.index[tap], axis=0)
+        part *= rows.weight[tap][:, None]
+        out += part
+    return np.asarray(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +110,22 @@ class SmoothNoise:
     seed: int
     spacing: float
 
-    def __call__(self, y: F64, x: F64) -> F64 | F32:
+    def __call__(self, y: Floats, x: Floats) -> Floats:
         """Evaluate at positions in µm: axes of shape (h, 1) and (1, w) give (h, w), fast; else pointwise."""
         if y.ndim == 2 and x.ndim == 2 and y.shape[1] == 1 and x.shape[0] == 1:
             return self._on_axes(y[:, 0], x[0])
         return self._at(*np.broadcast_arrays(y, x))
 
-    def _on_axes(self, y: F64, x: F64) -> F32:
+    def _on_axes(self, y: Floats, x: Floats) -> Floats:
         rows, columns = y / self.spacing, x / self.spacing
         first = int(np.floor(rows[0])) - 1, int(np.floor(columns[0])) - 1
         count = int(np.floor(rows[-1])) + 3 - first[0], int(np.floor(columns[-1])) + 3 - first[1]
         knots = self._knots(
             np.arange(first[0], first[0] + count[0])[:, None], np.arange(first[1], first[1] + count[1])[None]
         ).astype(np.float32)
-        left = spline_weights(rows, first[0], count[0]) @ knots
-        return np.asarray(left @ spline_weights(columns, first[1], count[1]).T)
+        return interpolate(knots, Taps.of(rows, first[0], count[0]), Taps.of(columns, first[1], count[1]))
 
-    def _at(self, y: F64, x: F64) -> F64:
+    def _at(self, y: Floats, x: Floats) -> Floats:
         rows, columns = y / self.spacing, x / self.spacing
         row, column = np.floor(rows), np.floor(columns)
         around = np.arange(-1, 3).reshape(4, *([1] * y.ndim))
@@ -107,11 +135,11 @@ class SmoothNoise:
         ty, tx = _weights(rows - row), _weights(columns - column)
         return np.asarray((ty * (knots * tx).sum(1)).sum(0))
 
-    def _knots(self, row: I64, column: I64) -> F64:
+    def _knots(self, row: I64, column: I64) -> Floats:
         return (uniform(self.seed, row, column) * 2 - 1) * _UNIT_STD
 
 
-def _weights(t: F64) -> F64:
+def _weights(t: Floats) -> Floats:
     """Weights (4, ...) of the knots before, at, after and two after a position between two knots."""
     return np.stack(
         [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]
@@ -131,8 +159,8 @@ class Table:
         values = uniform(seed, knots[:, None], knots[None]) * 2 - 1
         self._values = (values * np.sqrt(3.0)).astype(np.float32).ravel()
 
-    def along(self, line: F32, u: F32) -> F32:
-        """Evaluate a noise in one dimension: `line` holds whole numbers, each a noise of its own along `u`."""
+    def along(self, line: Floats, u: Floats) -> Floats:
+        """Evaluate noise along `u` alone: each whole number in `line` has a noise of its own."""
         column = np.floor(u)
         tu = u - column
         tu *= tu * (3 - 2 * tu)
@@ -143,7 +171,7 @@ class Table:
         left += tu * (self._values.take(row + ((column0 + 1) & mask)) - left)
         return np.asarray(left)
 
-    def __call__(self, v: F32, u: F32) -> F32:
+    def __call__(self, v: Floats, u: Floats) -> Floats:
         """Evaluate at positions in knots, float32 arrays of one shape."""
         row, column = np.floor(v), np.floor(u)
         tv, tu = v - row, u - column

@@ -17,7 +17,7 @@ from napari_lumen.slides.synthetic.cache import Recent
 from napari_lumen.slides.synthetic.fields import Fields
 from napari_lumen.slides.synthetic.glands import REACH, Gland, Glands
 from napari_lumen.slides.synthetic.layout import BORDER_ZONE
-from napari_lumen.slides.synthetic.noise import F64, I64, SmoothNoise, derive, uniform
+from napari_lumen.slides.synthetic.noise import I64, Floats, SmoothNoise, derive, uniform
 
 EPITHELIAL, MALIGNANT, LYMPHOCYTE, FIBROBLAST = 1, 2, 3, 4
 LARGEST = 13.0  # µm: no nucleus reaches farther from its centre
@@ -30,6 +30,7 @@ RECORD = np.dtype(
         ("dark", "f4"), ("vesicle", "f4"), ("clump", "f4"), ("nucleolus", "f4"),
         ("oval", "f4"), ("oval_phase", "f4"), ("dent", "f4"), ("dent_phase", "f4"),
         ("bend", "f4"), ("taper", "f4"), ("spot_u", "f4"), ("spot_v", "f4"), ("soft", "f4"),
+        ("body", "f4"),  # µm of cytoplasm to be seen around it; 0 is none
     ]
 )  # fmt: skip
 Records = NDArray[np.void]
@@ -81,10 +82,10 @@ class NucleusMaker:
         if fields.tumour.min() > 0:
             return np.zeros(0, RECORD)
         seed = derive(self._seed, 1)
-        row, column, y, x = _sites(seed, _TUMOUR_PITCH, 0.62, top, left, bottom, right)
+        row, column, y, x = sites(seed, _TUMOUR_PITCH, 0.62, top, left, bottom, right)
         distance = fields.sample(fields.tumour, y, x)
         wall = fields.sample(fields.tumour_wall, y, x)
-        turn = _turns(seed, row, column, 12)
+        turn = turns(seed, row, column, 12)
         keep = (distance < -4.2 - 1.5 * turn[0]) & (distance > -wall + 7.0) & (turn[1] < 0.93)
         row, column, y, x, turn = row[keep], column[keep], y[keep], x[keep], turn[:, keep]
         records = _records(turn, len(y))
@@ -104,9 +105,9 @@ class NucleusMaker:
 
     def _lymphocytes(self, fields: Fields, top: float, left: float, bottom: float, right: float) -> Records:
         seed = derive(self._seed, 2)
-        row, column, y, x = _sites(seed, _LYMPH_PITCH, 0.72, top, left, bottom, right)
+        row, column, y, x = sites(seed, _LYMPH_PITCH, 0.72, top, left, bottom, right)
         share = fields.sample(fields.lymphocytes, y, x)
-        turn = _turns(seed, row, column, 12)
+        turn = turns(seed, row, column, 12)
         follicle = fields.sample(fields.lymphoid, y, x)
         centre = np.clip((-follicle - 62) / 16, 0, 1)  # the germinal centre: larger, paler cells
         share = share * (1 - 0.42 * centre)
@@ -128,13 +129,15 @@ class NucleusMaker:
         records["clump"] = 0.42
         records["nucleolus"] = np.where(large, 0.4 * turn[6], 0.0)
         records["oval"], records["dent"] = 0.07 * turn[7], 0.10 * turn[8] ** 2
+        plasma_cell = (turn[9] < 0.5) & (follicle[keep] > 10)
+        records["body"] = np.where(plasma_cell, 1.5 + 1.2 * turn[10], 0.0)
         _finish(records, LYMPHOCYTE, self._numbering.lattice(1, _LYMPH_PITCH, row, column), y, x)
         return records
 
     def _stroma(self, fields: Fields, top: float, left: float, bottom: float, right: float) -> Records:
         seed = derive(self._seed, 3)
-        row, column, y, x = _sites(seed, _STROMA_PITCH, 0.85, top, left, bottom, right)
-        turn = _turns(seed, row, column, 12)
+        row, column, y, x = sites(seed, _STROMA_PITCH, 0.85, top, left, bottom, right)
+        turn = turns(seed, row, column, 12)
         gland = fields.sample(fields.gland, y, x)
         tumour = fields.sample(fields.tumour, y, x)
         fat = fields.sample(fields.fat, y, x)
@@ -159,9 +162,10 @@ class NucleusMaker:
         records["dark"] = np.where(plump, 0.62 + 0.25 * turn[5], 0.85 + 0.35 * turn[5])
         records["vesicle"] = np.where(plump, 0.35, 0.08)
         records["clump"] = 0.24
-        records["bend"] = (turn[6] - 0.5) * 0.9
+        records["bend"] = (turn[6] - 0.5) * np.where(plump, 0.15, 0.65)
         records["taper"] = np.where(plump, 0.15, 0.15 + 0.4 * turn[9])
         records["oval"], records["dent"] = 0.05 * turn[10], 0.16 * turn[8] ** 2
+        records["body"] = np.where(plump & (turn[7] < 0.6), 0.8 + 0.8 * turn[9], 0.0)
         _finish(records, FIBROBLAST, self._numbering.lattice(2, _STROMA_PITCH, row, column), y, x)
         return records
 
@@ -170,10 +174,10 @@ class NucleusMaker:
         if abs(fields.in_situ).min() > 5:
             return np.zeros(0, RECORD)
         seed = derive(self._seed, 5)
-        row, column, y, x = _sites(seed, _RING_PITCH, 0.8, top, left, bottom, right)
+        row, column, y, x = sites(seed, _RING_PITCH, 0.8, top, left, bottom, right)
         keep = np.abs(fields.sample(fields.in_situ, y, x) + 1.9) < 1.6
         row, column, y, x = row[keep], column[keep], y[keep], x[keep]
-        turn = _turns(seed, row, column, 12)
+        turn = turns(seed, row, column, 12)
         records = _records(turn, len(y))
         records["a"], records["b"] = 3.8 + 1.6 * turn[0], 1.25 + 0.5 * turn[1]
         records["angle"] = fields.direction(fields.in_situ, y, x) + np.pi / 2 + (turn[2] - 0.5) * 0.2
@@ -185,14 +189,15 @@ class NucleusMaker:
     def _chain(self, gland: Gland) -> Records:
         """Step along the outline of a gland, a little inside it, and set one nucleus a step."""
         step = 2.5
-        axis = np.arange(-REACH - 10, REACH + 10.1, step)
+        corner = -REACH - 10
+        axis = np.arange(corner, REACH + 10.1, step)
         y, x = gland.y + axis[:, None], gland.x + axis[None]
         glands = self._glands.near(*(float(v) for v in (y[0, 0], x[0, 0], y[-1, 0], x[0, -1])))
         own = next(n for n, item in enumerate(glands) if (item.row, item.column) == (gland.row, gland.column))
         distance, index = self._glands.distances(glands, y, x)
         distance = np.where(index == own, distance, np.maximum(distance, 4.0))
         seed = derive(self._seed, 4, gland.row, gland.column)
-        points = []
+        points: list[Floats] = []
         for depth, pitch, share in ((6.8, 4.2, 1.0), (13.0, 6.0, 0.36)):
             for line in find_contours(distance, -depth):
                 if len(line) < 12:
@@ -205,13 +210,13 @@ class NucleusMaker:
         if not points:
             return np.zeros(0, RECORD)
         places = np.concatenate(points)[: _PER_GLAND - 1]
-        slope_y, slope_x = np.gradient(distance)
-        at = tuple(np.clip(np.rint(places.T), 0, len(axis) - 1).astype(int))
-        angle = np.arctan2(slope_y[at], slope_x[at])
+        slope_y, slope_x = (np.asarray(slope) for slope in np.gradient(distance))
+        i, j = np.clip(np.rint(places.T), 0, len(axis) - 1).astype(np.int64)
+        angle = np.arctan2(slope_y[i, j], slope_x[i, j])
         number = np.arange(len(places))
-        turn = _turns(derive(seed, 1), number, np.zeros_like(number), 12)
-        y_um = gland.y + axis[0] + places[:, 0] * step
-        x_um = gland.x + axis[0] + places[:, 1] * step
+        turn = turns(derive(seed, 1), number, np.zeros_like(number), 12)
+        y_um = gland.y + corner + places[:, 0] * step
+        x_um = gland.x + corner + places[:, 1] * step
         shift = (turn[0] - 0.5) * 6.0
         records = _records(turn, len(places))
         size = 2.9 + 0.8 * turn[2]
@@ -232,7 +237,7 @@ class NucleusMaker:
 
 
 def survivors(own: Records, around: Records) -> Records:
-    """Return those of `own` that no nucleus of higher priority among `around` (own included) collides with."""
+    """Return those of `own` that collide with none of higher priority in `around`, which holds `own` too."""
     if not len(own):
         return own
     order = np.argsort(around["id"], kind="stable")
@@ -245,7 +250,8 @@ def survivors(own: Records, around: Records) -> Records:
     # Crowded epithelium overlaps in a section a few µm thick; elsewhere nuclei keep apart.
     crowded = (around["kind"][first] <= MALIGNANT) & (around["kind"][second] <= MALIGNANT)
     crowded |= (around["kind"][first] == LYMPHOCYTE) & (around["kind"][second] == LYMPHOCYTE)
-    hit = apart < np.where(crowded, 0.74, 0.9) * (_extent(around[first], direction) + _extent(around[second], direction))
+    room = _extent(around[first], direction) + _extent(around[second], direction)
+    hit = apart < np.where(crowded, 0.74, 0.9) * room
     first, second = first[hit], second[hit]
     lower = np.where(
         (around["priority"][first] < around["priority"][second])
@@ -257,20 +263,20 @@ def survivors(own: Records, around: Records) -> Records:
     return own[~np.isin(own["id"], lost)]
 
 
-def _extent(records: Records, direction: F64) -> F64:
+def _extent(records: Records, direction: Floats) -> Floats:
     """Radius of each ellipse in a direction, µm."""
     turn = direction - records["angle"]
     a, b = records["a"].astype(np.float64), records["b"].astype(np.float64)
     return np.asarray(a * b / np.sqrt((b * np.cos(turn)) ** 2 + (a * np.sin(turn)) ** 2))
 
 
-def _inside(y: F64, x: F64, top: float, left: float, bottom: float, right: float) -> NDArray[np.bool_]:
+def _inside(y: Floats, x: Floats, top: float, left: float, bottom: float, right: float) -> NDArray[np.bool_]:
     return np.asarray((y >= top) & (y < bottom) & (x >= left) & (x < right))
 
 
-def _sites(
+def sites(
     seed: int, pitch: float, jitter: float, top: float, left: float, bottom: float, right: float
-) -> tuple[I64, I64, F64, F64]:
+) -> tuple[I64, I64, Floats, Floats]:
     """Sites of a jittered hexagonal lattice that lie in a rectangle: row, column, y, x."""
     tall = pitch * 0.93
     rows = np.arange(int(np.floor(top / tall)) - 1, int(np.floor(bottom / tall)) + 2)
@@ -282,11 +288,12 @@ def _sites(
     return row[keep], column[keep], y[keep], x[keep]
 
 
-def _turns(seed: int, row: I64, column: I64, count: int) -> F64:
+def turns(seed: int, row: I64, column: I64, count: int) -> Floats:
+    """Random numbers in [0, 1) of each site (count, n)."""
     return np.stack([uniform(derive(seed, 102, k), row, column) for k in range(count)])
 
 
-def _records(turn: F64, count: int) -> Records:
+def _records(turn: Floats, count: int) -> Records:
     records = np.zeros(count, RECORD)
     records["priority"] = turn[-1] * 0.999 if count else 0
     records["oval_phase"] = turn[0] * 41 % (2 * np.pi)
@@ -298,5 +305,5 @@ def _records(turn: F64, count: int) -> Records:
     return records
 
 
-def _finish(records: Records, kind: int, numbers: I64, y: F64, x: F64) -> None:
+def _finish(records: Records, kind: int, numbers: I64, y: Floats, x: Floats) -> None:
     records["kind"], records["id"], records["y"], records["x"] = kind, numbers, y, x

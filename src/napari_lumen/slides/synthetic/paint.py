@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_lumen.slides.synthetic.fields import MARGIN, Fields
-from napari_lumen.slides.synthetic.inclusions import VACUOLE, VESSEL
+from napari_lumen.slides.synthetic.inclusions import VESSEL
 from napari_lumen.slides.synthetic.layout import FAR
-from napari_lumen.slides.synthetic.noise import F32, F64, SmoothNoise, Table, derive, spline_weights
+from napari_lumen.slides.synthetic.noise import I64, Floats, SmoothNoise, Table, Taps, derive, interpolate
 from napari_lumen.slides.synthetic.nuclei import LYMPHOCYTE, Records
 from napari_lumen.slides.synthetic.stamps import Stamps, local_axes
 
@@ -22,9 +22,9 @@ from napari_lumen.slides.synthetic.stamps import Stamps, local_axes
 class Stain:
     """Optical densities of a block: haematoxylin, eosin, red cells, each (h, w) float32, at least 0."""
 
-    haematoxylin: F32
-    eosin: F32
-    red: F32
+    haematoxylin: Floats
+    eosin: Floats
+    red: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,18 @@ class Canvas:
         Coarse maps.
     y, x : ndarray (h, 1) and (1, w)
         Centres of the pixels, µm.
-    weights : ndarray (h, n), (w, n)
-        Interpolate a coarse map to the pixels: ``weights[0] @ map @ weights[1].T``.
+    taps : (Taps, Taps)
+        Interpolate a coarse map to the pixels, along y and x.
     cells : (ndarray (n, n), ndarray (n, n)) or None
         Coarse maps of the epithelial cells: distance to the nearest border between two cells in µm, and the
         tone of the cell, -1 to 1.
     """
 
     fields: Fields
-    y: F64
-    x: F64
-    weights: tuple[F32, F32]
-    cells: tuple[F32, F32] | None = None
+    y: Floats
+    x: Floats
+    taps: tuple[Taps, Taps]
+    cells: tuple[Floats, Floats] | None = None
 
     @classmethod
     def of(
@@ -59,43 +59,43 @@ class Canvas:
         height: int,
         width: int,
         mpp: float,
-        cells: tuple[F32, F32] | None = None,
+        cells: tuple[Floats, Floats] | None = None,
     ) -> Canvas:
         """Lay a canvas on a block of level-0 pixels within the tile of `fields` and its margin."""
         y = (top + np.arange(height) + 0.5) * mpp
         x = (left + np.arange(width) + 0.5) * mpp
         step = fields.y[1] - fields.y[0]
-        weights = (
-            spline_weights((y - fields.y[0]) / step, 0, len(fields.y)),
-            spline_weights((x - fields.x[0]) / step, 0, len(fields.x)),
+        taps = (
+            Taps.of((y - fields.y[0]) / step, 0, len(fields.y)),
+            Taps.of((x - fields.x[0]) / step, 0, len(fields.x)),
         )
-        return cls(fields, y[:, None], x[None], weights, cells)
+        return cls(fields, y[:, None], x[None], taps, cells)
 
-    def fine_open(self, values: F32) -> F32:
+    def fine_open(self, values: Floats) -> Floats:
         """Interpolate a coarse map of unbounded values to the pixels."""
-        return np.asarray(self.weights[0] @ values @ self.weights[1].T)
+        return interpolate(values, *self.taps)
 
-    def cell_side(self) -> F32:
+    def cell_side(self) -> Floats:
         """Return 1 on the borders between epithelial cells, 0 elsewhere (h, w)."""
         if self.cells is None:
             return np.zeros((len(self.y), self.x.shape[1]), np.float32)
         return np.asarray(np.exp(-((self.fine_open(self.cells[0]) / 0.95) ** 2)))
 
-    def cell_tone(self) -> F32:
+    def cell_tone(self) -> Floats:
         """Return the tone of the epithelial cell at each pixel, -1 to 1 (h, w)."""
         if self.cells is None:
             return np.zeros((len(self.y), self.x.shape[1]), np.float32)
         return self.fine_open(self.cells[1])
 
-    def fine(self, values: F32) -> F32:
+    def fine(self, values: Floats) -> Floats:
         """Interpolate a coarse map to the pixels; a map that is far everywhere stays so, at no cost."""
         low = float(values[MARGIN // 2 : -MARGIN // 2, MARGIN // 2 : -MARGIN // 2].min())
         if low > 0.5 * FAR:
             return np.full((len(self.y), self.x.shape[1]), FAR, np.float32)
-        return np.asarray(self.weights[0] @ np.minimum(values, 500.0) @ self.weights[1].T)
+        return interpolate(np.minimum(values, 500.0), *self.taps)
 
 
-def step_up(values: F32, width: float = 1.0) -> F32:
+def step_up(values: Floats, width: float = 1.0) -> Floats:
     """Return a smooth step from 0 at -width / 2 to 1 at width / 2."""
     t = np.clip(values * np.float32(1 / width) + np.float32(0.5), 0, 1)
     return np.asarray(t * t * (3 - 2 * t))
@@ -131,14 +131,16 @@ class Painter:
         if fields.tumour.min() < 2:
             self._tumour(canvas, stain, noise, tumour)
         if fields.tissue.max() > -30:
-            ragged = edge + 3.0 * bundles + 1.2 * noise["rough"]
+            ragged = edge + 6.0 * bundles + 2.0 * noise["rough"] + 2.5 * noise["cloud"]
             solid = step_up(-ragged, 1.6)
             rim = 1 + 0.22 * np.exp(-np.abs(ragged) / 4)
             stain.eosin *= solid * rim
             stain.haematoxylin *= solid
         return stain
 
-    def _stroma(self, canvas: Canvas, noise: dict[str, F32], gland: F32, tumour: F32) -> tuple[Stain, F32]:
+    def _stroma(
+        self, canvas: Canvas, noise: dict[str, Floats], gland: Floats, tumour: Floats
+    ) -> tuple[Stain, Floats]:
         """Collagen: bundles of their own tone, slits that taper between them, fibrils inside them."""
         fields, table = canvas.fields, self._table
         step = fields.y[1] - fields.y[0]
@@ -146,36 +148,43 @@ class Painter:
         # Where the lines crowd, the finest would alias: they fade.
         room = canvas.fine_open(np.clip(1.9 - squeeze, 0, 1).astype(np.float32))
         along, across = canvas.fine_open(fields.along), canvas.fine_open(fields.across)
-        across += 2.3 * table(across / 24, along / 13) + 0.55 * noise["rough"] + 1.2 * noise["cloud"]
+        across += 2.3 * table(across / 24, along / 13) + 1.0 * noise["rough"] + 2.3 * noise["cloud"]
         near = np.exp(-np.clip(np.minimum(gland, tumour), 0, None) / 16)
-        loose = np.clip(0.40 + 0.36 * noise["loose"] + 0.16 * noise["cleft"] + 0.22 * near, 0, 1.1)
+        frayed = np.exp(np.clip(canvas.fine(fields.tissue), -200, 0) / 14)
+        loose = 0.40 + 0.35 * frayed + 0.22 * near + 0.36 * noise["loose"] + 0.16 * noise["cleft"]
+        loose = np.clip(loose, 0, 1.1)
         medium = table(across / 3.1 + 77, along / 38)
         q = across / 7.5 + 0.30 * medium
         bundle, seam = np.floor(q), np.rint(q)
         thick = table.along(bundle + 31, along / 50)
         open_ = np.clip(table.along(seam, along / 26) - 1.35 + 1.75 * loose, 0, 1.3) * 0.30
         gaps = step_up((open_ - np.abs(q - seam)) * 7.5, 1.0)
+        # Finer strands wander more, or they would look combed.
+        across += 0.75 * noise["fine"] + 0.8 * noise["rough"]
         q = across / 2.7 + 0.5 * medium
         seam = np.rint(q)
         strand = table.along(np.floor(q) + 137, along / 20)
         open_ = np.clip(table.along(seam + 211, along / 13) - 1.3 + 1.3 * loose, 0, 1.2) * 0.34 * room
         gaps = np.maximum(gaps, 0.9 * step_up((open_ - np.abs(q - seam)) * 2.7, 0.9))
         thin = table(across / 1.15 + 191, along / 16) * room
-        eosin = 0.385 + 0.085 * thick + 0.05 * medium + 0.05 * strand + 0.055 * thin - 0.09 * loose
-        eosin += 0.035 * noise["grain"]
+        eosin = 0.385 + 0.105 * thick + 0.05 * medium + 0.055 * strand + 0.07 * thin - 0.09 * loose
+        eosin += 0.05 * noise["grain"]
+        # Dense, bright bundles here, pale and bluish ground substance there.
+        eosin *= 1 + 0.16 * noise["tear"] + 0.10 * noise["loose"]
         eosin = np.clip(eosin, 0.05, None) * (1 - 0.95 * gaps)
-        blue = 0.06 + 0.03 * near + 0.02 * noise["cloud"] + 0.015 * strand + 0.012 * noise["grain"]
+        blue = 0.06 + 0.018 * np.clip(-noise["tear"], 0, None) + 0.03 * near + 0.02 * noise["cloud"]
+        blue += 0.015 * strand + 0.012 * noise["grain"]
         blue = np.clip(blue * (1 - 0.9 * gaps), 0, None)
         return Stain(blue, eosin, np.zeros_like(eosin)), thick
 
-    def _follicle(self, canvas: Canvas, stain: Stain, noise: dict[str, F32]) -> None:
+    def _follicle(self, canvas: Canvas, stain: Stain, noise: dict[str, Floats]) -> None:
         inside = step_up(-canvas.fine(canvas.fields.lymphoid) + 3 * noise["rough"], 14.0)
         net = step_up(0.5 - np.abs(noise["fine"] + 0.4 * noise["grain2"]), 0.8)
         gaps = step_up(noise["rough"] - 0.9, 0.8)
         blue, pink = 0.12 + 0.04 * noise["grain2"], 0.12 + 0.07 * net + 0.04 * noise["grain"]
         _blend(stain, inside, blue * (1 - 0.7 * gaps), pink * (1 - 0.8 * gaps))
 
-    def _fat(self, canvas: Canvas, stain: Stain, noise: dict[str, F32]) -> None:
+    def _fat(self, canvas: Canvas, stain: Stain, noise: dict[str, Floats]) -> None:
         fat = canvas.fine(canvas.fields.fat) + 0.25 * noise["rough"]
         # Strands between fat cells are thin but whole.
         strand = step_up(4.0 - fat, 3.0)
@@ -184,7 +193,7 @@ class Painter:
         stain.haematoxylin *= 1 - empty
         stain.eosin *= 1 - empty
 
-    def _gland(self, canvas: Canvas, stain: Stain, noise: dict[str, F32], gland: F32) -> None:
+    def _gland(self, canvas: Canvas, stain: Stain, noise: dict[str, Floats], gland: Floats) -> None:
         fields = canvas.fields
         wall = canvas.fine(fields.gland_wall) + 2.2 * noise["rough"] * 0.6 + 0.35 * noise["fine"]
         shade = canvas.fine(fields.gland_shade)
@@ -207,20 +216,21 @@ class Painter:
         stain.eosin += 0.10 * membrane * (1 - cleft)
         _blend(stain, inside, blue, eosin)
         hollow = step_up(depth - wall, 0.9)
-        mucus = np.clip(noise["cleft"] - 0.3, 0, 1) * np.clip(0.5 + noise["fine"] * 0.4 + 0.3 * noise["rough"], 0, 1)
-        _blend(stain, hollow, 0.05 * mucus, 0.10 * mucus * step_up(shade - 1.0, 0.1))
+        mucus = np.clip(0.5 + noise["fine"] * 0.4 + 0.3 * noise["rough"], 0, 1)
+        mucus *= np.clip(noise["cleft"] - 0.3, 0, 1)
+        _blend(stain, hollow, 0.035 * mucus, 0.07 * mucus * step_up(shade - 1.0, 0.1))
 
-    def _tumour(self, canvas: Canvas, stain: Stain, noise: dict[str, F32], tumour: F32) -> None:
+    def _tumour(self, canvas: Canvas, stain: Stain, noise: dict[str, Floats], tumour: Floats) -> None:
         fields = canvas.fields
         wall = canvas.fine(fields.tumour_wall) + 1.6 * noise["rough"] + 0.35 * noise["fine"]
         shade = canvas.fine(fields.tumour_shade)
         depth = -tumour
-        texture = 0.02 * noise["fine"] + 0.036 * noise["grain2"] + 0.045 * noise["grain"]
+        texture = 0.016 * noise["fine"] + 0.024 * noise["grain2"] + 0.034 * noise["grain"]
         side, tone = canvas.cell_side(), canvas.cell_tone()
-        bubbles = step_up(noise["fine"] + 0.5 * noise["rough"] - 1.7, 0.5) * np.clip(0.5 + tone, 0, 1)
+        bubbles = step_up(noise["fine"] + 0.5 * noise["rough"] - 2.1, 0.5) * np.clip(0.5 + tone, 0, 1)
         inside = step_up(depth, 0.9)
-        blue = (0.225 + texture + 0.06 * tone) * shade * (1 - 0.75 * bubbles) + 0.02 * side
-        eosin = (0.25 + texture + 0.06 * tone) * shade * (1 - 0.7 * bubbles) + 0.10 * side
+        blue = (0.225 + texture + 0.075 * tone) * shade * (1 - 0.75 * bubbles) + 0.04 * side
+        eosin = (0.25 + texture + 0.06 * tone) * shade * (1 - 0.7 * bubbles) + 0.14 * side
         _blend(stain, inside, blue, eosin)
         hollow = step_up(depth - wall, 0.9)
         debris = np.clip(0.5 * noise["cloud"] + 0.6 * noise["rough"] + 0.4 * noise["fine"] - 0.25, 0, 1)
@@ -237,13 +247,23 @@ class Painter:
         vessel = records["kind"][index] == VESSEL
         inside = step_up(-distance, 0.9)
         rim = np.exp(-(((distance - 0.3) / 0.6) ** 2))
-        blue = np.where(vessel, 0.0, 0.07).astype(np.float32)
-        pink = np.where(vessel, 0.02, 0.035).astype(np.float32)
-        cover = np.where(vessel, 0.96, 0.8).astype(np.float32) * inside
-        for values, target, more in ((stain.haematoxylin, blue, 0.03), (stain.eosin, pink, 0.10)):
+        blue = np.where(vessel, 0.0, 0.085).astype(np.float32)
+        pink = np.where(vessel, 0.02, 0.03).astype(np.float32)
+        cover = np.where(vessel, 0.96, 0.76).astype(np.float32) * inside
+        for values, target, more in ((stain.haematoxylin, blue, 0.02), (stain.eosin, pink, 0.06)):
             old = values[where]
             values[where] = old + cover * (target - old) + np.float32(more) * rim
-        assert VACUOLE != VESSEL
+
+    def bodies(self, stain: Stain, bodies: Stamps, records: Records) -> None:
+        """Paint the cytoplasm of plasma cells and of active fibroblasts, bluish, fading outwards."""
+        if not len(records):
+            return
+        where = bodies.index >= 0
+        index, rho = bodies.index[where], bodies.rho[where]
+        distance = (rho - 1) * records["b"][index]
+        share = step_up(-distance, 1.6) * (0.75 * records["clump"][index])
+        for values, target in ((stain.haematoxylin, 0.24), (stain.eosin, 0.26)):
+            values[where] += share * (target - values[where])
 
     def red_cells(self, stain: Stain, bodies: Stamps, records: Records) -> None:
         """Paint red cells: no nucleus, a paler middle."""
@@ -279,17 +299,20 @@ class Painter:
         halo = np.where(own["kind"] == LYMPHOCYTE, 0.25, 0.12) * np.exp(-((distance - 0.7) / 0.5) ** 2)
         blue, pink = stain.haematoxylin[rows, columns], stain.eosin[rows, columns]
         stain.haematoxylin[rows, columns] = blue * (1 - halo) + inside * (np.clip(amount, 0.1, 1.7) - blue)
-        stain.eosin[rows, columns] = pink * (1 - halo) + inside * (0.16 + 0.25 * nucleolus - 0.6 * pink)
+        stain.eosin[rows, columns] = pink * (1 - halo) + inside * (0.09 + 0.25 * nucleolus - 0.66 * pink)
 
-    def _chromatin(self, canvas: Canvas, rows: np.ndarray, columns: np.ndarray) -> F32:  # type: ignore[type-arg]
+    def _chromatin(self, canvas: Canvas, rows: I64, columns: I64) -> Floats:
         y = canvas.y[rows, 0].astype(np.float32)
         x = canvas.x[0, columns].astype(np.float32)
         return np.asarray(0.7 * self._table(y / 1.05, x / 1.05) + 0.6 * self._table(y / 2.1 + 99, x / 2.1))
 
 
-_PAINTED = ("a", "b", "angle", "bend", "taper", "dark", "vesicle", "clump", "nucleolus", "spot_u", "spot_v", "kind", "soft")
+_PAINTED = (
+    "a", "b", "angle", "bend", "taper", "kind",
+    "dark", "soft", "vesicle", "clump", "nucleolus", "spot_u", "spot_v",
+)  # fmt: skip
 
 
-def _blend(stain: Stain, share: F32, haematoxylin: F32, eosin: F32) -> None:
+def _blend(stain: Stain, share: Floats, haematoxylin: Floats, eosin: Floats) -> None:
     stain.haematoxylin += share * (np.clip(haematoxylin, 0, None) - stain.haematoxylin)
     stain.eosin += share * (np.clip(eosin, 0, None) - stain.eosin)

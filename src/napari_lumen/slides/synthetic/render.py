@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
-from napari_lumen.slides.synthetic.noise import F32, F64, SmoothNoise, derive
+from napari_lumen.slides.synthetic.noise import Floats, SmoothNoise, derive
 from napari_lumen.slides.synthetic.paint import Stain
 
 GLASS = np.array([242.5, 242.0, 243.5], np.float32)
 # Optical density (base 10) per unit of haematoxylin, eosin and red cells in R, G, B.
-_VECTORS = np.array([[0.60, 0.70, 0.40], [0.10, 0.80, 0.48], [0.10, 0.86, 0.72]], np.float32)
-BLUR = 0.33  # µm, standard deviation of the optics
+_VECTORS = np.array([[0.615, 0.70, 0.385], [0.09, 0.80, 0.47], [0.10, 0.86, 0.62]], np.float32)
+BLUR = 0.28  # µm, standard deviation of the optics
 HALO = 8  # pixels that the optics and sharpening need around a block
 
 
@@ -30,7 +30,7 @@ class Scanner:
         wide = np.exp(-0.5 * (reach / max(2.2 * sigma, 0.8)) ** 2)
         self._narrow, self._wide = narrow / narrow.sum(), wide / wide.sum()
 
-    def __call__(self, stain: Stain | None, y: F64, x: F64, key: tuple[int, int]) -> NDArray[np.uint8]:
+    def __call__(self, stain: Stain | None, y: Floats, x: Floats, key: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the pixels (h - 2 * HALO, w - 2 * HALO, 3) of a block given with its halo.
 
         Parameters
@@ -50,12 +50,12 @@ class Scanner:
         np.clip(light, 0, 255, out=light)
         return np.rint(light).astype(np.uint8)
 
-    def _glass(self, y: F64, x: F64) -> F32:
+    def _glass(self, y: Floats, x: Floats) -> Floats:
         dust = np.clip(self._dust[0](y, x) - 3.1, 0, 1) * np.clip(self._dust[1](y, x) - 0.2, 0, 1)
         shade = 1 - 0.35 * dust + 0.0022 * self._dust[1](y, x)
         return np.asarray(GLASS * shade[..., None], np.float32)
 
-    def _through(self, stain: Stain, y: F64, x: F64) -> F32:
+    def _through(self, stain: Stain, y: Floats, x: Floats) -> Floats:
         thick = 1 + 0.05 * self._thick(y, x)
         blue = stain.haematoxylin * (thick * (1 + 0.06 * self._shift[0](y, x)))
         pink = stain.eosin * (thick * (1 + 0.08 * self._shift[1](y, x)))
@@ -69,15 +69,15 @@ class Scanner:
             clear = np.exp(density, out=density)
             near = _smooth(clear, self._narrow)
             # A scanner sharpens: some of what the wider blur takes away is added.
-            planes.append((near + 0.45 * (near - _smooth(near, self._wide)))[inner, inner])
+            planes.append((near + 0.62 * (near - _smooth(near, self._wide)))[inner, inner])
         return np.clip(np.stack(planes, axis=-1), 0.02, 1.02)
 
-    def _sensor(self, shape: tuple[int, ...], key: tuple[int, int]) -> F32:
+    def _sensor(self, shape: tuple[int, ...], key: tuple[int, int]) -> Floats:
         generator = np.random.Generator(np.random.SFC64(derive(self._seed, 9, *key)))
         grey = generator.standard_normal(shape[:2], dtype=np.float32)
         return np.asarray(grey[..., None] * np.array([1.1, 0.9, 1.2], np.float32))
 
 
-def _smooth(values: F32, kernel: F64) -> F32:
+def _smooth(values: Floats, kernel: Floats) -> Floats:
     once = correlate1d(values, kernel, axis=0, mode="nearest", output=np.float32)
     return np.asarray(correlate1d(once, kernel, axis=1, mode="nearest", output=np.float32))

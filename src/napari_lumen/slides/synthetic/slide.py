@@ -8,9 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.geometry import Window
-from napari_lumen.slides.synthetic import inclusions, truth
+from napari_lumen.slides.synthetic import inclusions
 from napari_lumen.slides.synthetic.cache import Recent
 from napari_lumen.slides.synthetic.cells import cell_map
 from napari_lumen.slides.synthetic.fields import MARGIN, NODES, FieldMaker, Fields
@@ -21,6 +22,7 @@ from napari_lumen.slides.synthetic.nuclei import LARGEST, NucleusMaker, Numberin
 from napari_lumen.slides.synthetic.paint import Canvas, Painter
 from napari_lumen.slides.synthetic.render import HALO, Scanner
 from napari_lumen.slides.synthetic.stamps import Stamps, rasterise
+from napari_lumen.slides.synthetic.truth import REGIONS, Nucleus, Truth, label, regions
 
 Block = tuple[int, int]
 Values = TypeVar("Values", bound=np.generic)
@@ -29,9 +31,10 @@ Values = TypeVar("Values", bound=np.generic)
 class SyntheticSlide:
     """A haematoxylin and eosin slide that is drawn, window by window, from a seed.
 
-    The slide is cut into square blocks of `block` pixels (about 256 µm); a block is always drawn as a whole and
-    depends on the seed and its place alone, so a window's pixels do not depend on how windows are cut. Nothing
-    is held but the blocks drawn last. Lengths are in µm: the same seed at another `mpp` shows the same tissue.
+    The slide is cut into square blocks of `block` pixels (about 256 µm). A block is always drawn as a whole
+    and depends on the seed and its place alone, so a window's pixels do not depend on how windows are cut.
+    Only the blocks drawn last are held. Lengths are in µm: the same seed at another `mpp` shows the same
+    tissue. Safe to read from many threads.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ class SyntheticSlide:
         self._candidates: Recent[Block, Records] = Recent(1500)
         self._survivors: Recent[Block, Records] = Recent(1500)
         self._pixels: Recent[Block, NDArray[np.uint8]] = Recent(24)
-        self._truths: Recent[Block, truth.Truth] = Recent(8)
+        self._truths: Recent[Block, Truth] = Recent(8)
 
     def read(self, y: int, x: int, height: int, width: int) -> NDArray[np.uint8]:
         """Return the pixels of a window.
@@ -93,10 +96,10 @@ class SyntheticSlide:
         window = Window(y, x, height, width)
         return self._gather(window, np.full((height, width, 3), 255, np.uint8), self._draw)
 
-    def truth(self, y: int, x: int, height: int, width: int) -> truth.Truth:
+    def truth(self, y: int, x: int, height: int, width: int) -> Truth:
         """Return instance, class and region labels of a window; 0 outside the slide."""
         window = Window(y, x, height, width)
-        return truth.Truth(
+        return Truth(
             self._gather(window, np.zeros((height, width), np.int64), lambda at: self._truth(at).instances),
             self._gather(window, np.zeros((height, width), np.uint8), lambda at: self._truth(at).classes),
             self._gather(window, np.zeros((height, width), np.uint8), lambda at: self._truth(at).regions),
@@ -105,21 +108,17 @@ class SyntheticSlide:
     def regions(self, y: int, x: int, height: int, width: int) -> list[Annotation]:
         """Return the regions of tissue in a window, one annotation for each connected region.
 
-        The outlines run along pixel edges in level-0 pixels, end at the window's edges, and enclose exactly the
-        pixels of ``truth(...).regions``.
+        The outlines run along pixel edges in level-0 pixels, end at the window's edges, and enclose exactly
+        the pixels of ``truth(...).regions``.
         """
-        from napari_lumen.annotations.polygonise import polygonise
-
-        labels = self._gather(
-            Window(y, x, height, width), np.zeros((height, width), np.uint8), lambda at: self._truth(at).regions
-        )
+        labels = self.truth(y, x, height, width).regions
         found = []
         for value, polygon in polygonise(labels, origin=(y, x)):
-            item = truth.REGIONS[value]
+            item = REGIONS[value]
             found.append(Annotation(polygon, item.name, item.color, object_type="annotation"))
         return found
 
-    def nuclei(self, y: int, x: int, height: int, width: int) -> list[truth.Nucleus]:
+    def nuclei(self, y: int, x: int, height: int, width: int) -> list[Nucleus]:
         """Return the nuclei whose centres lie in a window, by rising number."""
         found = []
         for block in self._blocks(Window(y, x, height, width)):
@@ -132,7 +131,7 @@ class SyntheticSlide:
                 if axes[0] < axes[1]:
                     axes, angle = axes[::-1], angle + np.pi / 2
                 found.append(
-                    truth.Nucleus(int(record["id"]), int(record["kind"]), *centre, axes, angle % np.pi)
+                    Nucleus(int(record["id"]), int(record["kind"]), *centre, axes, angle % np.pi)
                 )
         return sorted(found, key=lambda nucleus: nucleus.id)
 
@@ -162,23 +161,21 @@ class SyntheticSlide:
 
     def _candidates_of(self, block: Block) -> Records:
         size = self.block * self.mpp
+        top, left = block[0] * size, block[1] * size
         return self._candidates.get(
-            block,
-            lambda: self._make_nuclei.candidates(self._fields_of(block), block[0] * size, block[1] * size, size),
+            block, lambda: self._make_nuclei.candidates(self._fields_of(block), top, left, size)
         )
 
     def _survivors_of(self, block: Block) -> Records:
         def make() -> Records:
-            around = [self._candidates_of((block[0] + i, block[1] + j)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+            around = [self._candidates_of(near) for near in _square(block)]
             return survivors(around[4], np.concatenate(around))
 
         return self._survivors.get(block, make)
 
     def _nuclei_around(self, block: Block, halo: float) -> Records:
         """Nuclei that may cover a pixel of a block or of a halo (µm) around it."""
-        around = np.concatenate(
-            [self._survivors_of((block[0] + i, block[1] + j)) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-        )
+        around = np.concatenate([self._survivors_of(near) for near in _square(block)])
         size, reach = self.block * self.mpp, LARGEST + halo
         keep = np.ones(len(around), bool)
         for axis, number in zip(("y", "x"), block, strict=True):
@@ -216,14 +213,21 @@ class SyntheticSlide:
             self._painter.holes(stain, self._stamp(bodies, block, HALO), bodies, self.mpp)
         self._painter.red_cells(stain, self._stamp(cells, block, HALO), cells)
         records = self._nuclei_around(block, HALO * self.mpp)
+        bodies = inclusions.cytoplasm(records)
+        self._painter.bodies(stain, self._stamp(bodies, block, HALO), bodies)
         self._painter.nuclei(canvas, stain, self._stamp(records, block, HALO), records, self.mpp)
         return self._scanner(stain, canvas.y, canvas.x, block)
 
-    def _truth(self, block: Block) -> truth.Truth:
+    def _truth(self, block: Block) -> Truth:
         return self._truths.get(block, lambda: self._know(block))
 
-    def _know(self, block: Block) -> truth.Truth:
+    def _know(self, block: Block) -> Truth:
         canvas = self._canvas(block, 0)
         records = self._nuclei_around(block, 0.0)
-        instances, classes = truth.label(self._stamp(records, block, 0), records)
-        return truth.Truth(instances, classes, truth.regions(canvas))
+        instances, classes = label(self._stamp(records, block, 0), records)
+        return Truth(instances, classes, regions(canvas))
+
+
+def _square(block: Block) -> list[Block]:
+    """Return the 3 x 3 blocks around a block; it is the fifth."""
+    return [(block[0] + i, block[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]

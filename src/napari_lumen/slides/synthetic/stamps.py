@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_lumen.slides.synthetic.noise import F32
+from napari_lumen.slides.synthetic.noise import Floats
 from napari_lumen.slides.synthetic.nuclei import Records
 
 _RIM = 0.9  # µm beyond the outline up to which the distance is kept, for soft edges
@@ -29,7 +29,7 @@ class Stamps:
     """
 
     index: NDArray[np.int32]
-    rho: F32
+    rho: Floats
 
 
 def rasterise(records: Records, top: int, left: int, height: int, width: int, mpp: float) -> Stamps:
@@ -38,8 +38,7 @@ def rasterise(records: Records, top: int, left: int, height: int, width: int, mp
     A pixel that lies in several bodies goes to the one it lies deepest in, so that no body loses its centre.
     """
     best = np.full(height * width, _NOTHING)
-    reach = np.maximum(records["a"], records["b"]) * 1.25 + _RIM
-    sides = np.ceil(2 * reach / mpp).astype(np.int64) + 1
+    sides = np.ceil(2 * _reach(records) / mpp).astype(np.int64) + 1
     buckets = np.ceil(np.log2(np.maximum(sides, 4)) * 3).astype(np.int64)
     for bucket in np.unique(buckets):
         members = np.flatnonzero(buckets == bucket)
@@ -81,6 +80,8 @@ def _stamp(
     rho /= bumps
     row, column = first_y[:, None] + steps - top, first_x[:, None] + steps - left
     keep = (rho - 1) * trait["b"] < _RIM
+    # Its own reach, not the stamp's, ends a body: the stamp's side depends on the bodies drawn with it.
+    keep &= dy * dy + dx * dx < _reach(records).astype(np.float32)[:, None, None] ** 2
     keep &= ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[:, None, :]
     flat = (row * width)[:, :, None] + column[:, None, :]
     key = (rho[keep] * _STEPS).astype(np.uint64) << np.uint64(32)
@@ -88,10 +89,15 @@ def _stamp(
     np.minimum.at(best, flat[keep], key)
 
 
+def _reach(records: Records) -> Floats:
+    """Farthest distance from its centre at which a body is drawn, µm."""
+    return np.asarray(np.maximum(records["a"], records["b"]) * 1.25 + _RIM)
+
+
 _SHAPE = ("a", "b", "angle", "oval", "oval_phase", "dent", "dent_phase", "bend", "taper")
 
 
-def local_axes(dy: F32, dx: F32, trait: dict[str, F32]) -> tuple[F32, F32]:
+def local_axes(dy: Floats, dx: Floats, trait: dict[str, Floats]) -> tuple[Floats, Floats]:
     """Turn offsets from a body's centre (µm) into its own straightened axes, in units of its semi-axes."""
     cos, sin = np.cos(trait["angle"]), np.sin(trait["angle"])
     u = (dx * cos + dy * sin) / trait["a"]

@@ -36,7 +36,7 @@ def write_slide(
 
     Memory holds one band of the slide, as wide as the slide and one block (256 µm) or tile high, whatever the
     slide's height. Level 1 is averaged into a temporary file beside `path` while level 0 is written, and the
-    further levels from that file, so each pixel is drawn once. The file appears under its name when it is whole.
+    further levels from that file, so each pixel is drawn once. The file appears when it is whole.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def write_slide(
     on_progress : callable, optional
         Called with the share of the work done, 0 to 1, after every band, from the calling thread.
     cancel : callable, optional
-        Asked before every band and, while drawing, before every block; when it answers True the writing stops.
+        Asked before every band and, while drawing, before every block; True stops the writing.
     workers : int, optional
         Threads that draw; as many as processors, at most 8, when left out.
 
@@ -75,7 +75,7 @@ def write_slide(
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             with ThreadPoolExecutor(workers) as pool:
                 job.write(Path(folder), quality, pool)
-            os.replace(Path(folder) / "slide.tif", path)
+            (Path(folder) / "slide.tif").replace(path)
     except OSError as error:
         raise SlideError(f"Cannot write {path}: {error.strerror or error}.") from error
 
@@ -104,14 +104,6 @@ class _Job:
         slide = self.slide
         big = self.total * 3 > _CLASSIC
         per_centimetre = 1e4 / slide.mpp
-        options = {
-            "dtype": np.uint8,
-            "tile": (self.tile, self.tile),
-            "photometric": "rgb",
-            "compression": "jpeg",
-            "compressionargs": {"level": quality},
-            "maxworkers": 1,
-        }
         stored = [
             np.memmap(folder / f"level{number}", np.uint8, "w+", shape=(*shape, 3))
             for number, shape in enumerate(self.shapes[1:], 1)
@@ -129,7 +121,12 @@ class _Job:
                     metadata=self._metadata() if number == 0 else None,
                     subifds=len(self.shapes) - 1 if number == 0 else None,
                     subfiletype=0 if number == 0 else 1,
-                    **options,
+                    dtype=np.uint8,
+                    tile=(self.tile, self.tile),
+                    photometric="rgb",  # tifffile has the JPEG encoder turn it into YCbCr
+                    compression="jpeg",
+                    compressionargs={"level": quality},
+                    maxworkers=1,  # more workers take more tiles ahead than a band
                 )
         for memory in stored:
             memory._mmap.close()  # type: ignore[attr-defined]  # Windows keeps an open file from being removed
@@ -172,14 +169,16 @@ class _Job:
             self._check()
             yield np.asarray(level[y : y + self.band])
 
-    def _tiles(self, bands: Iterator[Pixels], shape: tuple[int, int], coarser: Pixels | None) -> Iterator[Pixels]:
+    def _tiles(
+        self, bands: Iterator[Pixels], shape: tuple[int, int], coarser: Pixels | None
+    ) -> Iterator[Pixels]:
         tile, factor, y = self.tile, self.factor, 0
         for band in bands:
             rows = band.shape[0]
             if coarser is not None:
                 reduced = _mean(band, factor)
                 coarser[y // factor : y // factor + len(reduced)] = reduced
-            # tifffile stops asking after the last tile, so the work is reported before the tiles are handed out.
+            # tifffile stops asking after the last tile: report the work before handing out the tiles.
             self.done += rows * shape[1]
             if self.on_progress is not None:
                 self.on_progress(self.done / self.total)

@@ -1,0 +1,182 @@
+"""Opening: what the reader claims, what it makes of a slide, and what the user is told when it cannot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+from napari.components import ViewerModel
+from napari.plugins import _initialize_plugins
+from napari.utils.notifications import notification_manager
+from npe2 import PluginManager
+
+from napari_lumen.errors import SlideError
+from napari_lumen.plugin.reader import napari_get_reader
+from napari_lumen.slides import SUFFIXES
+
+UM = ["micrometer", "micrometer"]
+SLIDES = (
+    "CMU-1-Small-Region.svs",
+    "CMU-1-Small-Region.dicom",
+    "OS-1-detail.ome.tif",
+    "OS-2-ndpi.ome.tif",
+    "test3-DAPI-2.ndpi",
+    "jpeg.dicom",
+    "jpeg2000.dicom",
+)
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    _initialize_plugins()
+    return ViewerModel()
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """What napari's notifications say while the test runs."""
+    before = len(notification_manager.records)
+    messages: list[str] = []
+
+    def note(notification: object) -> None:
+        messages.append(str(getattr(notification, "message", notification)))
+
+    notification_manager.notification_ready.connect(note)
+    yield messages
+    notification_manager.notification_ready.disconnect(note)
+    del notification_manager.records[before:]
+
+
+def picture(path: Path, shape: tuple[int, ...] = (300, 400, 3), **keywords: object) -> Path:
+    tifffile.imwrite(path, np.full(shape, 180, np.uint8), photometric="rgb", **keywords)
+    return path
+
+
+@pytest.mark.parametrize("name", SLIDES)
+def test_a_slide_opens_as_a_pyramid_in_micrometres(viewer: ViewerModel, shared_data: Path, name: str) -> None:
+    path = shared_data / "slides" / name
+    (layer,) = viewer.open(path, plugin="napari-lumen")
+    facts = layer.metadata["napari_lumen"]
+    assert layer.multiscale
+    assert layer.rgb
+    assert [str(unit) for unit in layer.units] == UM
+    assert tuple(layer.scale) == facts["mpp"] == facts["slide"].mpp
+    assert tuple(layer.translate) == (0, 0)
+    assert all(isinstance(level, da.Array) for level in layer.data)
+    assert layer.data[0].shape == (*facts["shape"], 3)
+    assert max(layer.data[-1].shape) <= 2048
+    assert facts["size_mm"] == pytest.approx([n * m / 1000 for n, m in zip(*(facts[k] for k in ("shape", "mpp")), strict=True)])
+    assert {"vendor", "magnification", "levels", "fingerprint", "properties", "associated"} <= set(facts)
+    assert np.asarray(layer.data[-1]).std() > 1
+
+
+def test_the_layer_shows_the_slides_own_pixels(viewer: ViewerModel, shared_data: Path) -> None:
+    (layer,) = viewer.open(shared_data / "slides" / "CMU-1-Small-Region.svs", plugin="napari-lumen")
+    slide = layer.metadata["napari_lumen"]["slide"]
+    np.testing.assert_array_equal(layer.data[0][1000:1100, 700:900], slide.read(1000, 700, 100, 200))
+
+
+def test_a_slide_without_a_pixel_size_is_shown_in_pixels(viewer: ViewerModel, tmp_path: Path) -> None:
+    path = tmp_path / "big.tif"
+    image = np.full((512, 4096, 3), 200, np.uint8)
+    tifffile.imwrite(path, image, photometric="rgb", tile=(256, 256))
+    (layer,) = viewer.open(path, plugin="napari-lumen")
+    assert [str(unit) for unit in layer.units] == ["pixel", "pixel"]
+    assert tuple(layer.scale) == (1, 1)
+    assert layer.metadata["napari_lumen"]["mpp"] is None
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("upper", [False, True])
+def test_every_suffix_of_a_slide_is_offered_to_our_reader(suffix: str, upper: bool) -> None:
+    _initialize_plugins()
+    name = f"/data/case 12{suffix.upper() if upper else suffix}"
+    readers = {reader.plugin_name for reader in PluginManager.instance().iter_compatible_readers([name])}
+    assert "napari-lumen" in readers
+
+
+def test_a_photograph_is_left_to_napari(tmp_path: Path) -> None:
+    assert napari_get_reader(str(picture(tmp_path / "photo.tif"))) is None
+    tiled = picture(tmp_path / "tiled.tif", tile=(128, 128), resolution=(300, 300), resolutionunit="INCH")
+    assert napari_get_reader(str(tiled)) is None
+    assert napari_get_reader([str(tiled), str(tiled)]) is None
+
+
+def test_a_grey_or_deep_tiff_is_left_to_napari(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    tifffile.imwrite(path, np.zeros((5000, 5000), np.uint16), tile=(256, 256))
+    assert napari_get_reader(str(path)) is None
+
+
+def test_a_mask_is_left_to_napari(shared_data: Path) -> None:
+    assert napari_get_reader(str(shared_data / "slides" / "tissue_mask_pyramid.tif")) is None
+
+
+def test_a_small_tiff_with_a_microscopes_pixel_size_is_a_slide(tmp_path: Path) -> None:
+    path = picture(tmp_path / "field.tif", tile=(128, 128), resolution=(40000, 40000), resolutionunit="CENTIMETER")
+    assert napari_get_reader(str(path)) is not None
+
+
+def test_another_readers_array_store_is_left_to_it(tmp_path: Path) -> None:
+    (tmp_path / "cells.zarr").mkdir()
+    assert napari_get_reader(str(tmp_path / "cells.zarr")) is None
+
+
+def bad_files(folder: Path, shared_data: Path) -> dict[str, Path]:
+    text = folder / "notes.svs"
+    text.write_text("This is a letter, not a slide.")
+    whole = (shared_data / "slides" / "CMU-1-Small-Region.svs").read_bytes()
+    truncated = folder / "half.svs"
+    truncated.write_bytes(whole[: len(whole) // 2])
+    empty, empty_tiff = folder / "empty.ndpi", folder / "empty.tif"
+    empty.touch()
+    empty_tiff.touch()
+    unopenable = folder / "unopenable.tiff"
+    shutil.copy(shared_data / "slides" / "unopenable.tiff", unopenable)
+    without = folder / "letters"
+    without.mkdir()
+    (without / "letter.txt").write_text("Dear colleague")
+    return {path.name: path for path in (text, truncated, empty, empty_tiff, unopenable, without)}
+
+
+BAD = ("notes.svs", "half.svs", "empty.ndpi", "empty.tif", "unopenable.tiff", "letters")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_opened_gives_one_sentence(
+    viewer: ViewerModel, shared_data: Path, tmp_path: Path, told: list[str], name: str
+) -> None:
+    with pytest.raises(SlideError) as caught:
+        viewer.open(bad_files(tmp_path, shared_data)[name], plugin="napari-lumen")
+    sentence = str(caught.value)
+    assert name in sentence
+    assert "\n" not in sentence
+    assert told == [sentence]
+    assert not viewer.layers
+
+
+def test_a_slide_whose_pixels_are_damaged_gives_one_sentence(
+    viewer: ViewerModel, shared_data: Path, told: list[str]
+) -> None:
+    with pytest.raises(SlideError, match="unreadable.svs cannot be decoded"):
+        viewer.open(shared_data / "slides" / "unreadable.svs", plugin="napari-lumen")
+    assert len(told) == 1
+    assert not viewer.layers
+
+
+def test_opening_a_slide_loads_no_torch(tmp_path: Path) -> None:
+    path = picture(tmp_path / "field.tif", tile=(128, 128), resolution=(40000, 40000), resolutionunit="CENTIMETER")
+    code = (
+        "import sys\n"
+        "from napari_lumen.plugin.reader import napari_get_reader\n"
+        "assert napari_get_reader(sys.argv[1])(sys.argv[1])\n"
+        "assert not {'torch', 'qtpy', 'vispy'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(path)], check=True)

@@ -1,0 +1,331 @@
+"""The rules of the Run model panel, without a window and without threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import ArraySlide
+from napari.components import ViewerModel
+from napari.layers import Layer
+from napari.utils.notifications import notification_manager
+from plugin_fakes import CATALOGUE, MODEL, StepJobs, stopped_by, write_run
+
+from napari_lumen.errors import RunError
+from napari_lumen.geometry import Region, Window, level0_to_world
+from napari_lumen.inference.progress import Progress
+from napari_lumen.plugin.catalogue import Catalogue
+from napari_lumen.plugin.controllers.run_model import Result, RunModelController
+from napari_lumen.plugin.layers import slide_layer
+
+
+class FakePredict:
+    """Writes a small run; keeps how it was called; does what a test hangs on it on the way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls: list[dict[str, Any]] = []
+        self.on_the_way = lambda: None
+        self.failed: tuple[tuple[int, int], ...] = ()
+
+    def __call__(self, slide: Any, model: Path, **keywords: Any) -> Any:
+        self.calls.append({"slide": slide, "model": model, **keywords})
+        keywords["on_progress"](Progress("running the model", 3, 12, 9.0))
+        self.on_the_way()
+        cancel: Event = keywords["cancel"]
+        stopped_by(cancel)
+        return write_run(self.folder, slide, Window(8, 8, 8, 8), failed=self.failed)
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def jobs() -> StepJobs:
+    return StepJobs()
+
+
+@pytest.fixture
+def predict(tmp_path: Path) -> FakePredict:
+    return FakePredict(tmp_path)
+
+
+@pytest.fixture
+def controller(viewer: ViewerModel, jobs: StepJobs, predict: FakePredict) -> RunModelController:
+    return RunModelController(viewer, jobs, predict=predict, catalogue=lambda: CATALOGUE)
+
+
+@pytest.fixture
+def told() -> Iterator[list[tuple[str, str]]]:
+    notes: list[tuple[str, str]] = []
+
+    def note(notification: Any) -> None:
+        notes.append((str(notification.severity), notification.message))
+
+    notification_manager.notification_ready.connect(note)
+    yield notes
+    notification_manager.notification_ready.disconnect(note)
+
+
+def open_slide(viewer: ViewerModel, mpp: tuple[float, float] | None = (0.5, 0.5), name: str = "case.svs") -> Layer:
+    slide = ArraySlide(np.full((300, 200, 3), 200, np.uint8), mpp=mpp)
+    slide.path = Path(name)
+    layer = Layer.create(*slide_layer(slide))
+    viewer.layers.append(layer)
+    return layer
+
+
+def test_without_a_slide_the_panel_says_to_open_one(controller: RunModelController, predict: FakePredict) -> None:
+    assert controller.state.slide is None
+    assert "Open a slide first" in (controller.state.blocked or "")
+    controller.run()
+    assert not controller.state.running
+
+
+def test_the_only_slide_is_chosen_by_itself(controller: RunModelController, viewer: ViewerModel) -> None:
+    viewer.add_image(np.zeros((5, 5)), name="a photograph")
+    open_slide(viewer)
+    assert controller.state.slides == ("case.svs",)
+    assert controller.state.slide == "case.svs"
+    assert controller.state.blocked is None
+    assert controller.state.model == MODEL
+    assert viewer.canvas.overlays.scale_bar.visible
+
+
+def test_a_slide_that_was_open_before_the_panel_is_found(
+    viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    open_slide(viewer)
+    assert RunModelController(viewer, jobs, predict, lambda: CATALOGUE).state.blocked is None
+
+
+def test_a_renamed_slide_stays_known_and_a_chosen_one_stays_chosen(
+    controller: RunModelController, viewer: ViewerModel
+) -> None:
+    first = open_slide(viewer)
+    open_slide(viewer, name="other.svs")
+    assert controller.state.slide == "case.svs"
+    controller.choose_slide("other.svs")
+    first.name = "case 12"
+    assert controller.state.slides == ("other.svs", "case 12")
+    assert controller.state.slide == "other.svs"
+
+
+def test_without_a_model_the_panel_says_so(viewer: ViewerModel, predict: FakePredict) -> None:
+    open_slide(viewer)
+    empty = Catalogue((), (("auto", "Automatic"),), ("The card x is not usable.",))
+    controller = RunModelController(viewer, StepJobs(), predict, lambda: empty)
+    assert "No model is installed" in (controller.state.blocked or "")
+
+
+def test_one_click_puts_the_result_on_the_slide(
+    controller: RunModelController,
+    viewer: ViewerModel,
+    jobs: StepJobs,
+    predict: FakePredict,
+    told: list[tuple[str, str]],
+) -> None:
+    layer = open_slide(viewer)
+    results: list[Result] = []
+    controller.finished.connect(results.append)
+    states = []
+    controller.changed.connect(states.append)
+    controller.run()
+    assert controller.state.running
+    assert len(viewer.layers) == 1
+    jobs.let_run()
+    assert [layer.name for layer in viewer.layers][0] == "case.svs"
+    assert [layer.name for layer in viewer.layers][-1] == "case · nucleus, gland"
+    assert not controller.state.running
+    assert controller.state.message == "Done in 12 s."
+    assert any(state.progress and state.progress.done == 3 for state in states)
+    (call,) = predict.calls
+    assert call["slide"] is layer.metadata["napari_lumen"]["slide"]
+    assert (call["model"], call["region"], call["device"]) == (MODEL.path, None, "auto")
+    assert results[0].run.record.counts[0].objects == 1234
+    assert told == [("info", "Found nucleus: 1,234, gland: 0 in 2.13 mm²\nNuclei on case.svs")]
+
+
+def test_a_second_run_does_not_start_while_one_goes_on(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs
+) -> None:
+    open_slide(viewer)
+    controller.run()
+    controller.run()
+    assert len(jobs.held) == 1
+
+
+def test_cancel_leaves_no_layer_and_the_panel_ready(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    open_slide(viewer)
+    predict.on_the_way = controller.cancel
+    controller.run()
+    jobs.let_run()
+    assert len(viewer.layers) == 1
+    assert not controller.state.running
+    assert controller.state.message.startswith("Cancelled")
+    assert controller.state.blocked is None
+
+
+def test_cancel_after_the_last_tile_shows_nothing_either(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    open_slide(viewer)
+    controller.run()
+    _, _, job = jobs.held[0]
+    predict.on_the_way = lambda: None
+    work, callbacks, _ = jobs.held.pop()
+    value = work(callbacks.progress, Event())
+    job.cancel.set()
+    jobs.held.append((lambda emit, cancel: value, callbacks, job))
+    jobs.let_run()
+    assert len(viewer.layers) == 1
+
+
+def test_an_error_is_one_sentence_and_leaves_no_layer(
+    controller: RunModelController,
+    viewer: ViewerModel,
+    jobs: StepJobs,
+    predict: FakePredict,
+    told: list[tuple[str, str]],
+) -> None:
+    def fail() -> None:
+        raise RunError("The disk is full. Free some space.")
+
+    open_slide(viewer)
+    predict.on_the_way = fail
+    controller.run()
+    jobs.let_run()
+    assert told == [("error", "The disk is full. Free some space.")]
+    assert controller.state.message == "The disk is full. Free some space."
+    assert len(viewer.layers) == 1
+    assert controller.state.blocked is None
+
+
+def test_a_mistake_of_ours_offers_its_traceback(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    def fail() -> None:
+        raise KeyError("level")
+
+    seen: list[Any] = []
+    notification_manager.notification_ready.connect(seen.append)
+    open_slide(viewer)
+    predict.on_the_way = fail
+    controller.run()
+    jobs.let_run()
+    notification_manager.notification_ready.disconnect(seen.append)
+    assert isinstance(seen[-1].exception, KeyError)
+    assert "unexpected" in controller.state.message
+
+
+def test_tiles_that_could_not_be_read_are_told(
+    controller: RunModelController,
+    viewer: ViewerModel,
+    jobs: StepJobs,
+    predict: FakePredict,
+    told: list[tuple[str, str]],
+) -> None:
+    open_slide(viewer)
+    predict.failed = ((0, 0), (0, 256))
+    controller.run()
+    jobs.let_run()
+    assert told[-1][0] == "warning"
+    assert told[-1][1].startswith("2 tiles of case.svs could not be read")
+
+
+def test_removing_the_slide_stops_its_run(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    layer = open_slide(viewer)
+    predict.on_the_way = lambda: viewer.layers.remove(layer)
+    controller.run()
+    jobs.let_run()
+    assert not viewer.layers
+    assert not controller.state.running
+
+
+def test_an_unknown_pixel_size_is_asked_for_and_used(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    layer = open_slide(viewer, mpp=None)
+    assert controller.state.asks_pixel_size
+    assert "pixel size" in (controller.state.blocked or "")
+    controller.run()
+    assert not jobs.held
+    controller.give_pixel_size(0.25)
+    assert controller.state.blocked is None
+    controller.run()
+    jobs.let_run()
+    assert predict.calls[0]["slide"].mpp == (0.25, 0.25)
+    assert predict.calls[0]["slide"].mpp_given
+    assert tuple(layer.scale) == (0.25, 0.25)
+    assert all(str(unit) == "micrometer" for item in viewer.layers for unit in item.units)
+    assert layer.metadata["napari_lumen"]["mpp"] == (0.25, 0.25)
+
+
+def test_the_current_view_is_what_is_run(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    open_slide(viewer)
+    viewer.canvas.size = (100, 100)
+    viewer.scene.camera.zoom = 4.0
+    viewer.scene.camera.center = (0, *level0_to_world((100, 100), (0.5, 0.5)))
+    controller.choose_where("view")
+    controller.run()
+    jobs.let_run()
+    region = predict.calls[0]["region"]
+    assert isinstance(region, Region)
+    assert (region.y, region.x, region.height, region.width) == pytest.approx((75, 75, 50, 50))
+
+
+def test_a_view_beside_the_slide_is_not_run(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs
+) -> None:
+    open_slide(viewer)
+    viewer.scene.camera.center = (0, 1e5, 1e5)
+    controller.choose_where("view")
+    controller.run()
+    assert not jobs.held
+    assert "shows nothing of case.svs" in controller.state.message
+
+
+def test_shapes_must_be_selected_and_are_what_is_run(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    open_slide(viewer)
+    controller.choose_where("shapes")
+    assert "Select one or more" in (controller.state.blocked or "")
+    corners = [level0_to_world(point, (0.5, 0.5)) for point in ((10, 20), (10, 60), (50, 60), (50, 20))]
+    shapes = viewer.add_shapes([np.array(corners)], units=("um", "um"))
+    shapes.selected_data = {0}
+    assert controller.state.blocked is None
+    controller.run()
+    jobs.let_run()
+    assert predict.calls[0]["region"].bounds == pytest.approx((20, 10, 60, 50))
+
+
+def test_a_line_is_no_region(controller: RunModelController, viewer: ViewerModel, jobs: StepJobs) -> None:
+    open_slide(viewer)
+    shapes = viewer.add_shapes([np.array([(0, 0), (9, 9)])], shape_type="line", units=("um", "um"))
+    shapes.selected_data = {0}
+    controller.choose_where("shapes")
+    assert controller.state.blocked is not None
+    controller.run()
+    assert not jobs.held
+
+
+def test_closing_stops_the_jobs_and_lets_go_of_the_viewer(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs
+) -> None:
+    controller.close()
+    assert jobs.closed
+    open_slide(viewer)
+    assert controller.state.slides == ()
