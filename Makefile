@@ -24,7 +24,7 @@ HEADLESS = env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
 .PHONY: demo test check system
 
 demo: $(INSTALLED)
-	$(BIN)/napari-lumen demo --out demo_output
+	$(if $(SCREEN),,env -u QT_QPA_PLATFORM LIBGL_ALWAYS_SOFTWARE=1 )$(BIN)/napari-lumen demo --out demo_output
 
 test: check
 	$(HEADLESS) $(BIN)/python -m pytest

@@ -15,13 +15,13 @@ from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.slides.synthetic import CLASSES, SyntheticSlide, write_slide
 
 FOLDER = Path(__file__).resolve().parent
-HEIGHT, WIDTH, MPP, SEED = 3072, 4096, 0.5, 7
+HEIGHT, WIDTH, MPP, SEED = 3072, 4096, 0.5, 5
 
 
 def main() -> None:
     """Write ``lumen-sample.ome.tif`` and ``lumen-sample.geojson.gz`` beside this script."""
     slide = SyntheticSlide(height=HEIGHT, width=WIDTH, mpp=MPP, seed=SEED)
-    write_slide(slide, FOLDER / "lumen-sample.ome.tif", tile=256, quality=78, factor=2)
+    write_slide(slide, FOLDER / "lumen-sample.ome.tif", tile=256, quality=85, factor=2)
     truth = slide.truth(0, 0, HEIGHT, WIDTH)
     numbers, first = np.unique(truth.instances, return_index=True)
     class_of = dict(zip(numbers.tolist(), truth.classes.ravel()[first].tolist(), strict=True))

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ArraySlide
 from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Shapes
-from plugin_fakes import NUCLEUS, write_run
 
+from fakes import ArraySlide
 from napari_lumen.geometry import Region, Window, level0_to_world
 from napari_lumen.plugin.layers import class_colors, run_layers, slide_layer
 from napari_lumen.plugin.reader import napari_get_reader
 from napari_lumen.plugin.regions import selected_shapes, view_region
 from napari_lumen.plugin.results import add_result
 from napari_lumen.plugin.wording import area, attention_title, duration
+from plugin_fakes import NUCLEUS, write_run
 
 MPP = (0.25, 0.26)
 MARKED = Window(40, 24, 16, 32)  # px of the run's grid
@@ -37,7 +37,9 @@ def viewer(slide: ArraySlide) -> ViewerModel:
 
 @pytest.fixture
 def added(viewer: ViewerModel, slide: ArraySlide, tmp_path: Path) -> list[Layer]:
-    return add_result(viewer, viewer.layers[0], run_layers(write_run(tmp_path, slide, MARKED), "case.ome.tif"))
+    return add_result(
+        viewer, viewer.layers[0], run_layers(write_run(tmp_path, slide, MARKED), "case.ome.tif")
+    )
 
 
 def edges(layer: Any, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +60,9 @@ def test_labels_lie_on_the_pixels_that_they_are_about(added: list[Layer], viewer
     assert isinstance(labels, Labels)
     same = Window(MARKED.y * 2, MARKED.x * 2, MARKED.height * 2, MARKED.width * 2)
     np.testing.assert_allclose(edges(labels, MARKED), edges(slide, same), rtol=0, atol=1e-9)
-    np.testing.assert_allclose(edges(slide, same)[0], level0_to_world((same.y, same.x), MPP), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        edges(slide, same)[0], level0_to_world((same.y, same.x), MPP), rtol=0, atol=1e-9
+    )
 
 
 def test_a_value_of_the_attention_map_covers_its_own_pixels(added: list[Layer], viewer: ViewerModel) -> None:
@@ -103,7 +107,7 @@ def test_a_second_run_hides_the_first(
 
 def test_attention_is_clear_where_nothing_was_analysed(added: list[Layer]) -> None:
     attention = added[-2]
-    assert np.isnan(np.asarray(attention.data[0])[-1]).all()
+    assert np.isnan(np.asarray(attention.data)[-1]).all()
     assert attention.colormap.nan_color[3] == 0
     low, high = attention.contrast_limits
     assert 0.19 < low < high < 0.81
@@ -175,7 +179,9 @@ def test_amounts_are_said_as_a_reader_expects() -> None:
     assert area(0.0051) == "0.0051 mm²"
     assert area(0.0000421) == "42 µm²"
     assert duration(42.4) == "42 s"
-    assert duration(200) == "3 min"
+    assert duration(59.7) == "1 min 0 s"
+    assert duration(94) == "1 min 34 s"
+    assert duration(1500) == "25 min"
     assert duration(5400) == "1.5 h"
     assert attention_title("d1.0.att0") == "attention, decoder stage 1"
     assert attention_title("gate") == "attention gate"

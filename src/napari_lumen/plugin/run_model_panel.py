@@ -81,6 +81,12 @@ class RunModelPanel(QWidget):
         if window is not None:
             window.installEventFilter(self)
 
+    def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802  # Qt's name
+        """Stop the run when napari takes the panel out of its dock: the widget lives on, unseen."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.controller.close()
+
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802  # Qt's name
         """Stop the run when the window was really closed: the user may still be asked, and say no."""
         if event is not None and event.type() == QEvent.Type.Close and watched is self.window():

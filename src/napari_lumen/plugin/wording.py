@@ -27,12 +27,15 @@ def time_left(seconds: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return e.g. ``42 s``, ``3 min`` or ``1.5 h``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    """Return e.g. ``42 s``, ``1 min 34 s``, ``12 min`` or ``1.5 h``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 3600:
+        return f"{round(whole / 60)} min"
+    return f"{whole / 3600:.1f} h"
 
 
 def area(mm2: float) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from PIL import Image
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Grid, Pair, Region, Window, snap_downsample
+from napari_lumen.slides.pyramid import dask_array, viewer_grids
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -26,11 +27,8 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 _WHITE = 255
-_LARGEST_COARSE_SIDE = 2048  # napari holds the coarsest level in memory for its thumbnail
-_CHUNK = 512  # measured best for a viewport through dask: several 256 px tiles decoded together
 _MOST_PIXELS = 16 << 20  # of source read at once when a region is reduced
 _SAME_STEP = 1e-3  # of a pixel's step: below it a level is read as it is
-_LARGEST_SHIFT = 0.5  # of a level-0 pixel, of a level in a viewer
 MPP_RANGE = (0.01, 100.0)
 
 
@@ -343,74 +341,11 @@ class Slide(ABC):
         below the coarsest they go on until the longer side is at most 2,048 px. All cover the whole slide:
         napari takes the ratio of the shapes as a level's step, and 33333 / 8333 is a little more than 4.
         """
-        grids: list[Grid] = []
-        stored = [_shown(level, self.shape) for level in self.levels]
-        for index, grid in enumerate(stored):
-            grids.append(grid)
-            while (following := _halved(grids[-1], self.shape)) is not None:
-                if index + 1 < len(stored):
-                    wanted = stored[index + 1].step[0] / following.step[0] > 1.4
-                else:
-                    wanted = max(grids[-1].shape) > _LARGEST_COARSE_SIDE
-                if not wanted:
-                    break
-                grids.append(following)
-        return grids
+        return viewer_grids(self.levels)
 
     def dask_levels(self) -> list[da.Array]:
         """Return the levels of `pyramid` as lazy dask arrays, uint8 (h, w, 3)."""
-        import dask.array as da
-
+        name = f"slide-{self.fingerprint}-{os.getpid()}-{id(self)}"
         return [
-            da.from_array(
-                _GridArray(self, grid),
-                chunks=(_CHUNK, _CHUNK, 3),
-                name=f"slide-{self.fingerprint}-{index}-{os.getpid()}-{id(self)}",
-                lock=False,
-                asarray=False,
-                fancy=False,
-                inline_array=True,
-            )
-            for index, grid in enumerate(self.pyramid())
+            dask_array(grid, self.read_grid, f"{name}-{index}") for index, grid in enumerate(self.pyramid())
         ]
-
-
-def _shown(level: Level, shape: tuple[int, int]) -> Grid:
-    """Return the grid of a stored level as a viewer lays it: its own, unless that ends half a pixel off."""
-    exact = (shape[0] / level.shape[0], shape[1] / level.shape[1])
-    off = max(
-        abs(true - own) * side for true, own, side in zip(exact, level.downsample, level.shape, strict=True)
-    )
-    return level.grid if off <= _LARGEST_SHIFT else Grid(level.shape, exact)
-
-
-def _halved(grid: Grid, shape: tuple[int, int]) -> Grid | None:
-    """Return the grid of about half the pixels whose step divides the slide exactly, or None at one pixel.
-
-    napari derives a level's factor from the shapes, so the step is the exact ratio, not 2.
-    """
-    if max(grid.shape) < 2:
-        return None
-    half = (max(1, round(grid.shape[0] / 2)), max(1, round(grid.shape[1] / 2)))
-    return Grid(half, (shape[0] / half[0], shape[1] / half[1]))
-
-
-class _GridArray:
-    """The array protocol that dask asks for, over a grid of a slide."""
-
-    dtype = np.dtype(np.uint8)
-    ndim = 3
-
-    def __init__(self, slide: Slide, grid: Grid) -> None:
-        self._slide = slide
-        self._grid = grid
-        self.shape = (*grid.shape, 3)
-
-    def __getitem__(self, key: Any) -> Pixels:
-        rows, columns, channels = (
-            (*key, slice(None))[:3] if isinstance(key, tuple) else (key, slice(None), slice(None))
-        )
-        y, bottom, _ = rows.indices(self.shape[0])
-        x, right, _ = columns.indices(self.shape[1])
-        pixels = self._slide.read_grid(self._grid, Window(y, x, max(0, bottom - y), max(0, right - x)))
-        return pixels[..., channels]

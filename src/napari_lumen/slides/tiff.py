@@ -121,11 +121,11 @@ class TiffSlide(Slide):
                 part.x - window.x : part.x - window.x + part.width,
             ] = tile[part.y - top : part.y - top + part.height, part.x - left : part.x - left + part.width]
 
-        if len(wanted) < 3:
-            for cell in wanted:
-                place(cell)
-        else:
-            list(self._pool().map(place, wanted))
+        missing = [cell for cell in wanted if self._cache.get((level, *cell)) is None]
+        for cell in set(wanted).difference(missing) if len(missing) > 2 else wanted:
+            place(cell)
+        if len(missing) > 2:  # worth the threads
+            list(self._pool().map(place, missing))
         return out
 
     def _pool(self) -> ThreadPoolExecutor:

@@ -90,7 +90,7 @@ def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
         activation="sigmoid",
         classes=ClassTable.of([(1, "nucleus", (255, 210, 0))]),
         input=InputSpec(views=(View(size=256, mpp=MPP),), overlap=32),
-        attention=("d1.0.att2",),
+        attention=("d1.0.att0",),
         training=TrainingRecord(
             data="Data Science Bowl 2018, stage1_train, stained and bright-field images (CC0, BBBC038v1): "
             "123 images of which 87 were trained on.",

@@ -159,20 +159,20 @@ class RunModelController:
         if self.state.running or self._blocked(self.state) or layer is None or self.state.model is None:
             self._update()
             return
-        if self.state.asks_pixel_size and self.state.pixel_size:
-            self._slides.give_pixel_size(layer, self.state.pixel_size)
         slide = self._slides.slide(layer)
         region = self._region(layer)
         if isinstance(region, Region) and region.empty:
             self._update(message=f"The view shows nothing of {layer.name}: move it over the slide.")
             return
-        model, device, out = self.state.model.path, self.state.device, self.out
+        if self.state.asks_pixel_size and self.state.pixel_size:
+            self._slides.give_pixel_size(layer, self.state.pixel_size)
+        model, device, out, name = self.state.model.path, self.state.device, self.out, layer.name
 
         def work(emit: Emit, cancel: Event) -> tuple[Run, RunLayers]:
             run = self._predict(
                 slide, model, region=region, out=out, device=device, on_progress=emit, cancel=cancel
             )
-            return run, run_layers(run, layer.name)
+            return run, run_layers(run, name)
 
         self._running_on = layer
         self._update(running=True, cancelling=False, progress=None, message="")
@@ -211,7 +211,7 @@ class RunModelController:
         slide = self.state.slide if self.state.slide in names else next(iter(names), None)
         if self._running_on is not None and self._running_on not in self._viewer.layers:
             self.cancel()
-        if names:
+        if names and not self.state.slides:
             self._viewer.canvas.overlays.scale_bar.visible = True
         self._update(slides=names, slide=slide)
 
@@ -258,12 +258,14 @@ class RunModelController:
         state = replace(self.state, **changes)
         layer = self._slides.named(state.slide)
         state = replace(state, asks_pixel_size=layer is not None and self._slides.asks_pixel_size(layer))
-        self.state = replace(state, blocked=self._blocked(state))
-        self.changed.emit(self.state)
+        state = replace(state, blocked=self._blocked(state))
+        if state != self.state:
+            self.state = state
+            self.changed.emit(state)
 
     def _blocked(self, state: RunState) -> str | None:
         if state.slide is None:
-            return "Open a slide first: drop it on the window, or File > Open Sample > napari-lumen."
+            return "Open a slide first: drop it on the window, or File > Open Sample > Lumen."
         if not self._catalogue_read:
             return _READING
         if state.model is None:
@@ -285,11 +287,10 @@ class RunModelController:
 
     def _region(self, layer: Layer) -> Any:
         """Return what `predict` takes for the chosen part of the slide."""
-        slide = self._slides.slide(layer)
-        mpp = slide.require_mpp()
+        per_pixel = (float(layer.scale[0]), float(layer.scale[1]))  # of the world that the user sees
         if self.state.where == "view":
-            return view_region(self._viewer, mpp, slide.shape)
-        return self._selected_area(mpp) if self.state.where == "shapes" else None
+            return view_region(self._viewer, per_pixel, self._slides.slide(layer).shape)
+        return self._selected_area(per_pixel) if self.state.where == "shapes" else None
 
 
 def _predict(*arguments: Any, **keywords: Any) -> Run:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from napari_lumen.slides import Slide
 
+_PIXEL = "pixel"
+
 
 class SlideLayers:
     """Finds the slides that a viewer shows and tells when something about them, or a selection, changed.
@@ -56,15 +58,24 @@ class SlideLayers:
         return slide.mpp is None or slide.mpp_given
 
     def give_pixel_size(self, layer: Layer, size: float) -> None:
-        """Set the pixel size (µm) of a slide whose file states none, and put its layer into µm."""
+        """Set the pixel size (µm) of a slide whose file states none, and put the viewer into µm.
+
+        The view stays, and what was drawn on the slide in pixels moves with it.
+        """
         slide = self.slide(layer)
-        if slide.mpp == (size, size):
-            return
+        ratio = size / float(layer.scale[-1])
         slide.mpp, slide.mpp_given = (size, size), True
         layer.metadata[KEY] = slide_facts(slide)
-        layer.units = MICROMETRES
+        if ratio == 1 and all(str(unit) != _PIXEL for unit in layer.units):
+            return
+        moved = [item for item in self._viewer.layers if item is layer or _in_pixels(item)]
+        for item in moved:
+            item.scale, item.translate = item.scale * ratio, item.translate * ratio
+            item.units = (MICROMETRES[0],) * item.ndim
         layer.scale = (size, size)
-        self._viewer.reset_view()
+        camera = self._viewer.scene.camera
+        camera.center = tuple(value * ratio for value in camera.center)
+        camera.zoom = camera.zoom / ratio
 
     def close(self) -> None:
         """Let go of the viewer."""
@@ -86,6 +97,10 @@ class SlideLayers:
         layer.events.name.connect(self._on_event)
         if hasattr(layer.events, "highlight"):  # of Shapes and Points: fires when a shape is selected
             layer.events.highlight.connect(self._on_event)
+
+
+def _in_pixels(layer: Layer) -> bool:
+    return all(str(unit) == _PIXEL for unit in layer.units)
 
 
 def _is_slide(layer: Layer) -> bool:

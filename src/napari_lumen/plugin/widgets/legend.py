@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COUNT_TIP = "Connected areas of at least {:g} µm². Objects that touch count as one."
 _BAR_HEIGHT = 12
+_NARROW = 0.05  # a scale whose ends two digits would not tell apart
 
 
 class Legend(QWidget):
@@ -74,7 +75,8 @@ class ScaleBar(QWidget):
     def __init__(self, scale: ColorScale, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bar = _Gradient(scale)
-        low, high = (QLabel(f"{value:.3g}") for value in scale.limits)
+        digits = 2 if scale.limits[1] - scale.limits[0] >= _NARROW else 4
+        low, high = (QLabel(f"{value:.{digits}f}") for value in scale.limits)
         high.setAlignment(Qt.AlignmentFlag.AlignRight)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)

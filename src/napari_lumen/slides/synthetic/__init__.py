@@ -3,10 +3,10 @@
 The tissue is a function of the seed and of the position, so a slide of 100,000 x 100,000 pixels is laid out
 at once and drawn where it is looked at. It holds glands, stroma, fat, lymph follicles and carcinoma.
 
-Carcinoma in situ and invasive carcinoma are made of the same cells in the same nests: deeper than 75 µm below
-the border of the tumour (`BORDER_DEPTH`) the two do not differ in a single pixel. What differs is the border:
+Carcinoma in situ and invasive carcinoma are made of the same cells in the same nests: deeper than 90 µm below
+the border of the tumour (`BORDER_DEPTH`) the two are the same, pixel for pixel. What differs is the border:
 a smooth one with a basement membrane and myoepithelial cells, or a ragged one that breaks up into
-desmoplastic stroma with lymphocytes. So at a depth of more than 166 µm (`CONTEXT_DEPTH`) a patch of 128 µm
+desmoplastic stroma with lymphocytes. So at a depth of more than 181 µm (`CONTEXT_DEPTH`) a patch of 128 µm
 cannot tell which it is, and one of 512 µm can. ``SyntheticSlide(..., swap_context=True)`` proves it.
 """
 

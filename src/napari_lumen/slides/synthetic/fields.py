@@ -125,7 +125,10 @@ class FieldMaker:
         traits = np.array([(item.wall, item.mucin, item.shade) for item in glands] + [(22.0, 0.0, 1.0)])
         wall, mucin, shade = np.moveaxis(traits[index.astype(np.int64)], -1, 0)
         tumour, tumour_wall, tumour_shade = self._tumour(y, x, kinds[Kind.IN_SITU], kinds[Kind.INVASIVE])
-        fat = self._fat(y, x, kinds[Kind.ADIPOSE]) if kinds[Kind.ADIPOSE].min() < 90 else np.full(shape, FAR)
+        fat = np.full(shape, FAR)
+        if kinds[Kind.ADIPOSE].min() < 90:
+            # The rim of the tissue closes over fat cells.
+            fat = np.maximum(self._fat(y, x, kinds[Kind.ADIPOSE]), tissue + 11.0)
         along, across = self._fibres(y, x, gland, kinds)
         maps = (
             tissue, gland, wall, mucin, shade,
@@ -175,7 +178,7 @@ class FieldMaker:
         keep = depth + 30 * uniform(derive(self._seed, 43), row, column) < 0
         # Rounded corners: a fat cell is bounded by its own radius as well as by its neighbours.
         round_off = np.hypot(warped_y - site_y, warped_x - site_x) - 0.72 * _CELL_FAT
-        inside = np.maximum(0.8 - edge, round_off)
+        inside = np.maximum(1.05 - edge, round_off)
         return np.asarray(np.where(keep, inside, np.maximum(0.9 + edge, 1.0)))
 
     def _fibres(

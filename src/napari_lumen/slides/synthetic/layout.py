@@ -19,10 +19,11 @@ FAR = 1e4  # a distance that stands for "nowhere near"
 
 # In situ and invasive tumour are shaped differently only where the border is nearer than this, in µm.
 BORDER_ZONE = 60.0
-# Cells reach over that line a little: deeper than this (µm) the two do not differ in a single pixel.
-BORDER_DEPTH = 75.0
+# Cells reach over that line a little: deeper than this (µm) the two do not differ (but for the rounding of a
+# grey level at a pixel in a hundred thousand).
+BORDER_DEPTH = 90.0
 # Half the diagonal of a 128 µm patch is 91 µm: centred deeper than this (µm), it sees only the common look.
-CONTEXT_DEPTH = 166.0
+CONTEXT_DEPTH = 181.0
 
 
 class Kind(IntEnum):
@@ -92,7 +93,7 @@ class Layout:
     @staticmethod
     def joined(tissue: Floats, distance: Floats, kind: Kind) -> Floats:
         """Return the distance to the tissue's edge once the tissue has been widened to hold a field."""
-        distance = distance + (-7.0 if kind == Kind.ADIPOSE else -38.0)
+        distance = distance + (-13.0 if kind == Kind.ADIPOSE else -38.0)
         blend = np.clip(80.0 - np.abs(tissue - distance), 0, None)
         return np.asarray(np.minimum(tissue, distance) - blend * blend / 320.0)
 

@@ -20,7 +20,7 @@ from napari_lumen.slides.synthetic.layout import BORDER_ZONE
 from napari_lumen.slides.synthetic.noise import I64, Floats, SmoothNoise, derive, uniform
 
 EPITHELIAL, MALIGNANT, LYMPHOCYTE, FIBROBLAST = 1, 2, 3, 4
-LARGEST = 13.0  # µm: no nucleus reaches farther from its centre
+LARGEST = 17.0  # µm: no nucleus reaches farther from its centre
 
 RECORD = np.dtype(
     [
@@ -76,7 +76,7 @@ class NucleusMaker:
             chain = self._chains.get(key, lambda gland=gland: self._chain(gland))  # type: ignore[misc]
             parts.append(chain[_inside(chain["y"], chain["x"], *box)])
         found = np.concatenate(parts)
-        return found[fields.sample(fields.tissue, found["y"], found["x"]) < -found["b"] - 1.0]
+        return found[fields.sample(fields.tissue, found["y"], found["x"]) < -found["b"] - 6.0]
 
     def _tumour(self, fields: Fields, top: float, left: float, bottom: float, right: float) -> Records:
         if fields.tumour.min() > 0:
@@ -146,19 +146,23 @@ class NucleusMaker:
         desmoplastic = np.where(fields.sample(fields.in_situ, y, x) < -0.5 * BORDER_ZONE, 1.0, desmoplastic)
         near = np.exp(-np.clip(gland, 0, None) / 25)
         share = (0.40 + 0.3 * near + 0.5 * desmoplastic) * (1 - fields.sample(fields.lymphocytes, y, x))
-        room = np.minimum(np.minimum(gland, tumour), fat)
         septum = (tumour > 0) & (tumour < 6)
-        keep = (turn[0] < share) & (room > np.where(septum, 0.2, 2.2))
+        strand = (fat > 0.1) & (fat < 3) & (fields.sample(fields.adipose, y, x) < -15)
+        narrow = septum | strand
+        keep = (turn[0] < share) & (np.minimum(np.minimum(gland, tumour), fat) > np.where(narrow, 0.1, 2.2))
         row, column, y, x, turn = row[keep], column[keep], y[keep], x[keep], turn[:, keep]
-        desmoplastic, septum = desmoplastic[keep], septum[keep]
+        desmoplastic, septum, strand, narrow = desmoplastic[keep], septum[keep], strand[keep], narrow[keep]
         records = _records(turn, len(y))
         plump = turn[1] < 0.22 + 0.35 * desmoplastic
         records["a"] = np.where(plump, 4.2 + 2.2 * turn[2], 3.4 + 4.6 * turn[2] ** 1.6)
-        records["b"] = np.where(plump, 1.7 + 0.8 * turn[3], 0.75 + 0.7 * turn[3] ** 1.3)
-        records["a"] = np.where(septum, np.minimum(records["a"], 6.5), records["a"])
+        records["b"] = np.where(plump, 1.8 + 0.8 * turn[3], 1.0 + 0.7 * turn[3] ** 1.3)
+        records["a"] = np.where(narrow, np.minimum(records["a"], 6.0), records["a"])
+        records["b"] = np.where(strand, np.minimum(records["b"], 1.3), records["b"])
         flow = fields.direction(fields.across, y, x) + np.pi / 2
         wall = fields.direction(fields.tumour, y, x) + np.pi / 2
-        records["angle"] = np.where(septum, wall, flow) + (turn[4] - 0.5) * 0.8
+        cell = fields.direction(fields.fat, y, x) + np.pi / 2
+        angle = np.where(strand, cell, np.where(septum, wall, flow))
+        records["angle"] = angle + (turn[4] - 0.5) * np.where(strand, 0.2, 0.8)
         records["dark"] = np.where(plump, 0.62 + 0.25 * turn[5], 0.85 + 0.35 * turn[5])
         records["vesicle"] = np.where(plump, 0.35, 0.08)
         records["clump"] = 0.24

@@ -11,11 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_lumen.slides.synthetic.fields import MARGIN, Fields
-from napari_lumen.slides.synthetic.inclusions import VESSEL
 from napari_lumen.slides.synthetic.layout import FAR
-from napari_lumen.slides.synthetic.noise import I64, Floats, SmoothNoise, Table, Taps, derive, interpolate
-from napari_lumen.slides.synthetic.nuclei import LYMPHOCYTE, Records
-from napari_lumen.slides.synthetic.stamps import Stamps, local_axes
+from napari_lumen.slides.synthetic.noise import Floats, SmoothNoise, Table, Taps, derive, interpolate
 
 
 @dataclass(slots=True)
@@ -110,18 +107,17 @@ class Painter:
             name: SmoothNoise(derive(seed, 2, number), spacing)
             for number, (name, spacing) in enumerate(
                 (("rough", 5.5), ("fine", 2.0), ("grain", 0.95), ("loose", 75.0), ("cleft", 34.0),
-                 ("cloud", 14.0), ("tear", 160.0), ("grain2", 1.7))
+                 ("cloud", 14.0), ("dense", 160.0), ("grain2", 1.7))
             )
         }  # fmt: skip
 
     def tissue(self, canvas: Canvas) -> Stain:
         """Paint everything but nuclei, vessels and vacuoles."""
         fields = canvas.fields
-        noise = {name: np.asarray(item(canvas.y, canvas.x), np.float32) for name, item in self._noise.items()}
+        noise = self._noises(canvas)
         gland = canvas.fine(fields.gland) + 0.75 * noise["rough"]
         tumour = canvas.fine(fields.tumour) + 0.75 * noise["rough"]
-        edge = canvas.fine(fields.tissue)
-        stain, bundles = self._stroma(canvas, noise, gland, tumour)
+        stain, thick = self._stroma(canvas, noise, gland, tumour)
         if fields.lymphoid.min() < 30:
             self._follicle(canvas, stain, noise)
         if fields.fat.min() < 0:
@@ -131,12 +127,42 @@ class Painter:
         if fields.tumour.min() < 2:
             self._tumour(canvas, stain, noise, tumour)
         if fields.tissue.max() > -30:
-            ragged = edge + 6.0 * bundles + 2.0 * noise["rough"] + 2.5 * noise["cloud"]
+            ragged = self._ragged(canvas, noise, thick)
             solid = step_up(-ragged, 1.6)
             rim = 1 + 0.22 * np.exp(-np.abs(ragged) / 4)
             stain.eosin *= solid * rim
             stain.haematoxylin *= solid
         return stain
+
+    def edge(self, canvas: Canvas) -> Floats:
+        """Return the signed distance to the frayed edge of the tissue, µm, negative in tissue (h, w)."""
+        if canvas.fields.tissue.max() <= -30:
+            return canvas.fine(canvas.fields.tissue)
+        noise = self._noises(canvas)
+        along, _, q, _ = self._flow(canvas, noise)
+        return self._ragged(canvas, noise, self._thick(along, q))
+
+    def _noises(self, canvas: Canvas) -> dict[str, Floats]:
+        at = canvas.y, canvas.x
+        return {name: np.asarray(noise(*at), np.float32) for name, noise in self._noise.items()}
+
+    def _flow(self, canvas: Canvas, noise: dict[str, Floats]) -> tuple[Floats, Floats, Floats, Floats]:
+        """Positions along and across fibres in µm, across them in bundles, and a texture of the fibres."""
+        table = self._table
+        along, across = canvas.fine_open(canvas.fields.along), canvas.fine_open(canvas.fields.across)
+        across += 2.3 * table(across / 24, along / 13) + 1.0 * noise["rough"] + 2.3 * noise["cloud"]
+        medium = table(across / 3.1 + 77, along / 38)
+        return along, across, across / 7.5 + 0.30 * medium, medium
+
+    def _thick(self, along: Floats, q: Floats) -> Floats:
+        """Tone of each bundle."""
+        return self._table.along(np.floor(q) + 31, along / 50)
+
+    @staticmethod
+    def _ragged(canvas: Canvas, noise: dict[str, Floats], thick: Floats) -> Floats:
+        """Some bundles reach beyond the tissue's edge, others end before it."""
+        wave = 2.0 * noise["rough"] + 2.5 * noise["cloud"]
+        return np.asarray(canvas.fine(canvas.fields.tissue) + 6.0 * thick + wave)
 
     def _stroma(
         self, canvas: Canvas, noise: dict[str, Floats], gland: Floats, tumour: Floats
@@ -147,32 +173,28 @@ class Painter:
         squeeze = np.hypot(*np.gradient(fields.across)) / step
         # Where the lines crowd, the finest would alias: they fade.
         room = canvas.fine_open(np.clip(1.9 - squeeze, 0, 1).astype(np.float32))
-        along, across = canvas.fine_open(fields.along), canvas.fine_open(fields.across)
-        across += 2.3 * table(across / 24, along / 13) + 1.0 * noise["rough"] + 2.3 * noise["cloud"]
+        along, across, q, medium = self._flow(canvas, noise)
         near = np.exp(-np.clip(np.minimum(gland, tumour), 0, None) / 16)
         frayed = np.exp(np.clip(canvas.fine(fields.tissue), -200, 0) / 14)
         loose = 0.40 + 0.35 * frayed + 0.22 * near + 0.36 * noise["loose"] + 0.16 * noise["cleft"]
         loose = np.clip(loose, 0, 1.1)
-        medium = table(across / 3.1 + 77, along / 38)
-        q = across / 7.5 + 0.30 * medium
-        bundle, seam = np.floor(q), np.rint(q)
-        thick = table.along(bundle + 31, along / 50)
+        seam, thick = np.rint(q), self._thick(along, q)
         open_ = np.clip(table.along(seam, along / 26) - 1.35 + 1.75 * loose, 0, 1.3) * 0.30
         gaps = step_up((open_ - np.abs(q - seam)) * 7.5, 1.0)
         # Finer strands wander more, or they would look combed.
-        across += 0.75 * noise["fine"] + 0.8 * noise["rough"]
+        across += 0.55 * noise["fine"] + 0.35 * noise["rough"]
         q = across / 2.7 + 0.5 * medium
         seam = np.rint(q)
         strand = table.along(np.floor(q) + 137, along / 20)
-        open_ = np.clip(table.along(seam + 211, along / 13) - 1.3 + 1.3 * loose, 0, 1.2) * 0.34 * room
+        open_ = np.clip(table.along(seam + 211, along / 13) - 1.5 + 1.35 * loose, 0, 1.2) * 0.34 * room
         gaps = np.maximum(gaps, 0.9 * step_up((open_ - np.abs(q - seam)) * 2.7, 0.9))
         thin = table(across / 1.15 + 191, along / 16) * room
         eosin = 0.385 + 0.105 * thick + 0.05 * medium + 0.055 * strand + 0.07 * thin - 0.09 * loose
         eosin += 0.05 * noise["grain"]
         # Dense, bright bundles here, pale and bluish ground substance there.
-        eosin *= 1 + 0.16 * noise["tear"] + 0.10 * noise["loose"]
+        eosin *= 1 + 0.12 * noise["dense"] + 0.10 * noise["loose"]
         eosin = np.clip(eosin, 0.05, None) * (1 - 0.95 * gaps)
-        blue = 0.06 + 0.018 * np.clip(-noise["tear"], 0, None) + 0.03 * near + 0.02 * noise["cloud"]
+        blue = 0.06 + 0.018 * np.clip(-noise["dense"], 0, None) + 0.03 * near + 0.02 * noise["cloud"]
         blue += 0.015 * strand + 0.012 * noise["grain"]
         blue = np.clip(blue * (1 - 0.9 * gaps), 0, None)
         return Stain(blue, eosin, np.zeros_like(eosin)), thick
@@ -236,81 +258,6 @@ class Painter:
         debris = np.clip(0.5 * noise["cloud"] + 0.6 * noise["rough"] + 0.4 * noise["fine"] - 0.25, 0, 1)
         debris = debris * np.clip(0.7 + 0.35 * noise["fine"] + 0.3 * noise["grain2"], 0, 1.5)
         _blend(stain, hollow, 0.10 * debris, 0.20 * debris)
-
-    def holes(self, stain: Stain, bodies: Stamps, records: Records, mpp: float) -> None:
-        """Paint vacuoles and vessel lumina over the tissue."""
-        if not len(records):
-            return
-        where = bodies.index >= 0
-        index, rho = bodies.index[where], bodies.rho[where]
-        distance = (rho - 1) * records["b"][index]
-        vessel = records["kind"][index] == VESSEL
-        inside = step_up(-distance, 0.9)
-        rim = np.exp(-(((distance - 0.3) / 0.6) ** 2))
-        blue = np.where(vessel, 0.0, 0.085).astype(np.float32)
-        pink = np.where(vessel, 0.02, 0.03).astype(np.float32)
-        cover = np.where(vessel, 0.96, 0.76).astype(np.float32) * inside
-        for values, target, more in ((stain.haematoxylin, blue, 0.02), (stain.eosin, pink, 0.06)):
-            old = values[where]
-            values[where] = old + cover * (target - old) + np.float32(more) * rim
-
-    def bodies(self, stain: Stain, bodies: Stamps, records: Records) -> None:
-        """Paint the cytoplasm of plasma cells and of active fibroblasts, bluish, fading outwards."""
-        if not len(records):
-            return
-        where = bodies.index >= 0
-        index, rho = bodies.index[where], bodies.rho[where]
-        distance = (rho - 1) * records["b"][index]
-        share = step_up(-distance, 1.6) * (0.75 * records["clump"][index])
-        for values, target in ((stain.haematoxylin, 0.24), (stain.eosin, 0.26)):
-            values[where] += share * (target - values[where])
-
-    def red_cells(self, stain: Stain, bodies: Stamps, records: Records) -> None:
-        """Paint red cells: no nucleus, a paler middle."""
-        if not len(records):
-            return
-        where = bodies.index >= 0
-        index, rho = bodies.index[where], bodies.rho[where]
-        distance = (rho - 1) * records["b"][index]
-        amount = step_up(-distance, 0.8) * records["dark"][index] * (0.30 + 0.14 * np.minimum(rho, 1) ** 2)
-        stain.red[where] += amount
-        stain.eosin[where] *= 1 - step_up(-distance, 0.8)
-
-    def nuclei(self, canvas: Canvas, stain: Stain, bodies: Stamps, records: Records, mpp: float) -> None:
-        """Paint nuclei: dark rim, clumped chromatin, pale vesicular middles, nucleoli."""
-        if not len(records):
-            return
-        rows, columns = np.nonzero(bodies.index >= 0)
-        index, rho = bodies.index[rows, columns], bodies.rho[rows, columns]
-        own = {name: records[name].astype(np.float32)[index] for name in _PAINTED}
-        distance = (rho - 1) * own["b"]
-        inside = step_up((0.1 - distance) / own["soft"], 1.0)
-        dy = (canvas.y[rows, 0] - records["y"][index]).astype(np.float32)
-        dx = (canvas.x[0, columns] - records["x"][index]).astype(np.float32)
-        chromatin = self._chromatin(canvas, rows, columns)
-        rim = np.exp(-(((distance + 0.55) / 0.55) ** 2)) / own["soft"]
-        middle = np.clip(1 - rho, 0, 1)
-        amount = 1 - own["vesicle"] * step_up(middle - 0.12, 0.5) + (0.16 + 0.4 * own["vesicle"]) * rim
-        amount *= 1 + own["clump"] * chromatin
-        u, v = local_axes(dy, dx, own)
-        spot = np.hypot((u - own["spot_u"]) * own["a"], (v - own["spot_v"]) * own["b"])
-        nucleolus = own["nucleolus"] * step_up(1.25 - spot, 1.1)
-        amount = own["dark"] * amount * (1.1 - 0.1 * own["soft"]) + 0.75 * nucleolus / own["soft"]
-        halo = np.where(own["kind"] == LYMPHOCYTE, 0.25, 0.12) * np.exp(-((distance - 0.7) / 0.5) ** 2)
-        blue, pink = stain.haematoxylin[rows, columns], stain.eosin[rows, columns]
-        stain.haematoxylin[rows, columns] = blue * (1 - halo) + inside * (np.clip(amount, 0.1, 1.7) - blue)
-        stain.eosin[rows, columns] = pink * (1 - halo) + inside * (0.09 + 0.25 * nucleolus - 0.66 * pink)
-
-    def _chromatin(self, canvas: Canvas, rows: I64, columns: I64) -> Floats:
-        y = canvas.y[rows, 0].astype(np.float32)
-        x = canvas.x[0, columns].astype(np.float32)
-        return np.asarray(0.7 * self._table(y / 1.05, x / 1.05) + 0.6 * self._table(y / 2.1 + 99, x / 2.1))
-
-
-_PAINTED = (
-    "a", "b", "angle", "bend", "taper", "kind",
-    "dark", "soft", "vesicle", "clump", "nucleolus", "spot_u", "spot_v",
-)  # fmt: skip
 
 
 def _blend(stain: Stain, share: Floats, haematoxylin: Floats, eosin: Floats) -> None:

@@ -12,6 +12,7 @@ from napari_lumen.slides.synthetic.paint import Stain
 GLASS = np.array([242.5, 242.0, 243.5], np.float32)
 # Optical density (base 10) per unit of haematoxylin, eosin and red cells in R, G, B.
 _VECTORS = np.array([[0.615, 0.70, 0.385], [0.09, 0.80, 0.47], [0.10, 0.86, 0.62]], np.float32)
+_NOISE = np.array([1.1, 0.9, 1.2], np.float32)  # grey levels of sensor noise, R, G, B
 BLUR = 0.28  # µm, standard deviation of the optics
 HALO = 8  # pixels that the optics and sharpening need around a block
 
@@ -51,8 +52,11 @@ class Scanner:
         return np.rint(light).astype(np.uint8)
 
     def _glass(self, y: Floats, x: Floats) -> Floats:
-        dust = np.clip(self._dust[0](y, x) - 3.1, 0, 1) * np.clip(self._dust[1](y, x) - 0.2, 0, 1)
-        shade = 1 - 0.35 * dust + 0.0022 * self._dust[1](y, x)
+        cloud = self._dust[1](y, x)
+        shade = 1 + np.float32(0.0022) * cloud
+        if cloud.max() > 0.2:
+            speck = np.clip(self._dust[0](y, x) - 3.1, 0, 1) * np.clip(cloud - 0.2, 0, 1)
+            shade -= np.float32(0.35) * speck
         return np.asarray(GLASS * shade[..., None], np.float32)
 
     def _through(self, stain: Stain, y: Floats, x: Floats) -> Floats:
@@ -75,7 +79,7 @@ class Scanner:
     def _sensor(self, shape: tuple[int, ...], key: tuple[int, int]) -> Floats:
         generator = np.random.Generator(np.random.SFC64(derive(self._seed, 9, *key)))
         grey = generator.standard_normal(shape[:2], dtype=np.float32)
-        return np.asarray(grey[..., None] * np.array([1.1, 0.9, 1.2], np.float32))
+        return np.asarray(grey[..., None] * _NOISE)
 
 
 def _smooth(values: Floats, kernel: Floats) -> Floats:

@@ -12,6 +12,7 @@ from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.geometry import Window
 from napari_lumen.slides.synthetic import inclusions
+from napari_lumen.slides.synthetic.bodies import BodyPainter
 from napari_lumen.slides.synthetic.cache import Recent
 from napari_lumen.slides.synthetic.cells import cell_map
 from napari_lumen.slides.synthetic.fields import MARGIN, NODES, FieldMaker, Fields
@@ -45,7 +46,7 @@ class SyntheticSlide:
     seed : int
         Two slides of one seed, size and mpp are the same, pixel for pixel.
     swap_context : bool
-        Make every carcinoma in situ invasive and the reverse. The tumour itself, deeper than 75 µm below its
+        Make every carcinoma in situ invasive and the reverse. The tumour itself, deeper than 90 µm below its
         border, keeps every pixel: the proof that only the surroundings tell the two apart.
 
     Attributes
@@ -73,6 +74,7 @@ class SyntheticSlide:
         self._make_fields = FieldMaker(layout, glands, derive(seed, 3))
         self._make_nuclei = NucleusMaker(glands, Numbering(height * mpp, width * mpp), derive(seed, 4))
         self._painter = Painter(derive(seed, 5))
+        self._bodies = BodyPainter(derive(seed, 5))
         self._scanner = Scanner(mpp, derive(seed, 6))
         self._fields: Recent[Block, Fields] = Recent(24)
         self._candidates: Recent[Block, Records] = Recent(1500)
@@ -130,9 +132,7 @@ class SyntheticSlide:
                 angle = float(record["angle"])
                 if axes[0] < axes[1]:
                     axes, angle = axes[::-1], angle + np.pi / 2
-                found.append(
-                    Nucleus(int(record["id"]), int(record["kind"]), *centre, axes, angle % np.pi)
-                )
+                found.append(Nucleus(int(record["id"]), int(record["kind"]), *centre, axes, angle % np.pi))
         return sorted(found, key=lambda nucleus: nucleus.id)
 
     def _blocks(self, window: Window) -> list[Block]:
@@ -200,9 +200,10 @@ class SyntheticSlide:
         return self._pixels.get(block, lambda: self._render(block))
 
     def _render(self, block: Block) -> NDArray[np.uint8]:
-        canvas = self._canvas(block, HALO, cells=True)
-        if canvas.fields.glass:
+        if self._fields_of(block).glass:
+            canvas = self._canvas(block, HALO)
             return self._scanner(None, canvas.y, canvas.x, block)
+        canvas = self._canvas(block, HALO, cells=True)
         stain = self._painter.tissue(canvas)
         # Vacuoles and vessels come from lattices evaluated over the tile and its margin.
         margin = (MARGIN - 2) * self._step * self.mpp
@@ -210,22 +211,25 @@ class SyntheticSlide:
         box = block[0] * size - margin, block[1] * size - margin, size + 2 * margin
         lumina, cells = inclusions.vessels(canvas.fields, derive(self.seed, 7), *box)
         for bodies in (lumina, inclusions.vacuoles(canvas.fields, derive(self.seed, 8), *box)):
-            self._painter.holes(stain, self._stamp(bodies, block, HALO), bodies, self.mpp)
-        self._painter.red_cells(stain, self._stamp(cells, block, HALO), cells)
+            self._bodies.holes(stain, self._stamp(bodies, block, HALO), bodies)
+        self._bodies.red_cells(stain, self._stamp(cells, block, HALO), cells)
         records = self._nuclei_around(block, HALO * self.mpp)
         bodies = inclusions.cytoplasm(records)
-        self._painter.bodies(stain, self._stamp(bodies, block, HALO), bodies)
-        self._painter.nuclei(canvas, stain, self._stamp(records, block, HALO), records, self.mpp)
+        self._bodies.cytoplasm(stain, self._stamp(bodies, block, HALO), bodies)
+        self._bodies.nuclei(canvas, stain, self._stamp(records, block, HALO), records)
         return self._scanner(stain, canvas.y, canvas.x, block)
 
     def _truth(self, block: Block) -> Truth:
         return self._truths.get(block, lambda: self._know(block))
 
     def _know(self, block: Block) -> Truth:
+        if self._fields_of(block).glass:
+            side = self.block, self.block
+            return Truth(np.zeros(side, np.int64), np.zeros(side, np.uint8), np.zeros(side, np.uint8))
         canvas = self._canvas(block, 0)
-        records = self._nuclei_around(block, 0.0)
-        instances, classes = label(self._stamp(records, block, 0), records)
-        return Truth(instances, classes, regions(canvas))
+        records = self._nuclei_around(block, self.mpp)
+        instances, classes = label(self._stamp(records, block, 1), records)
+        return Truth(instances, classes, regions(canvas, self._painter.edge(canvas)))
 
 
 def _square(block: Block) -> list[Block]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.slides.synthetic.noise import Floats
 from napari_lumen.slides.synthetic.nuclei import EPITHELIAL, FIBROBLAST, LYMPHOCYTE, MALIGNANT, Records
 from napari_lumen.slides.synthetic.paint import Canvas
 from napari_lumen.slides.synthetic.stamps import Stamps
@@ -81,23 +82,30 @@ class Nucleus:
 
 
 def label(bodies: Stamps, records: Records) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Return the numbers and the classes of the nuclei that cover each pixel."""
-    inside = bodies.rho < 1
-    index = bodies.index[inside]
+    """Return the numbers and the classes of the nuclei at each pixel but the outermost ring of the block.
+
+    A pixel that touches its nucleus by a corner alone, as tips of spindles do, does not count.
+    """
+    index = np.where(bodies.rho < 1, bodies.index, -1)
+    inner = index[1:-1, 1:-1]
+    joined = (inner == index[:-2, 1:-1]) | (inner == index[2:, 1:-1])
+    joined |= (inner == index[1:-1, :-2]) | (inner == index[1:-1, 2:])
+    inside = (inner >= 0) & joined
     instances = np.zeros(inside.shape, np.int64)
     classes = np.zeros(inside.shape, np.uint8)
-    instances[inside], classes[inside] = records["id"][index], records["kind"][index]
+    instances[inside], classes[inside] = records["id"][inner[inside]], records["kind"][inner[inside]]
     return instances, classes
 
 
-def regions(canvas: Canvas) -> NDArray[np.uint8]:
-    """Return the region of tissue at each pixel; later ones of the list win."""
+def regions(canvas: Canvas, edge: Floats) -> NDArray[np.uint8]:
+    """Return the region of tissue at each pixel, later ones of the list over earlier ones.
+
+    `edge` (h, w) is the distance to the tissue's frayed edge, negative in tissue.
+    """
     fields = canvas.fields
     found = np.zeros((len(canvas.y), canvas.x.shape[1]), np.uint8)
-    if fields.glass:
-        return found
     in_situ, invasive = canvas.fine(fields.in_situ), canvas.fine(fields.invasive)
-    tissue = canvas.fine(fields.tissue) < 0
+    tissue = edge < 0
     found[tissue] = STROMA
     found[tissue & (canvas.fine(fields.adipose) < 0)] = ADIPOSE
     found[tissue & (canvas.fine(fields.lymphoid) < 0)] = LYMPHOID
