@@ -1,0 +1,1 @@
+"""Classes, shapes and file formats of annotations."""
