@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,6 +65,8 @@ class TiffSlide(Slide):
         self.bounds: Region | None = None
         self.associated = AssociatedImages(_associated(self._tiff, self.path.name))
         self._descriptor = os.open(self.path, os.O_RDONLY)
+        # a viewer drops its slides without a word
+        self._release = weakref.finalize(self, os.close, self._descriptor)
         self._cache = TileCache(_CACHE_BYTES)
         self._threads: ThreadPoolExecutor | None = None
         self._lock = Lock()
@@ -97,7 +100,7 @@ class TiffSlide(Slide):
         """Free the file, the decoding threads and the cache."""
         with self._lock:
             if self._descriptor >= 0:
-                os.close(self._descriptor)
+                self._release()
                 self._descriptor = -1
                 self._tiff.close()
                 self._cache.clear()
