@@ -127,7 +127,7 @@ def recolour(rgb: Array, rng: np.random.Generator) -> Array:
     blue_haze = rng.uniform(0, 0.25) * np.clip(0.5 + 0.5 * patches, 0, 1)
     haematoxylin = _tilt(_HAEMATOXYLIN, rng, 0.13)
     eosin = _eosin(rng)
-    stained = (nuclear * rng.uniform(0.7, 1.9) + blue_haze)[..., None] * haematoxylin
+    stained = (nuclear * rng.uniform(0.7, 2.8) + blue_haze)[..., None] * haematoxylin
     stained = stained + (plasma * rng.uniform(0.25, 0.8))[..., None] * eosin
     glass = rng.uniform(0.88, 1.0) * rng.uniform(0.97, 1.0, 3)
     return np.asarray(np.exp(-stained) * glass, np.float32)
@@ -175,7 +175,7 @@ def overlay_decoys(rgb: Array, rng: np.random.Generator) -> Array:
 
 def jitter(rgb: Array, rng: np.random.Generator) -> Array:
     """Vary dye strength per channel, brightness, contrast and saturation of a field, (h, w, 3) in [0, 1]."""
-    density = -np.log(np.clip(rgb, 4e-3, 1)) * rng.uniform(0.7, 1.35) * rng.uniform(0.8, 1.2, 3)
+    density = -np.log(np.clip(rgb, 4e-3, 1)) * rng.uniform(0.7, 1.6) * rng.uniform(0.8, 1.2, 3)
     stained = np.exp(-density) * rng.uniform(0.9, 1.05) + rng.uniform(-0.03, 0.03)
     grey = stained.mean(axis=-1, keepdims=True)
     saturated = grey + (stained - grey) * rng.uniform(0.5, 1.4)
