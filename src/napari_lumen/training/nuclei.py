@@ -117,27 +117,17 @@ def batches(
         yield torch.stack(images), torch.stack(masks)
 
 
-def answers(model: nn.Module, fields: list[Field]) -> Iterator[tuple[Field, Tensor, Tensor]]:
-    """Yield each field with the network's logits and the true mask, (h, w), at `MPP`."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for field in fields:
-                _, source = field.levels[0]
-                size = [round(side * field.scale) for side in source.shape[-2:]]
-                scaled = F.interpolate(source[None], size=size, mode="bilinear", antialias=True)
-                yield field, model(scaled[:, :3])[0, 0], scaled[0, 3] > 0.5
-    finally:
-        model.train(training)
-
-
-def dice_by_image(model: nn.Module, fields: list[Field], threshold: float = 0.0) -> dict[str, float]:
-    """Dice of the foreground, where the logit is above a threshold, at `MPP`, by image name."""
-    return {
-        field.name: dice((logits > threshold).numpy(), truth.numpy())
-        for field, logits, truth in answers(model, fields)
-    }
+def dice_by_image(model: nn.Module, fields: list[Field]) -> dict[str, float]:
+    """Dice of the foreground at probability 0.5 and at `MPP`, by image name; `model` in evaluation mode."""
+    scores = {}
+    with torch.inference_mode():
+        for field in fields:
+            _, source = field.levels[0]
+            size = [round(side * field.scale) for side in source.shape[-2:]]
+            scaled = F.interpolate(source[None], size=size, mode="bilinear", antialias=True)
+            predicted, truth = model(scaled[:, :3]) > 0, scaled[:, 3:] > 0.5
+            scores[field.name] = dice(predicted.numpy(), truth.numpy())
+    return scores
 
 
 def by_group(scores: dict[str, float], fields: list[Field]) -> dict[str, float]:
@@ -158,7 +148,7 @@ def fit(fields: list[Field], recipe: Recipe, checkpoint: Path, report: Callable[
     torch.manual_seed(recipe.seed)
     model = build("focusnetpp", preset=recipe.preset)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = deepcopy(model)
+    averaged = deepcopy(model).eval()
     optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     first = 0
     if checkpoint.exists():
@@ -205,7 +195,7 @@ def fit(fields: list[Field], recipe: Recipe, checkpoint: Path, report: Callable[
             temporary = checkpoint.with_suffix(".partial")
             torch.save(state, temporary)
             temporary.replace(checkpoint)
-    return averaged.eval()
+    return averaged
 
 
 def _average(averaged: nn.Module, model: nn.Module, keep: float) -> None:

@@ -8,7 +8,6 @@ as GeoJSON beside it, and writes `OUT/nuclei-focusnetpp-light`. CoNSeP, if given
 from __future__ import annotations
 
 import argparse
-import itertools
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -24,44 +23,20 @@ from torch import Tensor, nn
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.geojson import read_geojson
 from napari_lumen.evaluation import dice
-from napari_lumen.models import InputSpec, ModelCard, TrainingRecord, View, save_model
-from napari_lumen.models.focusnetpp import FocusNetPP
+from napari_lumen.models import InputSpec, ModelCard, TrainingRecord, View, build, save_model
 from napari_lumen.slides import open_slide
-from napari_lumen.training.augment import Augmentation
 from napari_lumen.training.nuclei import (
     HELD_OUT,
     MPP,
     NUCLEUS_UM,
-    Field,
     Recipe,
-    batches,
     by_group,
     dice_by_image,
     load,
 )
 
 _TILE, _OVERLAP = 256, 32  # px
-_CALIBRATION_BATCHES = 40
 _CONSEP_MPP = 0.25
-
-
-def calibrate(network: FocusNetPP, fields: list[Field], recipe: Recipe) -> float:
-    """Shift the last bias so that probability 0.5 is where the Dice of augmented crops is best.
-
-    The loss weighs missed pixels above false ones, so that 0.5 as trained draws nuclei too large. Returns
-    the shift, in logits.
-    """
-    thresholds = np.linspace(-0.5, 3, 36)
-    scores = np.zeros(len(thresholds))
-    crops = batches(fields, recipe, Augmentation(), np.random.default_rng(recipe.seed + 1))
-    with torch.inference_mode():
-        for images, masks in itertools.islice(crops, _CALIBRATION_BATCHES):
-            logits, truth = network(images), masks.bool().numpy()
-            scores += [dice((logits > threshold).numpy(), truth) for threshold in thresholds]
-    shift = float(thresholds[scores.argmax()])
-    with torch.no_grad():
-        network.state_dict()["fuse.3.bias"].sub_(shift)
-    return shift
 
 
 def foreground(network: nn.Module, rgb: Tensor) -> npt.NDArray[np.bool_]:
@@ -136,8 +111,7 @@ def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
             "123 images of which 87 were trained on.",
             split="By mean colour into stain groups: lavender, pink and brightfield for training; "
             f"{HELD_OUT} (36 smear-like images on a white ground) held out. No step was chosen on any image: "
-            "the last, averaged weights are kept, their last bias set for the best Dice of augmented training "
-            "crops. The images carry no pixel size; each was scaled so that "
+            "the last, averaged weights are kept. The images carry no pixel size; each was scaled so that "
             f"its median nucleus measures {NUCLEUS_UM:g} µm, for the scores too.",
             recipe=asdict(recipe),
         ),
@@ -161,23 +135,22 @@ def main() -> None:
     options = parser.parse_args()
     state = torch.load(options.checkpoint, weights_only=True)
     recipe = Recipe(**state["recipe"])
-    network = FocusNetPP(recipe.preset)
+    network = build("focusnetpp", preset=recipe.preset)
     network.load_state_dict(state["averaged"])
     network.eval()
     fields = load(options.dsb)
-    shift = calibrate(network, [field for field in fields if field.group != HELD_OUT], recipe)
     groups = by_group(dice_by_image(network, fields), fields)
     truth = options.sample.with_name(options.sample.name.removesuffix(".ome.tif") + ".geojson.gz")
     scores = {f"Dice, held-out stain group {HELD_OUT}, mean over images": groups.pop(HELD_OUT)}
     scores["Dice, synthetic sample slide, pooled pixels"] = sample_slide_dice(network, options.sample, truth)
     if options.consep:
-        scores["Dice, CoNSeP (other scanner, measured only), mean over tiles"] = consep_dice(
+        scores["Dice, CoNSeP (another scanner, measured only), mean over tiles"] = consep_dice(
             network, options.consep
         )
     scores |= {f"Dice, training group {name}, mean over images": value for name, value in groups.items()}
     folder = save_model(options.out, network, card(scores, recipe))
     lines = [f"{value:.4f}  {name}" for name, value in scores.items()]
-    print(folder, f"{shift:.2f}  shift of the last bias", *lines, sep="\n")  # noqa: T201
+    print(folder, *lines, sep="\n")  # noqa: T201
 
 
 if __name__ == "__main__":
