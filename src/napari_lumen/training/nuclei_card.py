@@ -77,7 +77,8 @@ def consep_dice(network: nn.Module, folder: Path) -> float:
     scores = []
     for tile in tiles:
         rgb, labels = (_joined(folder / kind, tile) for kind in ("images", "labels"))
-        field = torch.from_numpy(np.dstack([rgb[..., :3] / 255, labels[..., :1] > 0]).astype(np.float32))
+        rgb = rgb[..., 2::-1]  # stored blue first: haematoxylin absorbs red, and would come out red-brown
+        field = torch.from_numpy(np.dstack([rgb / 255, labels[..., :1] > 0]).astype(np.float32))
         field = F.interpolate(field.permute(2, 0, 1)[None], scale_factor=_CONSEP_MPP / MPP, mode="area")[0]
         scores.append(dice(foreground(network, field[:3]), (field[3] > 0.5).numpy()))
     return float(np.mean(scores))
