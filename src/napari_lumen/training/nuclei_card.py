@@ -110,7 +110,7 @@ def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
         architecture="focusnetpp",
         arguments={"preset": recipe.preset},
         activation="sigmoid",
-        classes=ClassTable.of([(1, "nucleus", (255, 210, 0))]),
+        classes=ClassTable.of([(1, "nucleus", (0, 190, 255))]),
         input=InputSpec(views=(View(size=_TILE, mpp=MPP),), overlap=_OVERLAP),
         attention=("d1.0.att0",),
         training=TrainingRecord(
