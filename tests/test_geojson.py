@@ -17,8 +17,6 @@ from napari_lumen.annotations.polygonise import polygonise, polygonise_objects
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import AnnotationError
 
-QUPATH = Path("/work/shared/data/annotations/qupath")
-
 
 def disc(radius: float, side: int) -> np.ndarray:
     axis = np.arange(side) + 0.5 - side / 2
@@ -164,9 +162,8 @@ def test_missing_cut_and_misnamed_files_are_annotation_errors(tmp_path: Path) ->
         write_geojson(tmp_path / "nowhere" / "a.geojson", [])
 
 
-@pytest.mark.skipif(not QUPATH.exists(), reason="QuPath's sample files are not on this machine")
-def test_files_that_qupath_wrote_are_read() -> None:
-    for path in sorted(QUPATH.glob("*.json")):
+def test_files_that_qupath_wrote_are_read(shared_data: Path) -> None:
+    for path in sorted((shared_data / "annotations" / "qupath").glob("*.json")):
         found = read_geojson(path)
         assert found, path.name
         assert not any(item.geometry.is_empty for item in found)

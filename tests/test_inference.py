@@ -195,6 +195,13 @@ def test_a_bad_tile_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
     assert run.record.tiles == 45
 
 
+def test_a_run_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> None:
+    slide = ArraySlide(glass(100, 100), broken=Window(0, 0, 100, 100))
+    with pytest.raises(RunError, match=r"Not one of the 9 tiles could be read: array\.tif"):
+        predict(slide, model_of(Darkness()), Region(0, 0, 100, 100), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_cannot_run_says_why_in_one_sentence(tmp_path: Path) -> None:
     slide, model = ArraySlide(glass(300, 300)), model_of(Darkness())
     taken = tmp_path / "taken"
@@ -205,6 +212,8 @@ def test_what_cannot_run_says_why_in_one_sentence(tmp_path: Path) -> None:
     assert (taken / "notes.txt").read_text() == "mine"
     with pytest.raises(RunError, match=r"outside array\.tif"):
         predict(slide, model, Region(400, 400, 10, 10), tmp_path / "a")
+    with pytest.raises(RunError, match=r"The region \(0, 0, 9, 9\) is not one"):
+        predict(slide, model, (0, 0, 9, 9), tmp_path / "a")  # type: ignore[arg-type]
     with pytest.raises(RunError, match="No tissue was found"):
         predict(slide, model, None, tmp_path / "a")
     with pytest.raises(RunError, match=r"no device 'tpu'; it has .*cpu"):

@@ -401,7 +401,7 @@ def test_the_real_engine_runs_from_the_panel(viewer: ViewerModel, jobs: StepJobs
     jobs.let_run()
     labels = viewer.layers[-1]
     assert controller.state.message.startswith("Done"), controller.state.message
-    found = np.asarray(labels.data)[:256, :256] > 0
+    found = np.asarray(labels.data[0])[:256, :256] > 0
     np.testing.assert_array_equal(found, image[..., 0] == 0)
     top_left = labels.world_to_data(layer.data_to_world((64, 96)))
     np.testing.assert_allclose(top_left, (64, 96), atol=1e-9)

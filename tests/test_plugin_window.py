@@ -280,6 +280,22 @@ def test_a_dropped_file_that_is_no_slide_gives_one_sentence(
     assert not viewer.layers
 
 
+def test_a_plain_picture_confirmed_with_our_reader_is_read_by_naparis(
+    make_napari_viewer: Any, qtbot: Any, tmp_path: Path
+) -> None:
+    from napari.settings import get_settings
+    from qtpy.QtCore import QTimer
+
+    picture = tmp_path / "photo.tif"
+    tifffile.imwrite(picture, np.full((64, 64, 3), 90, np.uint8), photometric="rgb")
+    viewer = make_napari_viewer(show=True)
+    get_settings().plugins.extension2reader = {"*.tif": "napari-lumen"}
+    QTimer.singleShot(0, lambda: viewer.window._qt_viewer._qt_open([str(picture)], stack=False))
+    qtbot.waitUntil(lambda: bool(viewer.layers))
+    assert viewer.layers[0].data.shape == (64, 64, 3)
+    assert "napari_lumen" not in viewer.layers[0].metadata
+
+
 def dark_box(viewer: Any, qtbot: Any, shown: Any) -> tuple[int, int, int, int]:
     """Return the first and last dark row and column of the canvas with one layer shown on white."""
     for layer in viewer.layers:

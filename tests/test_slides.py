@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import openslide
+import PIL.Image
 import pytest
 import tifffile
 
@@ -425,6 +427,79 @@ def test_a_truncated_svs_is_refused_when_opened(shared_data: Path, tmp_path: Pat
     with pytest.raises(SlideError) as caught:
         open_slide(path)
     assert_one_sentence(caught.value, "part.svs")
+
+
+@pytest.mark.parametrize("missing", [1, 10, 100])
+def test_an_svs_without_its_last_bytes_is_refused(shared_data: Path, tmp_path: Path, missing: int) -> None:
+    whole = shared_data / "slides" / "CMU-1-Small-Region.svs"
+    path = tmp_path / "part.svs"
+    cut(path, whole, whole.stat().st_size - missing)
+    with pytest.raises(SlideError) as caught:
+        open_slide(path)
+    assert_one_sentence(caught.value, "part.svs")
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "mpp"),
+    [
+        ("0.25", "µm", 0.25),
+        ("0.25", "&#181;m", 0.25),
+        ("0.25", "&#xB5;m", 0.25),
+        ("0.25", "μm", 0.25),  # Greek mu, not the micro sign
+        ("250", "nm", 0.25),
+        ("0.00025", "mm", 0.25),
+        ("0.00001", "inch", 0.254),
+    ],
+)
+def test_an_ome_tiff_states_its_pixel_size_in_any_unit(
+    tmp_path: Path, size: str, unit: str, mpp: float
+) -> None:
+    pixels = noise(300, 300)
+    path = tmp_path / "stated.ome.tif"
+    sizes = " ".join(f'PhysicalSize{axis}="{size}" PhysicalSize{axis}Unit="{unit}"' for axis in "XY")
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels BigEndian="false" DimensionOrder="XYCZT" ID="Pixels:0" Type="uint8" {sizes} '
+        'SizeC="3" SizeT="1" SizeX="300" SizeY="300" SizeZ="1">'
+        '<Channel ID="Channel:0:0" SamplesPerPixel="3"/><TiffData IFD="0" PlaneCount="1"/>'
+        "</Pixels></Image></OME>"
+    )
+    tifffile.imwrite(
+        path, pixels, tile=(256, 256), photometric="rgb", description=xml.encode(), metadata=None
+    )
+    with open_slide(path) as slide:
+        assert slide.mpp == pytest.approx((mpp, mpp))
+
+
+def test_of_several_images_of_an_ome_tiff_the_tissue_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "several.ome.tif"
+    tissue, macro = noise(600, 700), noise(100, 300, seed=1)
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for image, name in ((macro, "macro"), (tissue, "tissue")):
+            tiff.write(image, tile=(256, 256), photometric="rgb", metadata={"axes": "YXS", "Name": name})
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 600, 700), tissue)
+
+
+def test_aperio_jpeg_2000_in_ycbcr_is_read_by_openslide(tmp_path: Path) -> None:
+    pixels = np.full((240, 240, 3), (200, 60, 120), np.uint8)
+    ycbcr = np.asarray(PIL.Image.fromarray(pixels).convert("YCbCr"))
+    path = tmp_path / "aperio.svs"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(
+            iter([imagecodecs.jpeg2k_encode(ycbcr, codecformat="j2k", level=0, mct=False)]),
+            shape=(240, 240, 3),
+            dtype=np.uint8,
+            tile=(240, 240),
+            photometric="rgb",
+            compression=33003,
+            description="Aperio Image Library v11.2.1 |AppMag = 20|MPP = 0.4990",
+            metadata=None,
+        )
+    with open_slide(path) as slide:
+        found = slide.read(0, 0, 240, 240)
+    assert np.abs(found.astype(int) - pixels).max() <= 3
 
 
 def test_a_tile_that_cannot_be_decoded_is_named(shared_data: Path) -> None:

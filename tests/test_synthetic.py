@@ -112,6 +112,36 @@ def test_every_region_is_on_a_sample_slide(slide: SyntheticSlide) -> None:
     assert set(found) == {0, *(item.value for item in REGIONS)}
 
 
+@pytest.mark.parametrize("size", [(2048, 2048), (3072, 3072), (1536, 2048), (1024, 1024), (800, 9000)])
+@pytest.mark.parametrize("seed", [0, 3, 42])
+def test_small_slides_hold_everything_too(size: tuple[int, int], seed: int) -> None:
+    """Sizes are in pixels of 0.5 µm; the same tissue is drawn here with coarser ones."""
+    mpp = 4.0
+    height, width = (round(side * 0.5 / mpp) for side in size)
+    slide = SyntheticSlide(height, width, mpp, seed)
+    found = {item.class_name for item in slide.regions(0, 0, height, width)}
+    assert found >= {"stroma", "in situ carcinoma", "invasive carcinoma", "lymphoid", "adipose"}
+    classes = {nucleus.class_value for nucleus in slide.nuclei(0, 0, height, width)}
+    assert classes == {item.value for item in CLASSES}
+
+
+def test_tumours_of_a_millimetre_have_a_core_that_only_the_surroundings_tell() -> None:
+    for seed in range(20):
+        slide = SyntheticSlide(2048, 2048, mpp=0.5, seed=seed)
+        for feature in slide._layout.features(0, 0, 1024, 1024):
+            assert feature.kind not in (Kind.IN_SITU, Kind.INVASIVE) or feature.radius > CONTEXT_DEPTH
+
+
+def test_windows_of_a_small_slide_agree_pixel_for_pixel() -> None:
+    whole, other = (SyntheticSlide(256, 256, mpp=4.0, seed=1) for _ in range(2))
+    pixels, truth = whole.read(0, 0, 256, 256), whole.truth(0, 0, 256, 256)
+    for y, x in ((150, 150), (50, 125)):
+        part = slice(y, y + 45), slice(x, x + 55)
+        assert np.array_equal(other.read(y, x, 45, 55), pixels[part])
+        assert np.array_equal(other.truth(y, x, 45, 55).instances, truth.instances[part])
+        assert np.array_equal(other.truth(y, x, 45, 55).regions, truth.regions[part])
+
+
 def test_only_the_surroundings_tell_in_situ_from_invasive() -> None:
     """A 128 µm patch in the core stays the same when the context is swapped; a 512 µm one does not."""
     first, second = (SyntheticSlide(3072, 4096, mpp=0.5, seed=7, swap_context=swap) for swap in (False, True))

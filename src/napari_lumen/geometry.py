@@ -60,10 +60,9 @@ class Region:
     width: float
 
     def __post_init__(self) -> None:
-        if not (self.height >= 0 and self.width >= 0):
-            raise ValueError(
-                f"a region needs a height and width of at least 0, not {self.height} x {self.width}"
-            )
+        finite = all(math.isfinite(value) for value in (self.y, self.x, self.height, self.width))
+        if not finite or self.height < 0 or self.width < 0:
+            raise ValueError(f"a region needs finite edges and an extent of at least 0, not {self}")
 
     @property
     def bottom(self) -> float:

@@ -103,6 +103,8 @@ class Engine:
     ----------
     failed : list of Window
         Tiles that could not be read even the second time; what they cover is left open.
+    failure : str
+        Why the last of them could not be read.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Engine:
         self._open: dict[Cell, _Open] = {}
         self._remaining = plan.tiles_per_chunk()
         self.failed: list[Window] = []
+        self.failure = ""
 
     def attention_strides(self) -> dict[str, int]:
         """Return how many pixels of the grid one pixel of each stored attention map covers."""
@@ -163,8 +166,9 @@ class Engine:
         for attempt in (1, 2):
             try:
                 return self._slide.read_grid(self._plan.grid, tile)
-            except SlideError:
+            except SlideError as error:
                 if attempt == 2:
+                    self.failure = str(error)
                     return None
         return None
 

@@ -33,7 +33,7 @@ class Plan:
         Of the results, at the model's mpp, over the whole slide; its shape is a multiple of
         2 ** (levels - 1), so that each level is exactly twice as coarse as the one before.
     levels : int
-        Levels of the results' pyramids.
+        Levels of the results' pyramids; at least 2, since napari lets a single one be painted over.
     tile, overlap : int
         Side of a tile and what neighbours share, px of the grid.
     tiles : tuple of Window
@@ -88,6 +88,11 @@ def make_plan(slide: Slide, spec: InputSpec, region: Region | BaseGeometry | Non
     grid, levels = result_grid(slide, view.mpp)
     whole = shapely.box(0, 0, slide.shape[1], slide.shape[0])
     tiles = _all_tiles(slide.shape, grid, view.size, spec.overlap)
+    if not isinstance(region, Region | BaseGeometry | None):
+        raise RunError(
+            f"The region {region!r} is not one: give geometry.Region(y, x, height, width) or a shapely "
+            "geometry in (x, y), in level-0 pixels."
+        )
     if region is None:
         mask, mask_grid = tissue_mask(slide)
         area = whole
@@ -115,7 +120,7 @@ def result_grid(slide: Slide, mpp: float) -> tuple[Grid, int]:
     own = slide.require_mpp()
     step = (mpp / own[0], mpp / own[1])
     sides = [math.ceil(side / s - 1e-6) for side, s in zip(slide.shape, step, strict=True)]
-    levels = 1 + max(0, math.ceil(math.log2(max(sides) / _COARSEST)))
+    levels = 1 + max(1, math.ceil(math.log2(max(sides) / _COARSEST)))
     multiple = 2 ** (levels - 1)
     height, width = (-(-side // multiple) * multiple for side in sides)
     return Grid((height, width), step), levels

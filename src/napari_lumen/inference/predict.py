@@ -183,6 +183,8 @@ def _run(
         for chunk in chunks:
             writer.write(chunk)
         teller("running the model", done, total)
+    if len(engine.failed) == total:
+        raise RunError(f"Not one of the {total} tiles could be read: {engine.failure}")
     writer.build_levels(lambda done, total: teller("building the pyramid", done, total))
     teller("counting", 0, 1)
     counts = writer.counts()

@@ -98,8 +98,6 @@ def _arrange(viewer: napari.Viewer) -> None:
     slide = next(item for item in viewer.layers if item.metadata.get(KEY, {}).get("kind") == "slide")
     viewer.scene.camera.center = (0.0, *_busiest(viewer, slide))
     viewer.scene.camera.zoom = viewer.canvas.size[0] / _VIEW_UM
-    # a notification stays in the right corner while the window is not in front, as on a virtual display
-    viewer.canvas.overlays.scale_bar.position = "bottom_left"
 
 
 def _busiest(viewer: napari.Viewer, slide: Layer) -> tuple[float, float]:

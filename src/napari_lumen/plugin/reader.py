@@ -51,8 +51,20 @@ def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
             return _read_run
         return None if _is_zarr(place) else _read_slide
     if place.suffix.lower() in _TIFF and _look(place) is _Tiff.PICTURE:
-        return None
+        return _napari_reader(path) if _from_a_gesture() else None
     return _read_slide
+
+
+def _napari_reader(path: str) -> Reader | None:
+    """Return napari's own reader for a picture.
+
+    napari's dialog offers readers by the file's name alone and takes a None for an error: whoever
+    confirms ours for a picture gets what napari's would have read.
+    """
+    from napari_builtins.io import napari_get_reader as builtin
+
+    reader: Reader | None = builtin(path)
+    return reader
 
 
 def _read_slide(path: str | Sequence[str]) -> list[Any]:
@@ -137,7 +149,7 @@ def _look(path: Path) -> _Tiff:
         with tifffile.TiffFile(path) as tiff:
             series = tiff.series[0]
             page = series.levels[0].keyframe
-            is_rgb = str(page.dtype) == "uint8" and page.samplesperpixel == 3
+            is_rgb = str(page.dtype) == "uint8" and page.samplesperpixel in (3, 4)
             if not is_rgb or not page.is_tiled:
                 return _Tiff.PICTURE
             if page.compression not in tifffile.TIFF.DECOMPRESSORS:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_result(viewer: ViewerModel, slide: Layer, shown: RunLayers) -> list[Layer]:
-    """Add the layers of a run right above their slide; those of earlier runs on it are hidden, not removed.
+    """Add the layers of a run above their slide and its earlier runs, which are hidden, not removed.
 
     Returns
     -------
@@ -28,7 +28,11 @@ def add_result(viewer: ViewerModel, slide: Layer, shown: RunLayers) -> list[Laye
         facts = layer.metadata.get(KEY, {})
         if "run" in facts and facts.get("fingerprint") == fingerprint:
             layer.visible = False
-    place = viewer.layers.index(slide) + 1
+    place = 1 + max(
+        viewer.layers.index(layer)
+        for layer in viewer.layers
+        if layer is slide or layer.metadata.get(KEY, {}).get("fingerprint") == fingerprint
+    )
     added = []
     for offset, data in enumerate(shown.layers):
         layer = Layer.create(*data)

@@ -61,7 +61,10 @@ def open_slide(path: str | os.PathLike[str], mpp: float | tuple[float, float] | 
 def _given_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
     from napari_lumen.slides.slide import MPP_RANGE
 
-    pair = (float(mpp), float(mpp)) if isinstance(mpp, int | float) else (float(mpp[0]), float(mpp[1]))
+    try:
+        pair = (float(mpp[0]), float(mpp[1])) if isinstance(mpp, tuple | list) else (float(mpp), float(mpp))
+    except (TypeError, ValueError, IndexError) as error:
+        raise SlideError(f"A pixel size is a number or a pair (y, x) in µm, not {mpp!r}.") from error
     if not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in pair):
         raise SlideError(
             f"A pixel size of {pair[1]:g} x {pair[0]:g} µm is not one of a slide; "
@@ -97,7 +100,12 @@ def _open_file(path: Path) -> Slide:
     from napari_lumen.slides.vendor import OpenSlideSlide
 
     try:
-        return OpenSlideSlide(path)
+        slide = OpenSlideSlide(path)
+        if slide.mpp is None and reason is not None:
+            from napari_lumen.slides.tiff import stated_pixel_size
+
+            slide.mpp = stated_pixel_size(path)
+        return slide
     except SlideError as error:
         if reason is None:
             raise

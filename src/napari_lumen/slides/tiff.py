@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import struct
@@ -21,8 +22,22 @@ from napari_lumen.slides.cache import TileCache
 from napari_lumen.slides.slide import AssociatedImages, Pixels, Slide, checked_mpp, levels_from_shapes
 
 _CACHE_BYTES = 256 << 20
+_APERIO_YCBCR = 33003
 _UM_PER_INCH, _UM_PER_CM = 25400.0, 10000.0
-_OME_UNITS = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "pm": 1e-6}
+_OME_UNITS = {
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micrometer": 1.0,
+    "inch": _UM_PER_INCH,
+    "in": _UM_PER_INCH,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "Å": 1e-4,
+    "pm": 1e-6,
+}
 
 
 class UnsupportedLayoutError(Exception):
@@ -45,7 +60,7 @@ class TiffSlide(Slide):
         try:
             self._tiff = tifffile.TiffFile(path)
         except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise UnsupportedLayoutError(f"it is not a TIFF file ({error})") from error
+            raise UnsupportedLayoutError("it is not a TIFF file") from error
         try:
             self._adopt()
         except BaseException:
@@ -82,19 +97,30 @@ class TiffSlide(Slide):
                 )
 
     def _check_directories(self) -> None:
-        """Refuse a file whose chain of directories breaks off: levels behind the break would go unnoticed."""
+        """Refuse a file whose chain of directories, or the last values of one, break off.
+
+        Levels behind the break would go unnoticed.
+        """
         pages, form = self._tiff.pages, self._tiff.tiff
-        last = pages[len(pages) - 1].offset
+        size = self.path.stat().st_size
+        following = 0
         with self.path.open("rb") as file:
-            file.seek(last)
-            (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
-            file.seek(last + form.tagnosize + tags * form.tagsize)
-            (following,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+            for page in pages:
+                file.seek(page.offset)
+                (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+                tags = file.read(count * form.tagsize)
+                chain = file.read(form.offsetsize)
+                if len(chain) < form.offsetsize or _end_of_values(tags, form) > size:
+                    raise self._broken_off(size)
+                (following,) = struct.unpack(form.offsetformat, chain)
         if following:
-            raise SlideError(
-                f"{self.path.name} is truncated: there is no image {len(pages) + 1} at byte {following:,}. "
-                "Copy or download it again."
-            )
+            raise self._broken_off(following)
+
+    def _broken_off(self, place: int) -> SlideError:
+        return SlideError(
+            f"{self.path.name} is truncated: its directories break off at byte {place:,}. "
+            "Copy or download it again."
+        )
 
     def close(self) -> None:
         """Free the file, the decoding threads and the cache."""
@@ -178,9 +204,38 @@ def _sentence(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
-def _main_series(tiff: tifffile.TiffFile) -> Any:
-    """Return the series of the tissue: the first one, by every format that we read."""
+def _end_of_values(tags: bytes, form: Any) -> int:
+    """Return the offset behind the last value that a directory's entries point to."""
+    end = 0
+    inline = form.offsetsize
+    for start in range(0, len(tags), form.tagsize):
+        entry = tags[start : start + form.tagsize]
+        (kind,) = struct.unpack_from(form.byteorder + "H", entry, 2)
+        (count,) = struct.unpack_from(form.offsetformat, entry, 4)
+        layout = tifffile.TIFF.DATA_FORMATS.get(kind)
+        if layout is None:
+            continue
+        length = count * struct.calcsize(form.byteorder + layout)
+        if length > inline:
+            (offset,) = struct.unpack_from(form.offsetformat, entry, form.tagsize - inline)
+            end = max(end, offset + length)
+    return end
+
+
+def stated_pixel_size(path: Path) -> Pair | None:
+    """Return the pixel size (y, x) in µm that a TIFF states, whoever reads its pixels."""
     try:
+        with tifffile.TiffFile(path) as tiff:
+            return checked_mpp(_pixel_size(tiff, _properties(tiff)), path)
+    except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def _main_series(tiff: tifffile.TiffFile) -> Any:
+    """Return the series of the tissue: the first one; of an OME-TIFF, the one of most pixels."""
+    try:
+        if tiff.is_ome:  # converters put label and macro at any place
+            return max(tiff.series, key=lambda series: series.size)
         return tiff.series[0]
     except (IndexError, ValueError, KeyError, TypeError) as error:
         raise UnsupportedLayoutError("it holds no image") from error
@@ -197,6 +252,8 @@ def _checked_page(level: Any) -> Any:
         raise UnsupportedLayoutError(
             f"it holds {page.samplesperpixel} channels of {page.dtype}, not 8-bit RGB"
         )
+    if page.compression == _APERIO_YCBCR:
+        raise UnsupportedLayoutError("it is JPEG 2000 in YCbCr, which tifffile leaves unconverted")
     try:
         tifffile.TIFF.DECOMPRESSORS[page.compression]
     except (KeyError, ValueError) as error:
@@ -215,7 +272,9 @@ def _properties(tiff: tifffile.TiffFile) -> Mapping[str, str]:
         return found
     if tiff.is_ome:
         pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)
-        return dict(re.findall(r'(\w+)="([^"]*)"', pixels.group())) if pixels else {}
+        if pixels is None:
+            return {}
+        return {key: html.unescape(value) for key, value in re.findall(r'(\w+)="([^"]*)"', pixels.group())}
     return {"Description": description} if description else {}
 
 

@@ -124,7 +124,10 @@ def recolour(rgb: Array, rng: np.random.Generator) -> Array:
         texture = _fibres(shape, rng) if rng.random() < 0.5 else _smooth_noise(shape, rng.uniform(5, 20), rng)
         gaps = (texture > rng.uniform(0.3, 1.6)) & (nuclear < 0.1)
         plasma = np.where(gaps, plasma * rng.uniform(0, 0.25), plasma)
-    blue_haze = rng.uniform(0, 0.25) * np.clip(0.5 + 0.5 * patches, 0, 1)
+    # basophilic cytoplasm: haematoxylin between the nuclei, in lobes and grains
+    lobes = np.clip(0.5 + rng.uniform(0.3, 2.5) * patches, 0, 1)
+    grains = 1 + rng.uniform(0, 0.3) * _smooth_noise(shape, rng.uniform(1.5, 5), rng)
+    blue_haze = rng.uniform(0, 0.25 if rng.random() < 0.4 else 0.7) * lobes * np.clip(grains, 0, 2)
     haematoxylin = _tilt(_HAEMATOXYLIN, rng, 0.13)
     eosin = _eosin(rng)
     stained = (nuclear * rng.uniform(0.7, 2.8) + blue_haze)[..., None] * haematoxylin

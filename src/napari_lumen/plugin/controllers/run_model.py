@@ -212,7 +212,8 @@ class RunModelController:
         if self._running_on is not None and self._running_on not in self._viewer.layers:
             self.cancel()
         if names and not self.state.slides:
-            self._viewer.canvas.overlays.scale_bar.visible = True
+            bar = self._viewer.canvas.overlays.scale_bar
+            bar.visible, bar.position = True, "bottom_left"  # notifications come up on the right
         self._update(slides=names, slide=slide)
 
     def _on_progress(self, progress: Progress) -> None:

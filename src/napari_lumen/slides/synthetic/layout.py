@@ -1,7 +1,8 @@
 """Where things are: tissue islands on the glass, and the fields (tumour, follicle, fat) inside them.
 
 All of it is derived from coarse lattices by hashing (seed, cell), so a slide of any size costs nothing to lay
-out. Lengths are in µm; signed distances are negative inside.
+out; a slide too small for six cells of the lattice of fields is shared out among one field of every kind.
+Lengths are in µm; signed distances are negative inside.
 """
 
 from __future__ import annotations
@@ -37,7 +38,23 @@ class Kind(IntEnum):
 
 
 _SIX = (Kind.IN_SITU, Kind.INVASIVE, Kind.GLANDS, Kind.LYMPHOID, Kind.ADIPOSE, Kind.GLANDS)
+_TUMOURS, _OTHERS = (Kind.IN_SITU, Kind.INVASIVE), (Kind.LYMPHOID, Kind.ADIPOSE)
 _RADIUS = {Kind.IN_SITU: 300.0, Kind.INVASIVE: 300.0, Kind.LYMPHOID: 150.0, Kind.ADIPOSE: 270.0}
+
+
+# A cell narrower than this, in µm, is too small for a field that shows what it is.
+_LEAST_CELL = 128.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A rectangle of the slide that holds one field: its middle and its sides."""
+
+    kind: Kind
+    y: float
+    x: float
+    height: float
+    width: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,15 @@ class Layout:
             (height - 2 * self._inset[0]) / self._cells[0],
             (width - 2 * self._inset[1]) / self._cells[1],
         )
+        # Six kinds shuffled in blocks of `_block` cells, or all cells of a small slide.
+        self._block = 2, 3
+        self._plan: tuple[Cell, ...] = ()
+        rows, columns = self._cells
+        if rows < 2 or columns < 3:
+            if rows * columns < 6:
+                self._plan = self._planned()
+            elif not self._complete():
+                self._block = (1, 6) if rows == 1 else (6, 1) if columns == 1 else (3, 2)
         side = min(height / self._islands[0], width / self._islands[1])
         self._edge = (
             (SmoothNoise(derive(seed, 1), side * 0.22), side * 0.035),
@@ -119,8 +145,9 @@ class Layout:
     def features(self, top: float, left: float, bottom: float, right: float) -> list[Feature]:
         """Return the fields whose surroundings may reach into a rectangle, in a fixed order."""
         found = []
-        for row in self._around(top, bottom, axis=0):
-            for column in self._around(left, right, axis=1):
+        planned = range(len(self._plan))
+        for row in range(1) if planned else self._around(top, bottom, axis=0):
+            for column in planned or self._around(left, right, axis=1):
                 key = row, column
                 feature = self._features.get(key, lambda key=key: self._feature(*key))  # type: ignore[misc]
                 if feature is None:
@@ -159,16 +186,21 @@ class Layout:
         return np.asarray(radius - feature.radius * (1 + bumps))
 
     def _feature(self, row: int, column: int) -> Feature | None:
-        kind = self._kind(row, column)
+        cell = self._plan[column] if self._plan else self._cell(row, column)
+        kind = cell.kind
         if kind == Kind.GLANDS:
             return None
         turn = [draw(self._seed, 20, row, column, k) for k in range(7)]
-        radius = min(_RADIUS[kind], 0.425 * min(self._pitch)) * (0.93 + 0.1 * turn[0])
-        slack_y, slack_x = (max(0.0, 0.5 * pitch - radius * 1.12) for pitch in self._pitch)
-        if self._swap and kind in (Kind.IN_SITU, Kind.INVASIVE):
+        least = min(cell.height, cell.width)
+        if self._plan:  # there is no room to spare
+            radius = min(_RADIUS[kind], 0.43 * least) * (0.98 + 0.04 * turn[0])
+        else:
+            radius = min(_RADIUS[kind], 0.425 * least) * (0.93 + 0.1 * turn[0])
+        slack_y, slack_x = (max(0.0, 0.5 * pitch - radius * 1.12) for pitch in (cell.height, cell.width))
+        if self._swap and kind in _TUMOURS:
             kind = Kind.INVASIVE if kind == Kind.IN_SITU else Kind.IN_SITU
-        y = self._inset[0] + (row + 0.5) * self._pitch[0] + slack_y * (turn[1] * 2 - 1)
-        x = self._inset[1] + (column + 0.5) * self._pitch[1] + slack_x * (turn[2] * 2 - 1)
+        y = cell.y + slack_y * (turn[1] * 2 - 1)
+        x = cell.x + slack_x * (turn[2] * 2 - 1)
         lone = self._islands == (1, 1)
         if not lone and self.island(np.array([[y]]), np.array([[x]]))[0, 0] > -0.35 * radius:
             return None
@@ -182,11 +214,63 @@ class Layout:
             (turn[5] * 2 * math.pi, turn[6] * 2 * math.pi),
         )
 
+    def _cell(self, row: int, column: int) -> Cell:
+        (top, left), (height, width) = self._inset, self._pitch
+        middle = top + (row + 0.5) * height, left + (column + 0.5) * width
+        return Cell(self._kind(row, column), *middle, height, width)
+
     def _kind(self, row: int, column: int) -> Kind:
-        """Shuffle the six kinds within each block of 2 x 3 cells, so that a small slide has them all."""
-        place = (row % 2) * 3 + column % 3
-        order = sorted(range(6), key=lambda k: derive(self._seed, 21, row // 2, column // 3, k))
+        """Shuffle the six kinds within each block of cells, so that a slide of one block has them all."""
+        rows, columns = self._block
+        place = (row % rows) * columns + column % columns
+        order = sorted(range(6), key=lambda k: derive(self._seed, 21, row // rows, column // columns, k))
         return _SIX[order[place]]
+
+    def _complete(self) -> bool:
+        """Whether the first cells of a slide one or two cells wide hold every kind as it is."""
+        rows, columns = (min(count, 12) for count in self._cells)
+        return {self._kind(row, column) for row in range(rows) for column in range(columns)} == set(Kind)
+
+    def _planned(self) -> tuple[Cell, ...]:
+        """Share a small slide out among one field of every kind, as large as they can be; () if too small.
+
+        Two rows along the longer side, one for the two tumours and one for the rest, with the glands in the
+        middle, where there is most tissue; on a narrow slide, one row for all of them.
+        """
+        sides = self.height - 2 * self._inset[0], self.width - 2 * self._inset[1]
+        upright = sides[0] > sides[1]
+        short, long = sorted(sides)
+        tumours, others = (
+            sorted(kinds, key=lambda kind: derive(self._seed, 22, int(kind))) for kinds in (_TUMOURS, _OTHERS)
+        )
+        rows: list[tuple[float, list[tuple[Kind, float]]]]  # (thickness, [(kind, length)])
+        if long > 2.5 * short:
+            mixed = sorted(Kind, key=lambda kind: derive(self._seed, 23, int(kind)))
+            share = long / (2 * 1.4 + 3)
+            rows = [(short, [(kind, share * 1.4 if kind in _TUMOURS else share) for kind in mixed])]
+        else:
+            thick = min(0.6 * short, long / 2)
+            side = max(min(short - thick, long / 3.4), min(_LEAST_CELL, long / 3))
+            first, last = others
+            rows = [
+                (thick, [(kind, long / 2) for kind in tumours]),
+                (short - thick, [(first, side), (Kind.GLANDS, long - 2 * side), (last, side)]),
+            ]
+            if draw(self._seed, 24) < 0.5:
+                rows.reverse()
+        cells, down = [], 0.0
+        for thickness, row in rows:
+            along = 0.0
+            for kind, length in row:
+                if min(thickness, length) < _LEAST_CELL:
+                    return ()
+                middle, size = (down + thickness / 2, along + length / 2), (thickness, length)
+                if upright:
+                    middle, size = middle[::-1], size[::-1]
+                cells.append(Cell(kind, middle[0] + self._inset[0], middle[1] + self._inset[1], *size))
+                along += length
+            down += thickness
+        return tuple(cells)
 
 
 def _range(axis: Floats, pitch: float, count: int) -> range:

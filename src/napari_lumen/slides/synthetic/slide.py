@@ -37,6 +37,14 @@ class SyntheticSlide:
     Only the blocks drawn last are held. Lengths are in µm: the same seed at another `mpp` shows the same
     tissue. Safe to read from many threads.
 
+    A slide of 512 µm (1024 px at 0.5 µm per pixel) or more a side has in situ and invasive carcinoma, a
+    lymphoid follicle, fat and stroma, and nuclei of all four classes; on a small slide these fields shrink
+    with it. What may not fit: on a slide of less than about 1.5 mm a side, a whole gland (the few epithelial
+    nuclei are then the rim of the carcinoma in situ); of less than 1 mm, a tumour with a 128 µm patch
+    that sees only what in situ and invasive tumour have in common (at 512 µm the two differ all through). A
+    side of less than 512 µm leaves whatever part of all this the seed draws. A slide of more than 13 mm is
+    cut into islands of tissue, some left out by chance; with only a few islands a field may go with them.
+
     Parameters
     ----------
     height, width : int
