@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from fakes import ArraySlide
 from napari_lumen.errors import Cancelled, RunError, SlideError
