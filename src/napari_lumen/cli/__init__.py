@@ -6,6 +6,7 @@ does not load torch.
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -53,4 +54,6 @@ app.command()(demo)
 
 def main() -> None:
     """Run the command line."""
+    # its remarks on a damaged file would stand beside our sentence
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
     app()
