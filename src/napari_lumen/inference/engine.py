@@ -120,6 +120,7 @@ class Engine:
         self._mean = torch.tensor(model.card.input.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(model.card.input.std, device=device).view(1, 3, 1, 1)
         self._window = blending_window(plan.tile, plan.overlap)
+        self._pooled: dict[int, Array] = {}
         self._open: dict[Cell, _Open] = {}
         self._remaining = plan.tiles_per_chunk()
         self.failed: list[Window] = []
@@ -212,6 +213,7 @@ class Engine:
         return logits.softmax(dim=1)[:, 1:]
 
     def _add(self, tile: Window, answer: _Answer, index: int) -> None:
+        attention = {name: self._at_stride(maps[index]) for name, maps in answer.attention.items()}
         for cell in self._plan.chunks_of(tile):
             window = self._plan.chunk_window(cell)
             opened = self._open.get(cell)
@@ -220,18 +222,26 @@ class Engine:
                 opened = _Open(self._remaining[cell], _Sum.empty(classes, window.height, window.width))
                 self._open[cell] = opened
             _accumulate(opened.probability, window, answer.probability[index], tile, self._window, 1)
-            for name, maps in answer.attention.items():
-                stride = self._stride(maps.shape[-1])
+            for name, (stride, value) in attention.items():
                 total = opened.attention.get(name)
                 if total is None:
                     size = -(-window.height // stride), -(-window.width // stride)
                     total = opened.attention[name] = _Sum.empty(1, *size)
-                repeat = self._plan.tile // stride // maps.shape[-1]
-                value = (
-                    np.kron(maps[index], np.ones((repeat, repeat), np.float32)) if repeat > 1 else maps[index]
-                )
-                weight = _pooled(self._window, stride)
-                _accumulate(total, window, value[None], tile, weight, stride)
+                _accumulate(total, window, value, tile, self._pooled_window(stride), stride)
+
+    def _at_stride(self, values: Array) -> tuple[int, Array]:
+        """Return the stride that a map (h, w) of a tile is kept at, and the map at it, (1, h, w)."""
+        stride = self._stride(values.shape[-1])
+        repeat = self._plan.tile // stride // values.shape[-1]
+        if repeat > 1:
+            values = np.kron(values, np.ones((repeat, repeat), np.float32))
+        return stride, values[None]
+
+    def _pooled_window(self, stride: int) -> Array:
+        """Return the weights of a tile at a map's resolution, computed once."""
+        if stride not in self._pooled:
+            self._pooled[stride] = _pooled(self._window, stride)
+        return self._pooled[stride]
 
     def _arrived(self, cell: Cell) -> Chunk | None:
         """Count one tile of a chunk; return the chunk when it was the last and any could be read."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
 RUN_FILE = "run.json"
+Kind = Literal["labels", "probability", "attention"]
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -26,7 +27,7 @@ class RasterRecord(BaseModel):
     model_config = _FROZEN
 
     name: str = Field(description="Class or attention map that it shows; 'classes' for the labels.")
-    kind: Literal["labels", "probability", "attention"] = Field(description="How to show it.")
+    kind: Kind = Field(description="How to show it.")
     path: str = Field(description="Group inside the run folder; levels are its arrays 0, 1, ...")
     channel: int | None = Field(default=None, description="Index on the first axis; None without one.")
     shapes: tuple[tuple[int, int], ...] = Field(description="Height and width of each level.")

@@ -16,7 +16,7 @@ from napari_lumen.geometry import Window
 from napari_lumen.inference.engine import Chunk
 from napari_lumen.inference.objects import count_objects
 from napari_lumen.inference.plan import CHUNK, Cell, Plan
-from napari_lumen.inference.run import ClassCount, RasterRecord
+from napari_lumen.inference.run import ClassCount, Kind, RasterRecord
 from napari_lumen.inference.store import Pyramid, RunStore, halve_labels, halve_mean, image_label
 from napari_lumen.models import Model, attention_modules
 from napari_lumen.slides import Slide
@@ -190,7 +190,7 @@ def _halvings(shape: tuple[int, int], most: int) -> int:
 
 
 def _record(
-    pyramid: Pyramid, name: str, kind: Any, description: str, channel: int | None = None
+    pyramid: Pyramid, name: str, kind: Kind, description: str, channel: int | None = None
 ) -> RasterRecord:
     return RasterRecord(
         name=name,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from napari_lumen.errors import SlideError
-from napari_lumen.slides.slide import Level, Slide
+from napari_lumen.slides.slide import MPP_RANGE, Level, Slide
 
 __all__ = ["SUFFIXES", "Level", "Slide", "open_slide"]
 
@@ -59,8 +59,6 @@ def open_slide(path: str | os.PathLike[str], mpp: float | tuple[float, float] | 
 
 
 def _given_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
-    from napari_lumen.slides.slide import MPP_RANGE
-
     try:
         pair = (float(mpp[0]), float(mpp[1])) if isinstance(mpp, tuple | list) else (float(mpp), float(mpp))
     except (TypeError, ValueError, IndexError) as error:

@@ -101,6 +101,7 @@ class _Job:
         self.done = 0
 
     def write(self, folder: Path, quality: int, pool: ThreadPoolExecutor) -> None:
+        """Write ``slide.tif`` into a folder, level by level, the coarser ones kept in files beside it."""
         slide = self.slide
         big = self.total * 3 > _CLASSIC
         per_centimetre = 1e4 / slide.mpp
