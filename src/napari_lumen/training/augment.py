@@ -7,21 +7,21 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-Array = npt.NDArray[np.float32]
-
-# mean optical densities of haematoxylin and eosin (Ruifrok and Johnston 2001)
-_HAEMATOXYLIN = np.array([0.65, 0.70, 0.29], np.float32)
-_EOSIN = np.array([0.13, 0.97, 0.20], np.float32)
-_EOSIN_RED = np.array([0.10, 0.80, 0.58], np.float32)  # collagen and keratin on many scanners
-# marking inks whose colour is no dye's: teal, cyan, green
-_INKS = np.array([[1.0, 0.30, 0.45], [1.0, 0.35, 0.20], [1.0, 0.35, 0.80]], np.float32)
+from napari_lumen.training.stains import (
+    HAEMATOXYLIN,
+    INKS,
+    Array,
+    random_eosin,
+    smooth_noise,
+    streaks,
+    tilted,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,14 @@ class Augmentation:
     ----------
     scale : (float, float)
         Log-uniform zoom around the nominal magnification.
+    paint : float
+        Probability that a stained field is painted anew around its nuclei; fluorescence always is.
+    stretch : float
+        Largest elongation of a painted field in one direction.
+    crowd : float
+        Probability that the nuclei of another field are added to a painted one.
     recolour : float
-        Probability that the field is stained anew as haematoxylin and eosin from its own densities.
+        Probability that another field is stained anew as haematoxylin and eosin from its own densities.
     decoys : float
         Probability that structures which are no nuclei are laid over the field.
     blur : float
@@ -41,13 +47,20 @@ class Augmentation:
     """
 
     scale: tuple[float, float] = (0.65, 1.7)
+    paint: float = 0.35
+    stretch: float = 2.2
+    crowd: float = 0.5
     recolour: float = 0.6
     decoys: float = 0.65
     blur: float = 1.3
 
 
 def random_crop(
-    levels: list[tuple[float, Tensor]], scale: float, size: int, rng: np.random.Generator
+    levels: list[tuple[float, Tensor]],
+    scale: float,
+    size: int,
+    rng: np.random.Generator,
+    stretch: float = 1.0,
 ) -> Tensor:
     """Cut a randomly turned, flipped and zoomed square out of one field.
 
@@ -60,6 +73,8 @@ def random_crop(
     size : int
         Side of the square, px.
     rng : numpy.random.Generator
+    stretch : float
+        Elongation along the rows of the square.
 
     Returns
     -------
@@ -72,10 +87,11 @@ def random_crop(
     flip = rng.choice((-1.0, 1.0))
     reach = size / (scale * factor)  # pixels of this level under the square's side
     cos, sin = math.cos(angle), math.sin(angle)
+    short = cos / stretch, sin / stretch
     theta = torch.tensor(
         [
-            [flip * cos * reach / width, -sin * reach / width, _centre(rng, reach / width)],
-            [flip * sin * reach / height, cos * reach / height, _centre(rng, reach / height)],
+            [flip * short[0] * reach / width, -sin * reach / width, _centre(rng, reach / width)],
+            [flip * short[1] * reach / height, cos * reach / height, _centre(rng, reach / height)],
         ],
         dtype=torch.float32,
     )
@@ -116,20 +132,20 @@ def recolour(rgb: Array, rng: np.random.Generator) -> Array:
     nuclear = np.clip(density - threshold, 0, None) / (1 - threshold)
     faint = np.minimum(density, threshold) / threshold
     shape = density.shape
-    fibres = _fibres(shape, rng)
-    patches = _smooth_noise(shape, rng.uniform(6, 30), rng)
+    fibres = streaks(shape, rng)
+    patches = smooth_noise(shape, rng.uniform(6, 30), rng)
     plasma = faint * rng.uniform(0.1, 0.9) + rng.uniform(0, 0.7) * np.clip(0.5 + 0.6 * fibres, 0, 1.4)
     plasma *= np.clip(0.8 + rng.uniform(0, 0.5) * patches, 0.1, 1.6)
     if rng.random() < 0.6:  # lumina and cracks: glass shines through
-        texture = _fibres(shape, rng) if rng.random() < 0.5 else _smooth_noise(shape, rng.uniform(5, 20), rng)
+        texture = streaks(shape, rng) if rng.random() < 0.5 else smooth_noise(shape, rng.uniform(5, 20), rng)
         gaps = (texture > rng.uniform(0.3, 1.6)) & (nuclear < 0.1)
         plasma = np.where(gaps, plasma * rng.uniform(0, 0.25), plasma)
     # basophilic cytoplasm: haematoxylin between the nuclei, in lobes and grains
     lobes = np.clip(0.5 + rng.uniform(0.3, 2.5) * patches, 0, 1)
-    grains = 1 + rng.uniform(0, 0.3) * _smooth_noise(shape, rng.uniform(1.5, 5), rng)
+    grains = 1 + rng.uniform(0, 0.3) * smooth_noise(shape, rng.uniform(1.5, 5), rng)
     blue_haze = rng.uniform(0, 0.25 if rng.random() < 0.4 else 0.7) * lobes * np.clip(grains, 0, 2)
-    haematoxylin = _tilt(_HAEMATOXYLIN, rng, 0.13)
-    eosin = _eosin(rng)
+    haematoxylin = tilted(HAEMATOXYLIN, rng, 0.13)
+    eosin = random_eosin(rng)
     stained = (nuclear * rng.uniform(0.7, 2.8) + blue_haze)[..., None] * haematoxylin
     stained = stained + (plasma * rng.uniform(0.25, 0.8))[..., None] * eosin
     glass = rng.uniform(0.88, 1.0) * rng.uniform(0.97, 1.0, 3)
@@ -157,21 +173,21 @@ def overlay_decoys(rgb: Array, rng: np.random.Generator) -> Array:
     density = np.asarray(-np.log(np.clip(rgb, 4e-3, 1)), np.float64)
     for _ in range(int(rng.integers(1, 3))):
         kind = rng.random()
-        texture = _fibres(shape, rng, rng.uniform(5, 40))
+        texture = streaks(shape, rng, rng.uniform(5, 40))
         # blots are round as nuclei are, so only what has another colour may come as one
-        blots = _smooth_noise(shape, rng.uniform(5, 40), rng) if rng.random() < 0.5 else texture
+        blots = smooth_noise(shape, rng.uniform(5, 40), rng) if rng.random() < 0.5 else texture
         if kind < 0.5:  # collagen and muscle, cut lengthwise and across, red cells
-            texture, colour, strength = blots, _eosin(rng), rng.uniform(0.3, 2.2)
+            texture, colour, strength = blots, random_eosin(rng), rng.uniform(0.3, 2.2)
         elif kind < 0.75:  # keratin, folds
             share = rng.uniform(0.2, 0.6)
-            colour = (share * _HAEMATOXYLIN + (1 - share) * _eosin(rng)).astype(np.float32)
+            colour = (share * HAEMATOXYLIN + (1 - share) * random_eosin(rng)).astype(np.float32)
             strength = rng.uniform(0.2, 1.6)
         else:  # marking ink
             texture = blots
-            colour, strength = _tilt(rng.choice(_INKS), rng, 0.05), rng.uniform(0.3, 2.2)
+            colour, strength = tilted(rng.choice(INKS), rng, 0.05), rng.uniform(0.3, 2.2)
         softness = rng.uniform(0.05, 0.6)
         amount = np.clip((texture - rng.uniform(0.2, 1.5)) / softness, 0, 1)
-        amount *= 1 + 0.25 * _smooth_noise(shape, rng.uniform(1.5, 6), rng)
+        amount *= 1 + 0.25 * smooth_noise(shape, rng.uniform(1.5, 6), rng)
         density = density + strength * np.clip(amount, 0, None)[..., None] * colour
     return np.asarray(np.exp(-density), np.float32)
 
@@ -200,38 +216,3 @@ def degrade(rgb: Array, blur: float, rng: np.random.Generator) -> Array:
         image.save(buffer, "JPEG", quality=int(rng.integers(35, 95)))
         image = Image.open(buffer)
     return np.asarray(np.asarray(image, np.float32) / 255, np.float32)
-
-
-def _smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> Array:
-    """Zero-mean noise of unit deviation, smooth over about `sigma` px."""
-    small = [max(4, round(side / sigma * 2) + 2) for side in shape]
-    noise = torch.from_numpy(rng.standard_normal((1, 1, *small)).astype(np.float32))
-    field = F.interpolate(noise, size=tuple(shape), mode="bicubic", align_corners=False)[0, 0].numpy()
-    return np.asarray(field / max(float(field.std()), 1e-3), np.float32)
-
-
-def _fibres(shape: tuple[int, ...], rng: np.random.Generator, period: float | None = None) -> Array:
-    """Streaks of about `period` px in one direction, bent a little: zero mean, about unit deviation."""
-    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    bend = _smooth_noise(shape, 40, rng) * rng.uniform(0, 14)
-    angle = rng.uniform(0, math.pi)
-    across = rows * math.cos(angle) + columns * math.sin(angle) + bend
-    along = -rows * math.sin(angle) + columns * math.cos(angle)
-    period = rng.uniform(3, 12) if period is None else period
-    sheet = _smooth_noise((256, 256), 1.5, rng)
-    streaks = sheet[
-        (across / period * 3).astype(int) % 256, (along / (period * rng.uniform(3, 8)) * 3).astype(int) % 256
-    ]
-    return np.asarray(gaussian_filter(streaks, max(0.7, period / 12)), np.float32)
-
-
-def _eosin(rng: np.random.Generator) -> Array:
-    """Pick a colour of eosin between magenta and red."""
-    share = rng.random()
-    return _tilt(((1 - share) * _EOSIN + share * _EOSIN_RED).astype(np.float32), rng, 0.08)
-
-
-def _tilt(stain: Array, rng: np.random.Generator, amount: float) -> Array:
-    """Vary a stain's colour: its optical density vector, kept at unit length."""
-    tilted = np.clip(stain + rng.normal(0, amount, 3), 0.02, None)
-    return np.asarray(tilted / np.linalg.norm(tilted), np.float32)

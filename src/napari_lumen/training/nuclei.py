@@ -1,8 +1,9 @@
 """Train the nuclei model that ships with the package: ``python -m napari_lumen.training.nuclei DATA OUT``.
 
-DATA is the folder of the Data Science Bowl 2018 training images (CC0) with `images.csv`; the stained and
-bright-field ones are used. They come from few source slides, so they are split by mean colour, never at
-random: the group ``white`` (smears on a white ground) is held out and only measured.
+DATA is the folder of the Data Science Bowl 2018 training images (CC0) with `images.csv`. The stained and
+bright-field ones are trained on; of the fluorescent ones only the outlines are used, as nuclei to paint.
+The stained ones come from few source slides, so they are split by mean colour, never at random: the group
+``white`` (smears on a white ground) is held out and only measured.
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ from napari_lumen.evaluation import dice
 from napari_lumen.models import build
 from napari_lumen.training.augment import Augmentation, degrade, jitter, overlay_decoys, random_crop, recolour
 from napari_lumen.training.losses import adaptive_logarithmic_hybrid
+from napari_lumen.training.paint import crowd, paint_section
 
 MPP = 0.5
 # The images carry no pixel size: each is scaled so that its median nucleus has this diameter.
 NUCLEUS_UM = 8.0
 HELD_OUT = "white"
+FLUORESCENCE = "fluorescence"
+# Of fluorescence only outlines are wanted; the few large images would fill the memory.
+_LARGEST = 800 * 800  # px
+_LARGEST_GROUP = 100  # images; a larger group is drawn from as if it had so many
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,11 @@ class Field:
 def stain_group(kind: str, red: float, green: float, blue: float) -> str:
     """Name the stain group of an image by its kind and mean colour, 0 to 255.
 
-    ``brightfield`` grey cytology, ``pink`` eosin outweighs, ``lavender`` one blue-violet dye over the whole
-    ground, ``white`` purple nuclei on a white ground.
+    ``fluorescence``, ``brightfield`` grey cytology, ``pink`` eosin outweighs, ``lavender`` one blue-violet
+    dye over the whole ground, ``white`` purple nuclei on a white ground.
     """
-    if kind == "brightfield":
-        return "brightfield"
+    if kind in ("brightfield", FLUORESCENCE):
+        return kind
     if red >= blue:
         return "pink"
     # one scanner's lavender ground leaves blue far above green wherever it is not all nuclei
@@ -73,14 +79,16 @@ def stain_group(kind: str, red: float, green: float, blue: float) -> str:
 
 
 def load(folder: Path) -> list[Field]:
-    """Read the stained and bright-field images with their masks: (4, h, w) float, RGB in [0, 1] and mask."""
+    """Read the images with their masks: (4, h, w) float, RGB in [0, 1] and mask."""
     fields = []
     with (folder / "images.csv").open() as table:
-        rows = [row for row in csv.DictReader(table) if row["kind"] != "fluorescence"]
+        rows = list(csv.DictReader(table))
     for row in rows:
         name = row["image_id"]
         rgb = np.asarray(Image.open(folder / "images" / f"{name}.png").convert("RGB"), np.float32) / 255
         labels = np.asarray(Image.open(folder / "labels" / f"{name}.png"))
+        if row["kind"] == FLUORESCENCE and labels.size > _LARGEST:
+            continue
         areas = np.bincount(labels.ravel())[1:]
         diameter = float(np.median(np.sqrt(areas[areas > 12] * 4 / np.pi)))
         field = torch.from_numpy(np.dstack([rgb, labels > 0]).astype(np.float32)).permute(2, 0, 1)
@@ -98,21 +106,38 @@ def batches(
     """Yield augmented batches without end: images (N, 3, h, w) in [0, 1] and masks (N, 1, h, w)."""
     groups = sorted({field.group for field in fields})
     members = [[field for field in fields if field.group == group] for group in groups]
-    share = np.sqrt([len(group) for group in members])
+    share = np.sqrt([min(len(group), _LARGEST_GROUP) for group in members])
     share /= share.sum()
+
+    def pick() -> Field:
+        group = members[rng.choice(len(groups), p=share)]
+        return group[int(rng.integers(len(group)))]
+
+    low, high = map(math.log, augmentation.scale)
     while True:
         crops = []
         for _ in range(recipe.batch):
-            field = rng.choice(members[rng.choice(len(groups), p=share)])  # type: ignore[arg-type]
-            low, high = map(math.log, augmentation.scale)
-            zoom = math.exp(rng.uniform(low, high))
-            crop = random_crop(field.levels, field.scale * zoom, recipe.crop, rng)
-            rgb = crop[:3].permute(1, 2, 0).numpy()
-            rgb = recolour(rgb, rng) if rng.random() < augmentation.recolour else jitter(rgb, rng)
+            field, zoom = pick(), math.exp(rng.uniform(low, high))
+            if field.group == FLUORESCENCE or rng.random() < augmentation.paint:
+                stretch = rng.uniform(1, augmentation.stretch) if rng.random() < 0.5 else 1.0
+                zoom /= math.sqrt(stretch)  # a nucleus keeps its area
+                seen = random_crop(field.levels, field.scale * zoom, recipe.crop, rng, stretch)
+                nuclei = seen[3].numpy() > 0.5
+                while rng.random() < augmentation.crowd:
+                    other = pick()
+                    more = random_crop(other.levels, other.scale * zoom, recipe.crop, rng, stretch)[3]
+                    nuclei = crowd(nuclei, more.numpy() > 0.5)
+                rgb = paint_section(seen[:3].mean(dim=0).numpy(), nuclei, rng)
+                mask = torch.from_numpy(nuclei)[None].float()
+            else:
+                seen = random_crop(field.levels, field.scale * zoom, recipe.crop, rng)
+                rgb = seen[:3].permute(1, 2, 0).numpy()
+                rgb = recolour(rgb, rng) if rng.random() < augmentation.recolour else jitter(rgb, rng)
+                mask = (seen[3:] > 0.5).float()
             if rng.random() < augmentation.decoys:
                 rgb = overlay_decoys(rgb, rng)
             rgb = degrade(rgb, augmentation.blur, rng)
-            crops.append((torch.from_numpy(rgb).permute(2, 0, 1), (crop[3:] > 0.5).float()))
+            crops.append((torch.from_numpy(rgb).permute(2, 0, 1), mask))
         images, masks = zip(*crops, strict=True)
         yield torch.stack(images), torch.stack(masks)
 

@@ -26,6 +26,7 @@ from napari_lumen.evaluation import dice
 from napari_lumen.models import InputSpec, ModelCard, TrainingRecord, View, build, save_model
 from napari_lumen.slides import open_slide
 from napari_lumen.training.nuclei import (
+    FLUORESCENCE,
     HELD_OUT,
     MPP,
     NUCLEUS_UM,
@@ -36,7 +37,7 @@ from napari_lumen.training.nuclei import (
 )
 
 _TILE, _OVERLAP = 256, 32  # px
-_CONSEP_MPP = 0.25
+_CONSEP_MPP, _CONSEP_SIDE = 0.25, 1000
 # True of the weights in the package; training anew in one go makes it void.
 _HISTORY = (
     "The shipped weights were trained in several sittings: the augmentation was strengthened at steps 500, "
@@ -91,13 +92,21 @@ def consep_dice(network: nn.Module, folder: Path) -> float:
 
 
 def _joined(folder: Path, tile: str) -> npt.NDArray[np.uint8]:
-    """Put the patches `tile_rRC.png` of a 4 x 4 grid together: (h, w, channels)."""
-    rows: dict[int, dict[int, npt.NDArray[np.uint8]]] = {}
+    """Put the patches `tile_rRC.png` of a tile of 1000 px together: (h, w, channels).
+
+    The last row and column of patches end at the tile's border and so overlap those before.
+    """
+    out: npt.NDArray[np.uint8] | None = None
     for path in folder.glob(f"{tile}_r*.png"):
         place = re.fullmatch(r"r(\d)(\d)", path.stem.rpartition("_")[2])
         if place:
-            rows.setdefault(int(place[1]), {})[int(place[2])] = np.atleast_3d(np.asarray(Image.open(path)))
-    return np.vstack([np.hstack([row[column] for column in sorted(row)]) for _, row in sorted(rows.items())])
+            patch = np.atleast_3d(np.asarray(Image.open(path)))
+            out = np.zeros((_CONSEP_SIDE, _CONSEP_SIDE, patch.shape[2]), np.uint8) if out is None else out
+            y, x = (min(int(index) * len(patch), _CONSEP_SIDE - len(patch)) for index in place.groups())
+            out[y : y + len(patch), x : x + len(patch)] = patch
+    if out is None:
+        raise FileNotFoundError(f"no patches of {tile} in {folder}")
+    return out
 
 
 def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
@@ -146,7 +155,7 @@ def main() -> None:
     network = build("focusnetpp", preset=recipe.preset)
     network.load_state_dict(state["averaged"])
     network.eval()
-    fields = load(options.dsb)
+    fields = [field for field in load(options.dsb) if field.group != FLUORESCENCE]
     groups = by_group(dice_by_image(network, fields), fields)
     truth = options.sample.with_name(options.sample.name.removesuffix(".ome.tif") + ".geojson.gz")
     scores = {f"Dice, held-out stain group {HELD_OUT}, mean over images": groups.pop(HELD_OUT)}
