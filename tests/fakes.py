@@ -14,7 +14,9 @@ from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Window
 from napari_lumen.models import InputSpec, Model, ModelCard, TrainingRecord, View
 from napari_lumen.models.attention import mark_attention
-from napari_lumen.slides.slide import AssociatedImages, Slide, levels_from_shapes
+from napari_lumen.slides.associated import AssociatedImages
+from napari_lumen.slides.level import levels_from_shapes
+from napari_lumen.slides.slide import Slide
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -25,7 +27,7 @@ class ArraySlide(Slide):
     def __init__(
         self, *levels: Pixels, mpp: tuple[float, float] | None = (0.5, 0.5), broken: Window | None = None
     ) -> None:
-        self.path = Path("array.tif")
+        super().__init__(Path("array.tif"))
         self.levels = levels_from_shapes([level.shape[:2] for level in levels])
         self.mpp = mpp
         self.magnification = None

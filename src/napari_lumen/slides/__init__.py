@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from napari_lumen.errors import SlideError
-from napari_lumen.slides.slide import MPP_RANGE, Level, Slide
+from napari_lumen.slides.level import Channel, Level
+from napari_lumen.slides.pixel_size import given_mpp, remembered_mpp
+from napari_lumen.slides.slide import Slide
 
-__all__ = ["SUFFIXES", "Level", "Slide", "open_slide"]
+__all__ = ["SUFFIXES", "Channel", "Level", "Slide", "open_slide"]
 
 SUFFIXES = (
     ".svs",
@@ -39,7 +41,8 @@ def open_slide(path: str | os.PathLike[str], mpp: float | tuple[float, float] | 
     path : str or path
         A slide file, or a folder that holds one DICOM slide.
     mpp : float or (float, float), optional
-        µm per level-0 pixel, (y, x), where the file states none or a wrong one.
+        µm per level-0 pixel, (y, x), where the file states none or a wrong one. Without it, a slide that
+        states none has the size that the user once gave for it in the window or on the command line.
 
     Returns
     -------
@@ -54,21 +57,10 @@ def open_slide(path: str | os.PathLike[str], mpp: float | tuple[float, float] | 
     place = Path(path).expanduser()
     slide = _open(place)
     if mpp is not None:
-        slide.mpp, slide.mpp_given = _given_mpp(mpp), True
+        slide.mpp, slide.mpp_given = given_mpp(mpp), True
+    elif slide.mpp is None and (known := remembered_mpp(slide.fingerprint)) is not None:
+        slide.mpp, slide.mpp_given = known, True
     return slide
-
-
-def _given_mpp(mpp: float | tuple[float, float]) -> tuple[float, float]:
-    try:
-        pair = (float(mpp[0]), float(mpp[1])) if isinstance(mpp, tuple | list) else (float(mpp), float(mpp))
-    except (TypeError, ValueError, IndexError) as error:
-        raise SlideError(f"A pixel size is a number or a pair (y, x) in µm, not {mpp!r}.") from error
-    if not all(MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in pair):
-        raise SlideError(
-            f"A pixel size of {pair[1]:g} x {pair[0]:g} µm is not one of a slide; "
-            f"give µm per pixel between {MPP_RANGE[0]:g} and {MPP_RANGE[1]:g}."
-        )
-    return pair
 
 
 def _open(path: Path) -> Slide:

@@ -12,7 +12,8 @@ from napari_lumen.geometry import Grid, Window
 if TYPE_CHECKING:
     import dask.array as da
 
-    from napari_lumen.slides.slide import Level, Pixels
+    from napari_lumen.slides.level import Level
+    from napari_lumen.slides.slide import Pixels
 
 _LARGEST_COARSE_SIDE = 2048  # napari holds the coarsest level in memory for its thumbnail
 _LARGEST_SHIFT = 0.5  # of a level-0 pixel, at the far edge of a level
@@ -57,13 +58,19 @@ def _halved(grid: Grid, shape: tuple[int, int]) -> Grid | None:
     return Grid(half, (shape[0] / half[0], shape[1] / half[1]))
 
 
-def dask_array(grid: Grid, read: Callable[[Grid, Window], Pixels], name: str) -> da.Array:
-    """Return a grid as a lazy dask array, uint8 (h, w, 3), each chunk read when it is asked for."""
+def dask_array(
+    grid: Grid,
+    read: Callable[[Grid, Window], Pixels],
+    samples: int,
+    dtype: np.dtype[Any],
+    name: str,
+) -> da.Array:
+    """Return a grid as a lazy dask array (h, w, samples), each chunk read when it is asked for."""
     import dask.array as da
 
     array: da.Array = da.from_array(
-        _GridArray(grid, read),
-        chunks=(_CHUNK, _CHUNK, 3),
+        _GridArray(grid, read, samples, dtype),
+        chunks=(_CHUNK, _CHUNK, samples),
         name=name,
         lock=False,
         asarray=False,
@@ -76,13 +83,15 @@ def dask_array(grid: Grid, read: Callable[[Grid, Window], Pixels], name: str) ->
 class _GridArray:
     """The array protocol that dask asks for, over a grid."""
 
-    dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, grid: Grid, read: Callable[[Grid, Window], Pixels]) -> None:
+    def __init__(
+        self, grid: Grid, read: Callable[[Grid, Window], Pixels], samples: int, dtype: np.dtype[Any]
+    ) -> None:
         self._grid = grid
         self._read = read
-        self.shape = (*grid.shape, 3)
+        self.dtype = dtype
+        self.shape = (*grid.shape, samples)
 
     def __getitem__(self, key: Any) -> Pixels:
         parts = key if isinstance(key, tuple) else (key,)

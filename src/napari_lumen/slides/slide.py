@@ -7,90 +7,31 @@ import math
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from napari_lumen.errors import SlideError
-from napari_lumen.geometry import Grid, Pair, Region, Window, snap_downsample
+from napari_lumen.geometry import Grid, Pair, Region, Window
+from napari_lumen.slides.level import Channel, Level
 from napari_lumen.slides.pyramid import dask_array, viewer_grids
+from napari_lumen.slides.resample import hatch, resize
 
 if TYPE_CHECKING:
     import dask.array as da
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
+Picture = npt.NDArray[np.uint8]
 
 _WHITE = 255
 _MOST_PIXELS = 16 << 20  # of source read at once when a region is reduced
 _SAME_STEP = 1e-3  # of a pixel's step: below it a level is read as it is
-MPP_RANGE = (0.01, 100.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One stored level of a slide.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        Height and width, px.
-    downsample : (float, float)
-        Level-0 pixels per pixel, (y, x), snapped as `snap_downsample` says.
-    """
-
-    shape: tuple[int, int]
-    downsample: Pair
-
-    @property
-    def grid(self) -> Grid:
-        """The level laid on the level-0 frame."""
-        return Grid(self.shape, self.downsample)
-
-
-def levels_from_shapes(shapes: list[tuple[int, int]]) -> tuple[Level, ...]:
-    """Return the levels of a pyramid from their shapes (height, width), finest first."""
-    base = shapes[0]
-    return tuple(
-        Level(shape, (snap_downsample(base[0], shape[0]), snap_downsample(base[1], shape[1])))
-        for shape in shapes
-    )
-
-
-def checked_mpp(mpp: Pair | None, path: Path) -> Pair | None:
-    """Return the pixel size (y, x) in µm, or None with a warning when the file states an absurd one."""
-    if mpp is None:
-        return None
-    if all(math.isfinite(value) and MPP_RANGE[0] <= value <= MPP_RANGE[1] for value in mpp):
-        return mpp
-    warnings.warn(
-        f"{path.name} states a pixel size of {mpp[1]:g} x {mpp[0]:g} µm, which no slide has; "
-        "it is treated as unknown.",
-        UserWarning,
-        stacklevel=2,
-    )
-    return None
-
-
-class AssociatedImages(Mapping[str, Pixels]):
-    """Label, macro and thumbnail by name, each read when asked for: uint8 (h, w, 3)."""
-
-    def __init__(self, readers: Mapping[str, Callable[[], Pixels]]) -> None:
-        self._readers = dict(readers)
-
-    def __getitem__(self, name: str) -> Pixels:
-        return self._readers[name]()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._readers)
-
-    def __len__(self) -> int:
-        return len(self._readers)
 
 
 class Slide(ABC):
@@ -116,6 +57,12 @@ class Slide(ABC):
         The scanned part, where a format states one. Coordinates stay those of the whole slide.
     associated : mapping of str to ndarray
         Label, macro and thumbnail; lazily read.
+    channels : tuple of Channel
+        Empty for an RGB slide; else one for each plane of what is read.
+    dtype : dtype
+        Of what is read; uint8 for RGB.
+    icc_profile : bytes or None
+        The colour profile of level 0. What is read is raw; `napari_lumen.slides.color` applies it.
     """
 
     path: Path
@@ -126,11 +73,18 @@ class Slide(ABC):
     vendor: str
     properties: Mapping[str, str]
     bounds: Region | None
-    associated: Mapping[str, Pixels]
+    associated: Mapping[str, Picture]
+    channels: tuple[Channel, ...] = ()
+    dtype: np.dtype[Any] = np.dtype(np.uint8)
+    icc_profile: bytes | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._damage = _Damage()
 
     @abstractmethod
     def _read(self, level: int, window: Window) -> Pixels:
-        """Read a window that lies wholly inside the level: uint8 (h, w, 3)."""
+        """Read a window that lies wholly inside the level: `dtype` (h, w, `samples`)."""
 
     @abstractmethod
     def close(self) -> None:
@@ -155,6 +109,21 @@ class Slide(ABC):
         return self.levels[0].shape
 
     @property
+    def is_rgb(self) -> bool:
+        """Whether the slide is a colour picture, as of a stained section; else it has `channels`."""
+        return not self.channels
+
+    @property
+    def samples(self) -> int:
+        """Values per pixel of what is read: 3 for RGB, else one a channel."""
+        return len(self.channels) or 3
+
+    @property
+    def _ground(self) -> int:
+        """The value outside the slide: glass is white, and nothing fluoresces there."""
+        return _WHITE if self.is_rgb else 0
+
+    @property
     def fingerprint(self) -> str:
         """Hex digest that knows the slide again after a move or a rename: of its size, start and end."""
         digest = hashlib.sha256()
@@ -177,27 +146,52 @@ class Slide(ABC):
         Parameters
         ----------
         y, x, height, width : int
-            In pixels of that level; may reach outside the slide, where it is white.
+            In pixels of that level; may reach outside the slide, where it is white (0 with channels).
         level : int
 
         Returns
         -------
         ndarray
-            uint8 (height, width, 3).
+            uint8 (height, width, 3); with channels, `dtype` (height, width, channels).
 
         Raises
         ------
         SlideError
             When the file cannot be decoded there.
         """
-        wanted = Window(int(y), int(x), int(height), int(width))
+        return self._read_window(level, Window(int(y), int(x), int(height), int(width)), marked=False)
+
+    def _read_window(self, level: int, wanted: Window, marked: bool) -> Pixels:
+        read = self._read_marked if marked else self._read
         inside = wanted.intersect(Window(0, 0, *self.levels[level].shape))
         if inside == wanted and inside.height and inside.width:
-            return self._read(level, inside)
-        out = np.full((wanted.height, wanted.width, 3), _WHITE, np.uint8)
+            return read(level, inside)
+        out = np.full((wanted.height, wanted.width, self.samples), self._ground, self.dtype)
         if inside.height and inside.width:
             top, left = inside.y - wanted.y, inside.x - wanted.x
-            out[top : top + inside.height, left : left + inside.width] = self._read(level, inside)
+            out[top : top + inside.height, left : left + inside.width] = read(level, inside)
+        return out
+
+    def _read_marked(self, level: int, window: Window) -> Pixels:
+        """Read a window inside a level; tiles that cannot be decoded are hatched, and told of once."""
+        damage = self._damage
+        cells = list(self.levels[level].cells(window))
+        if not any((level, row, column) in damage.tiles for row, column, _ in cells):
+            try:
+                return self._read(level, window)
+            except SlideError as error:
+                damage.tell(error)
+        out = np.empty((window.height, window.width, self.samples), self.dtype)
+        for row, column, part in cells:
+            place = Window(part.y - window.y, part.x - window.x, part.height, part.width)
+            key = (level, row, column)
+            if key not in damage.tiles:
+                try:
+                    out[place.slices] = self._read(level, part)
+                    continue
+                except SlideError:
+                    damage.tiles.add(key)
+            out[place.slices] = hatch(part, self.samples, self.dtype)
         return out
 
     def read_at(self, y: float, x: float, height: int, width: int, mpp: float | Pair) -> Pixels:
@@ -227,7 +221,7 @@ class Slide(ABC):
         step = (target[0] / own[0], target[1] / own[1])
         return self.read_grid(Grid((height, width), step, (y, x)), Window(0, 0, height, width))
 
-    def read_grid(self, grid: Grid, window: Window) -> Pixels:
+    def read_grid(self, grid: Grid, window: Window, *, marked: bool = False) -> Pixels:
         """Read a window of any grid laid on the slide, resampled from the next finer level.
 
         Each pixel is the anti-aliased (triangle-weighted) mean around its own exact footprint, so tiles
@@ -238,11 +232,18 @@ class Slide(ABC):
         grid : Grid
         window : Window
             In pixels of the grid.
+        marked : bool
+            Hatch tiles that cannot be decoded, and warn once, instead of raising.
 
         Returns
         -------
         ndarray
-            uint8 (window.height, window.width, 3).
+            As of `read`: (window.height, window.width, samples).
+
+        Raises
+        ------
+        SlideError
+            When the file cannot be decoded there and damage is not to be marked.
         """
         level = self._source_level(grid.step)
         source = self.levels[level].grid
@@ -256,21 +257,21 @@ class Slide(ABC):
             and abs(top - near[0]) < _SAME_STEP
             and abs(left - near[1]) < _SAME_STEP
         ):
-            return self.read(*near, window.height, window.width, level)
+            return self._read_window(level, Window(*near, window.height, window.width), marked)
         pixels = window.height * window.width
         if pixels > 1 and pixels * ratio[0] * ratio[1] > _MOST_PIXELS:
-            return self._read_in_parts(grid, window)
+            return self._read_in_parts(grid, window, marked)
         inside = grid.window_within(self.levels[0].grid.region).intersect(window)
         if inside == window:
-            return self._resample(grid, window, level, white=False)
-        out = self._resample(grid, window, level, white=True)
+            return self._resample(grid, window, level, marked, beyond=False)
+        out = self._resample(grid, window, level, marked, beyond=True)
         if inside.height and inside.width:
             part = Window(inside.y - window.y, inside.x - window.x, inside.height, inside.width)
-            out[part.slices] = self._resample(grid, inside, level, white=False)
+            out[part.slices] = self._resample(grid, inside, level, marked, beyond=False)
         return out
 
-    def _resample(self, grid: Grid, window: Window, level: int, white: bool) -> Pixels:
-        """Resample a window of a grid from a level, with or without the white around the slide.
+    def _resample(self, grid: Grid, window: Window, level: int, marked: bool, beyond: bool) -> Pixels:
+        """Resample a window of a grid from a level, with or without what lies beyond the slide.
 
         Without it the weights are shared out among the pixels of the slide, so that no white seeps in.
         """
@@ -284,34 +285,34 @@ class Slide(ABC):
         y, x = math.floor(top) - margin[0], math.floor(left) - margin[1]
         height, width = math.ceil(bottom) + margin[0] - y, math.ceil(right) + margin[1] - x
         wanted = Window(y, x, height, width)
-        if not white:
+        if not beyond:
             wanted = wanted.intersect(Window(0, 0, *source.shape))
-        pixels = self.read(wanted.y, wanted.x, wanted.height, wanted.width, level)
-        beyond = (math.ceil(bottom) - wanted.y - wanted.height, math.ceil(right) - wanted.x - wanted.width)
-        if max(beyond) > 0:  # a level whose last pixel was rounded away
-            pixels = np.pad(pixels, ((0, max(0, beyond[0])), (0, max(0, beyond[1])), (0, 0)), mode="edge")
+        pixels = self._read_window(level, wanted, marked)
+        lacking = (math.ceil(bottom) - wanted.y - wanted.height, math.ceil(right) - wanted.x - wanted.width)
+        if max(lacking) > 0:  # a level whose last pixel was rounded away
+            pixels = np.pad(pixels, ((0, max(0, lacking[0])), (0, max(0, lacking[1])), (0, 0)), mode="edge")
         box = (
             max(0.0, left - wanted.x),
             max(0.0, top - wanted.y),
             min(pixels.shape[1], right - wanted.x),
             min(pixels.shape[0], bottom - wanted.y),
         )
-        image = Image.fromarray(pixels).resize(
-            (window.width, window.height), Image.Resampling.BILINEAR, box=box
-        )
-        return np.array(image)
+        return resize(pixels, (window.height, window.width), box)
 
-    def _read_in_parts(self, grid: Grid, window: Window) -> Pixels:
+    def _read_in_parts(self, grid: Grid, window: Window, marked: bool) -> Pixels:
         """Halve a window whose source would not fit in memory."""
         if window.height >= window.width:
             half = window.height // 2
             first = Window(window.y, window.x, half, window.width)
             second = Window(window.y + half, window.x, window.height - half, window.width)
-            return np.concatenate([self.read_grid(grid, first), self.read_grid(grid, second)], axis=0)
-        half = window.width // 2
-        first = Window(window.y, window.x, window.height, half)
-        second = Window(window.y, window.x + half, window.height, window.width - half)
-        return np.concatenate([self.read_grid(grid, first), self.read_grid(grid, second)], axis=1)
+            axis = 0
+        else:
+            half = window.width // 2
+            first = Window(window.y, window.x, window.height, half)
+            second = Window(window.y, window.x + half, window.height, window.width - half)
+            axis = 1
+        parts = [self.read_grid(grid, part, marked=marked) for part in (first, second)]
+        return np.concatenate(parts, axis=axis)
 
     def _source_level(self, step: Pair) -> int:
         """Return the coarsest level that is still as fine as `step` on both axes."""
@@ -344,8 +345,29 @@ class Slide(ABC):
         return viewer_grids(self.levels)
 
     def dask_levels(self) -> list[da.Array]:
-        """Return the levels of `pyramid` as lazy dask arrays, uint8 (h, w, 3)."""
+        """Return the levels of `pyramid` as lazy dask arrays, `dtype` (h, w, samples).
+
+        Tiles that cannot be decoded come out hatched in grey, with one warning a slide.
+        """
         name = f"slide-{self.fingerprint}-{os.getpid()}-{id(self)}"
         return [
-            dask_array(grid, self.read_grid, f"{name}-{index}") for index, grid in enumerate(self.pyramid())
+            dask_array(
+                grid, partial(self.read_grid, marked=True), self.samples, self.dtype, f"{name}-{index}"
+            )
+            for index, grid in enumerate(self.pyramid())
         ]
+
+
+class _Damage:
+    """The tiles of a slide that were found to be damaged, told of once."""
+
+    def __init__(self) -> None:
+        self.tiles: set[tuple[int, int, int]] = set()
+        self._told = False
+        self._lock = Lock()
+
+    def tell(self, error: SlideError) -> None:
+        with self._lock:
+            told, self._told = self._told, True
+        if not told:
+            warnings.warn(f"{error} What cannot be decoded is shown hatched.", UserWarning, stacklevel=2)

@@ -18,8 +18,11 @@ import tifffile
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair, Region, Window
+from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache
-from napari_lumen.slides.slide import AssociatedImages, Pixels, Slide, checked_mpp, levels_from_shapes
+from napari_lumen.slides.level import levels_from_shapes
+from napari_lumen.slides.pixel_size import checked_mpp
+from napari_lumen.slides.slide import Pixels, Slide
 
 _CACHE_BYTES = 256 << 20
 _APERIO_YCBCR = 33003
@@ -56,7 +59,7 @@ class TiffSlide(Slide):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         try:
             self._tiff = tifffile.TiffFile(path)
         except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError) as error:

@@ -11,7 +11,10 @@ from PIL import Image
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Region, Window
-from napari_lumen.slides.slide import AssociatedImages, Pixels, Slide, checked_mpp, levels_from_shapes
+from napari_lumen.slides.associated import AssociatedImages
+from napari_lumen.slides.level import levels_from_shapes
+from napari_lumen.slides.pixel_size import checked_mpp
+from napari_lumen.slides.slide import Pixels, Slide
 
 
 class OpenSlideSlide(Slide):
@@ -30,7 +33,7 @@ class OpenSlideSlide(Slide):
     """
 
     def __init__(self, path: Path, file: Path | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self._file = file or path
         self._lock = Lock()
         self._handle: openslide.OpenSlide | None = self._open()

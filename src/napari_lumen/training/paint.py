@@ -38,11 +38,11 @@ def paint_section(grey: Array, nuclei: Mask, rng: np.random.Generator) -> Array:
     tissue = _tissue(nuclei, rng)
     cytoplasm, plasma = _cytoplasm(outside, tissue, strength, rng)
     stroma, gaps = _stroma(nuclei.shape, rng)
-    inside = np.where(tissue, 0, 1)
+    inside = (~tissue).astype(np.float32)
     plasma = plasma + inside * stroma
-    plasma = np.where(gaps & ~tissue, plasma * rng.uniform(0, 0.2), plasma)
+    plasma = np.where(gaps & ~tissue, plasma * np.float32(rng.uniform(0, 0.2)), plasma)
     clearing = 1 - rng.uniform(0, 0.9) * (rng.random() < 0.4) * np.exp(-outside / rng.uniform(1, 4))
-    cytoplasm, plasma = cytoplasm * clearing, plasma * clearing
+    cytoplasm, plasma = (cytoplasm * clearing).astype(np.float32), (plasma * clearing).astype(np.float32)
     if rng.random() < 0.35:
         cytoplasm, plasma = _vacuoles(cytoplasm, plasma, outside, rng)
     through = rng.uniform(0, 0.8)  # how much cytoplasm lies above and below a nucleus in the section
