@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.level import levels_from_shapes
 from napari_lumen.slides.slide import Slide
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[Any]
 
 
 class ArraySlide(Slide):

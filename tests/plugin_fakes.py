@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import numpy as np
+import tifffile
+from psygnal import Signal
 
+from fakes import ArraySlide
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Window
@@ -16,7 +20,9 @@ from napari_lumen.inference.run import RUN_FILE, ClassCount, RasterRecord, Run, 
 from napari_lumen.inference.store import RunStore
 from napari_lumen.plugin.catalogue import Catalogue, ModelChoice
 from napari_lumen.plugin.jobs import Callbacks, Job
-from napari_lumen.slides import Slide
+from napari_lumen.plugin.preferences import Preferences
+from napari_lumen.slides import Channel, Slide
+from napari_lumen.slides.level import Level
 
 MODEL = ModelChoice(Path("nuclei"), "Nuclei", "Marks nuclei in H&E.", "Not for diagnosis.")
 CATALOGUE = Catalogue((MODEL,), (("auto", "Automatic (CPU)"), ("cpu", "CPU")))
@@ -95,12 +101,12 @@ def write_run(
 
 
 class StepJobs:
-    """Keeps work until a test lets it run; the look-up of models runs at once."""
+    """Keeps work until a test lets it run; the look-up of models, the first of all, runs at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_at_once: bool = True) -> None:
         self.held: list[tuple[Callable[..., Any], Callbacks[Any], Job]] = []
         self.closed = False
-        self._first = True
+        self._first = first_at_once
 
     def start(self, work: Callable[..., Any], callbacks: Callbacks[Any]) -> Job:
         job = Job()
@@ -130,3 +136,96 @@ def stopped_by(cancel: Event) -> None:
     """Do what `predict` does when it looks at its token."""
     if cancel.is_set():
         raise Cancelled("The run was cancelled.")
+
+
+CHANNELS = (Channel("DAPI", (0, 0, 255)), Channel("CD4", (255, 128, 0)))
+
+
+def channel_slide(
+    *levels: Any, channels: tuple[Channel, ...] = CHANNELS, mpp: tuple[float, float] | None = (0.5, 0.5)
+) -> ArraySlide:
+    """Return a slide in channels whose levels are arrays (h, w, channels)."""
+    slide = ArraySlide(*levels, mpp=mpp)
+    slide.path = Path("cells.ome.tif")
+    slide.channels = channels
+    slide.dtype = np.dtype(levels[0].dtype)
+    return slide
+
+
+class ReadSlide(ArraySlide):
+    """Keeps which windows were read, and does on each what a test hangs on it."""
+
+    def __init__(self, *levels: Any, tile: int = 100, **keywords: Any) -> None:
+        super().__init__(*levels, **keywords)
+        self.levels = tuple(Level(level.shape, level.downsample, (tile, tile)) for level in self.levels)
+        self.reads: list[tuple[int, Window]] = []
+        self.on_read: Callable[[], None] = lambda: None
+
+    def _read(self, level: int, window: Window) -> Any:
+        self.reads.append((level, window))
+        self.on_read()
+        return super()._read(level, window)
+
+
+class SetPreferences:
+    """Preferences that a test sets."""
+
+    changed = Signal(Preferences)
+
+    def __init__(self, **values: Any) -> None:
+        self.current = Preferences(**values)
+        self.closed = False
+
+    def set(self, **values: Any) -> None:
+        """Change some of them."""
+        self.current = Preferences(**values)
+        self.changed.emit(self.current)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def damaged_slide(path: Path, side: int = 1024, tile: int = 256, bad: set[int] | None = None) -> Path:
+    """Write a light grey slide of one level whose `bad` tiles, by index, or all tiles cannot be decoded."""
+    image = np.full((side, side, 3), 220, np.uint8)
+    options = {"tile": (tile, tile), "photometric": "rgb", "compression": "deflate"}
+    tifffile.imwrite(path, image, resolution=(20000, 20000), resolutionunit="CENTIMETER", **options)
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        places = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    with path.open("r+b") as file:
+        for index, (offset, count) in enumerate(places):
+            if bad is None or index in bad:
+                file.seek(offset)
+                file.write(b"\xff" * count)
+    return path
+
+
+def linear_profile() -> bytes:
+    """Return an ICC profile with the primaries of sRGB whose values are proportional to light."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    def place(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + fixed(*values)
+
+    text = b"linear\0"
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78),
+        b"cprt": b"text\0\0\0\0none\0",
+        b"wtpt": place(0.9642, 1.0, 0.8249),
+        b"rXYZ": place(0.43607, 0.22249, 0.01392),
+        b"gXYZ": place(0.38515, 0.71687, 0.09708),
+        b"bXYZ": place(0.14307, 0.06061, 0.71410),
+        **{name: b"curv\0\0\0\0" + struct.pack(">I", 0) for name in (b"rTRC", b"gTRC", b"bTRC")},
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = struct.pack(">I", start + len(body))
+    head = size + bytes(4) + b"\x02\x40\0\0" + b"mntrRGB XYZ " + bytes(12) + b"acsp" + bytes(28)
+    head += fixed(0.9642, 1.0, 0.8249)
+    return head.ljust(128, b"\0") + table + body

@@ -87,7 +87,7 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_help_names_every_command() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    for command in ("info", "predict", "models", "demo"):
+    for command in ("info", "predict", "convert", "models", "demo"):
         assert command in result.stdout
 
 

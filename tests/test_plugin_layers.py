@@ -12,10 +12,11 @@ from napari.layers import Labels, Layer, Shapes
 
 from fakes import ArraySlide
 from napari_lumen.geometry import Region, Window, level0_to_world
-from napari_lumen.plugin.layers import class_colors, run_layers, slide_layer
+from napari_lumen.plugin.layers import class_colors, run_layers
 from napari_lumen.plugin.reader import napari_get_reader
 from napari_lumen.plugin.regions import selected_shapes, view_region
 from napari_lumen.plugin.results import add_result
+from napari_lumen.plugin.slide_layers import slide_layer
 from napari_lumen.plugin.wording import area, attention_title, duration
 from plugin_fakes import NUCLEUS, write_run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from npe2 import PluginManager
 from napari_lumen.errors import SlideError
 from napari_lumen.plugin.reader import napari_get_reader
 from napari_lumen.slides import SUFFIXES
+from plugin_fakes import damaged_slide
 
 UM = ["micrometer", "micrometer"]
 SLIDES = (
@@ -118,8 +120,11 @@ def test_a_grey_or_deep_tiff_is_left_to_napari(tmp_path: Path) -> None:
     assert napari_get_reader(str(path)) is None
 
 
-def test_a_mask_is_left_to_napari(shared_data: Path) -> None:
-    assert napari_get_reader(str(shared_data / "slides" / "tissue_mask_pyramid.tif")) is None
+def test_a_grey_pyramid_is_a_slide_of_one_channel(viewer: ViewerModel, shared_data: Path) -> None:
+    (layer,) = viewer.open(shared_data / "slides" / "tissue_mask_pyramid.tif", plugin="napari-lumen")
+    assert not layer.rgb
+    assert layer.multiscale
+    np.testing.assert_allclose(layer.scale, 0.972, atol=1e-3)
 
 
 def test_a_small_tiff_with_a_microscopes_pixel_size_is_a_slide(tmp_path: Path) -> None:
@@ -174,6 +179,47 @@ def test_a_slide_whose_pixels_are_damaged_gives_one_sentence(
         viewer.open(shared_data / "slides" / "unreadable.svs", plugin="napari-lumen")
     assert len(told) == 1
     assert not viewer.layers
+
+
+def test_a_slide_of_which_nothing_can_be_decoded_is_refused(
+    viewer: ViewerModel, tmp_path: Path, told: list[str]
+) -> None:
+    with pytest.raises(SlideError, match=r"all\.tif cannot be decoded") as caught:
+        viewer.open(damaged_slide(tmp_path / "all.tif"), plugin="napari-lumen")
+    assert told == [str(caught.value)]
+    assert not viewer.layers
+
+
+@pytest.mark.filterwarnings("ignore:.*shown hatched")
+def test_a_slide_whose_middle_is_damaged_opens_hatched(viewer: ViewerModel, tmp_path: Path) -> None:
+    path = damaged_slide(tmp_path / "middle.tif", bad={5, 6, 9, 10})
+    (layer,) = viewer.open(path, plugin="napari-lumen")
+    drawn = np.asarray(layer.data[-1])
+    np.testing.assert_array_equal(drawn[:256], 220)
+    assert set(np.unique(drawn[256:768, 256:768])) == {168, 208}
+
+
+@pytest.mark.filterwarnings("ignore:.*shown hatched")
+def test_a_slide_of_which_one_corner_is_left_opens(viewer: ViewerModel, tmp_path: Path) -> None:
+    path = damaged_slide(tmp_path / "corner.tif", bad=set(range(15)))
+    (layer,) = viewer.open(path, plugin="napari-lumen")
+    np.testing.assert_array_equal(np.asarray(layer.data[0])[768:, 768:], 220)
+
+
+def test_an_ome_zarr_image_is_a_slide_and_another_array_store_is_not(tmp_path: Path) -> None:
+    image, labels = tmp_path / "image.zarr", tmp_path / "table.zarr"
+    for folder, attributes in ((image, {"ome": {"version": "0.5", "multiscales": []}}), (labels, {})):
+        folder.mkdir()
+        text = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes})
+        (folder / "zarr.json").write_text(text)
+    older = tmp_path / "older.zarr"
+    older.mkdir()
+    (older / ".zgroup").write_text('{"zarr_format": 2}')
+    assert napari_get_reader(str(older)) is None
+    (older / ".zattrs").write_text('{"multiscales": []}')
+    assert napari_get_reader(str(older)) is not None
+    assert napari_get_reader(str(image)) is not None
+    assert napari_get_reader(str(labels)) is None
 
 
 def test_opening_a_slide_loads_no_torch(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from napari_lumen.inference import predict as predict_for_real
 from napari_lumen.inference.progress import Progress
 from napari_lumen.plugin.catalogue import Catalogue, look_up
 from napari_lumen.plugin.controllers.run_model import Result, RunModelController
-from napari_lumen.plugin.layers import slide_layer
 from napari_lumen.plugin.regions import selected_shapes, view_region
+from napari_lumen.plugin.slide_layers import slide_layer
+from napari_lumen.slides.pixel_size import remembered_mpp
 from plugin_fakes import CATALOGUE, MODEL, StepJobs, stopped_by, write_run
 
 
@@ -275,6 +276,35 @@ def test_an_unknown_pixel_size_is_asked_for_and_used(
     assert tuple(layer.scale) == (0.25, 0.25)
     assert all(str(unit) == "micrometer" for item in viewer.layers for unit in item.units)
     assert layer.metadata["napari_lumen"]["mpp"] == (0.25, 0.25)
+    assert remembered_mpp("array") == (0.25, 0.25)
+
+
+def test_the_answer_for_one_slide_is_never_taken_for_another(
+    controller: RunModelController, viewer: ViewerModel
+) -> None:
+    open_slide(viewer, mpp=None)
+    controller.give_pixel_size(0.25)
+    other = open_slide(viewer, mpp=None, name="other.svs")
+    controller.choose_slide("other.svs")
+    assert controller.state.pixel_size is None
+    assert "pixel size" in (controller.state.blocked or "")
+    known = open_slide(viewer, name="known.svs")
+    known.metadata["napari_lumen"]["slide"].mpp_given = True  # as when it was given on an earlier day
+    controller.choose_slide("known.svs")
+    assert (controller.state.pixel_size, controller.state.blocked) == (0.5, None)
+    controller.choose_slide("other.svs")
+    controller._slides.give_pixel_size(other, 0.125)  # in the Slide panel
+    assert controller.state.pixel_size == 0.125
+
+
+def test_a_pixel_size_that_is_known_is_not_written_again(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, tmp_path: Path
+) -> None:
+    layer = open_slide(viewer, mpp=(0.25, 0.26))
+    layer.metadata["napari_lumen"]["slide"].mpp_given = True
+    controller.run()
+    jobs.let_run()
+    assert layer.metadata["napari_lumen"]["slide"].mpp == (0.25, 0.26)
 
 
 def test_giving_the_pixel_size_moves_nothing_on_the_screen(

@@ -19,8 +19,9 @@ from napari_lumen.errors import Cancelled, RunError, SlideError
 from napari_lumen.geometry import Window
 from napari_lumen.inference.progress import Progress
 from napari_lumen.plugin.jobs import Callbacks, Jobs
-from napari_lumen.plugin.layers import run_layers, slide_layer
+from napari_lumen.plugin.layers import run_layers
 from napari_lumen.plugin.results import add_result
+from napari_lumen.plugin.slide_layers import slide_layer
 from plugin_fakes import CATALOGUE, stopped_by, write_run
 
 _HIDDEN = sys.platform.startswith("linux") and not os.environ.get("DISPLAY")

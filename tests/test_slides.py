@@ -8,18 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import openslide
-import PIL.Image
 import pytest
 import tifffile
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Grid, Window
 from napari_lumen.slides import Slide, open_slide
-from napari_lumen.slides.cache import TileCache
 from napari_lumen.slides.vendor import OpenSlideSlide
 
 Image = npt.NDArray[np.uint8]
@@ -136,13 +133,6 @@ def test_the_same_field_as_svs_and_as_dicom_lies_at_the_same_place(shared_data: 
         difference = svs.read(500, 700, 512, 512).astype(int) - dicom.read(500, 700, 512, 512)
         shifted = svs.read(500, 700, 512, 512).astype(int) - dicom.read(501, 700, 512, 512)
     assert np.abs(difference).mean() < 6 < np.abs(shifted).mean()
-
-
-def test_what_was_never_scanned_is_white(shared_data: Path) -> None:
-    with open_slide(shared_data / "slides" / "tissue_mask_pyramid.tif") as slide:
-        assert slide.bounds is not None
-        assert slide.bounds.y == 512
-        assert (slide.read(0, 0, 256, 256) == 255).all()
 
 
 @pytest.mark.parametrize("name", ["CMU-1-Small-Region.svs", "CMU-1-Small-Region.dicom"])
@@ -482,26 +472,6 @@ def test_of_several_images_of_an_ome_tiff_the_tissue_is_opened(tmp_path: Path) -
         np.testing.assert_array_equal(slide.read(0, 0, 600, 700), tissue)
 
 
-def test_aperio_jpeg_2000_in_ycbcr_is_read_by_openslide(tmp_path: Path) -> None:
-    pixels = np.full((240, 240, 3), (200, 60, 120), np.uint8)
-    ycbcr = np.asarray(PIL.Image.fromarray(pixels).convert("YCbCr"))
-    path = tmp_path / "aperio.svs"
-    with tifffile.TiffWriter(path) as tiff:
-        tiff.write(
-            iter([imagecodecs.jpeg2k_encode(ycbcr, codecformat="j2k", level=0, mct=False)]),
-            shape=(240, 240, 3),
-            dtype=np.uint8,
-            tile=(240, 240),
-            photometric="rgb",
-            compression=33003,
-            description="Aperio Image Library v11.2.1 |AppMag = 20|MPP = 0.4990",
-            metadata=None,
-        )
-    with open_slide(path) as slide:
-        found = slide.read(0, 0, 240, 240)
-    assert np.abs(found.astype(int) - pixels).max() <= 3
-
-
 def test_a_tile_that_cannot_be_decoded_is_named(shared_data: Path) -> None:
     with open_slide(shared_data / "slides" / "unreadable.svs") as slide:
         with pytest.raises(SlideError, match=r"level 0, tile row 0, column 0") as caught:
@@ -601,27 +571,3 @@ def test_a_closed_slide_says_so(shared_data: Path, name: str) -> None:
         with pytest.raises(SlideError, match="closed") as caught:
             slide.read(0, 0, height, height)
         assert_one_sentence(caught.value, name)
-
-
-def test_the_cache_of_tiles_is_bounded_and_keeps_the_last_used() -> None:
-    cache = TileCache(1000)
-    for index in range(10):
-        cache.put(index, np.zeros((10, 10, 3), np.uint8))
-    assert cache.nbytes == 900
-    assert [index for index in range(10) if cache.get(index) is not None] == [7, 8, 9]
-    cache.get(7)
-    cache.put("new", np.zeros((10, 10, 3), np.uint8))
-    assert cache.get(8) is None
-    assert cache.get(7) is not None
-    cache.put("too large", np.zeros((20, 20, 3), np.uint8))
-    assert cache.nbytes <= 1000
-    cache.clear()
-    assert cache.nbytes == 0
-
-
-def test_the_cache_counts_right_from_many_threads() -> None:
-    cache = TileCache(5000)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda index: cache.put(index % 50, np.zeros(100, np.uint8)), range(4000)))
-    held = [tile for tile in map(cache.get, range(50)) if tile is not None]
-    assert cache.nbytes == sum(tile.nbytes for tile in held) <= 5000

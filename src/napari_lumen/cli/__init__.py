@@ -14,6 +14,7 @@ import typer
 from napari_lumen import __version__
 from napari_lumen.cli import models
 from napari_lumen.cli.console import Commands
+from napari_lumen.cli.convert import convert
 from napari_lumen.cli.demo import demo
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
@@ -48,6 +49,7 @@ def _root(
 
 app.command()(info)
 app.command()(predict)
+app.command()(convert)
 app.add_typer(models.app)
 app.command()(demo)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,35 +13,43 @@ if TYPE_CHECKING:
 
 
 def info(
-    slide: Annotated[Path, typer.Argument(help="A slide file, or the folder of a DICOM slide.")],
+    slide: Annotated[
+        str, typer.Argument(help="A slide file, the folder of a DICOM or OME-Zarr slide, or the URL of one.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Show a slide's size, pixel size, levels and label images."""
+    """Show a slide's size, pixel size, channels, levels and label images."""
     from napari_lumen.cli.console import results
     from napari_lumen.slides import open_slide
+    from napari_lumen.slides.location import located
 
     with open_slide(slide) as opened:
-        facts = _facts(opened)
+        facts = _facts(opened, str(located(slide)))
+        name = opened.path.name
     if as_json:
         import orjson
 
         typer.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
         return
     console = results()
-    console.print(slide.name, style="bold", markup=False)
+    console.print(name, style="bold", markup=False)
     console.print(_summary(facts))
     console.print(_levels(facts))
 
 
-def _facts(slide: Slide) -> dict[str, Any]:
+def _facts(slide: Slide, path: str) -> dict[str, Any]:
     bounds = slide.bounds
     return {
-        "path": str(slide.path),
+        "path": path,
         "vendor": slide.vendor,
         "height": slide.shape[0],
         "width": slide.shape[1],
         "mpp": None if slide.mpp is None else {"y": slide.mpp[0], "x": slide.mpp[1]},
+        "mpp_source": None if slide.mpp is None else "user" if slide.mpp_given else "slide",
         "magnification": slide.magnification,
+        "dtype": slide.dtype.name,
+        "channels": [{"name": channel.name, "color": list(channel.color)} for channel in slide.channels],
+        "icc": slide.icc_profile is not None,
         "levels": [
             {
                 "height": level.shape[0],
@@ -71,10 +78,14 @@ def _summary(facts: dict[str, Any]) -> Table:
     else:
         size = f" ({width * mpp['x'] / 1000:.2f} x {height * mpp['y'] / 1000:.2f} mm)"
         pixel = f"{mpp['x']:.4g} x {mpp['y']:.4g} µm"
+        if facts["mpp_source"] == "user":
+            pixel += ", as you gave it"
     rows = {
         "format": facts["vendor"],
         "width x height": f"{width:,} x {height:,} px{size}",
         "pixel size": pixel,
+        "pixels": _pixels(facts),
+        "colour profile": "ICC" if facts["icc"] else "none",
         "objective": None if facts["magnification"] is None else f"{facts['magnification']:g}x",
         "scanned part": None
         if bounds is None
@@ -86,6 +97,15 @@ def _summary(facts: dict[str, Any]) -> Table:
         if value is not None:
             table.add_row(Text(name, style="dim"), Text(value))
     return table
+
+
+def _pixels(facts: dict[str, Any]) -> str:
+    """Return the kind of the pixels: RGB, or the names of the channels, and their type."""
+    names = [channel["name"] for channel in facts["channels"]]
+    if not names:
+        return f"RGB, {facts['dtype']}"
+    count = "1 channel" if len(names) == 1 else f"{len(names)} channels"
+    return f"{count} ({', '.join(names)}), {facts['dtype']}"
 
 
 def _levels(facts: dict[str, Any]) -> Table:

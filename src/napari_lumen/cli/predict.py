@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +12,8 @@ import typer
 
 if TYPE_CHECKING:
     from napari_lumen.geometry import Region
-    from napari_lumen.inference.progress import Progress
     from napari_lumen.inference.run import Run
+    from napari_lumen.slides import Slide
 
 
 def parse_region(text: str) -> Region:
@@ -59,12 +56,15 @@ def predict(
 ) -> None:
     """Run a model over a slide and write an OME-Zarr folder with labels, probabilities and attention maps."""
     from napari_lumen.cli.console import results
+    from napari_lumen.cli.progress import cancel_on_interrupt, progress_bar
     from napari_lumen.slides import open_slide
 
     with open_slide(slide, mpp=mpp) as opened:
+        if mpp is not None:
+            _keep_pixel_size(opened)
         from napari_lumen.inference import predict as run_model  # loads torch
 
-        with _cancel_on_interrupt() as cancel, _progress_bar() as show:
+        with cancel_on_interrupt() as cancel, progress_bar(_unit) as show:
             run = run_model(
                 opened, model, region=region, out=out, device=device, on_progress=show, cancel=cancel
             )
@@ -73,66 +73,20 @@ def predict(
         console.print(line, soft_wrap=True)
 
 
-@contextmanager
-def _cancel_on_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a request to stop; the second one ends the program as usual."""
-    cancel = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield cancel  # only the main thread hears signals
-        return
-
-    def stop(*_: object) -> None:
-        cancel.set()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield cancel
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """Show the stage, the tiles done and the time left."""
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
-
+def _keep_pixel_size(slide: Slide) -> None:
+    """Keep what the user gave for the next time; it holds for this run in any case."""
     from napari_lumen.cli.console import notes
-
-    bar = Bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
-        TextColumn("{task.fields[left]}", style="cyan"),
-        console=notes(),
-    )
-    tasks: dict[str, Any] = {}
-
-    def show(progress: Progress) -> None:
-        stage = progress.stage
-        if stage not in tasks:
-            unit = "tiles" if stage == "running the model" else "steps"
-            tasks[stage] = bar.add_task(stage, total=progress.total, unit=unit, left="")
-        bar.start()  # not before there is something to show: an error comes first
-        bar.update(
-            tasks[stage],
-            total=progress.total,
-            completed=progress.done,
-            left="" if progress.seconds_left is None else f"{_duration(progress.seconds_left)} left",
-        )
+    from napari_lumen.errors import SlideError
+    from napari_lumen.slides.pixel_size import remember_mpp
 
     try:
-        yield show
-    finally:
-        if tasks:
-            bar.stop()
+        remember_mpp(slide.fingerprint, slide.require_mpp())
+    except SlideError as error:
+        notes().print(str(error), markup=False)
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def _unit(stage: str) -> str:
+    return "tiles" if stage == "running the model" else "steps"
 
 
 def _report(run: Run, slide: Path) -> Iterator[Any]:

@@ -18,7 +18,7 @@ import platformdirs
 from shapely.geometry.base import BaseGeometry
 
 from napari_lumen import __version__
-from napari_lumen.errors import Cancelled, LumenError, RunError
+from napari_lumen.errors import Cancelled, LumenError, RunError, SlideError
 from napari_lumen.geometry import Region, Window
 from napari_lumen.inference.device import resolve_device
 from napari_lumen.inference.engine import Engine
@@ -79,6 +79,7 @@ def predict(
             return predict(opened, model, region, out, device, on_progress, cancel)
     if not isinstance(model, Model):
         model = load_model(model)
+    _require_rgb(slide, model)
     slide.require_mpp()
     target = _target(out, slide, model)
     teller = _Teller(on_progress or (lambda progress: None), cancel or Event())
@@ -86,6 +87,15 @@ def predict(
         record = _run(slide, model, region, folder, device, teller)
         _write_text(folder / RUN_FILE, record.model_dump_json(indent=2) + "\n")
     return Run(target, record)
+
+
+def _require_rgb(slide: Slide, model: Model) -> None:
+    if not slide.is_rgb:
+        names = ", ".join(channel.name for channel in slide.channels)
+        raise SlideError(
+            f"{slide.path.name} is not a colour picture, it holds {len(slide.channels)} channels ({names}): "
+            f"{model.card.title} reads RGB. Choose a slide of a stained section."
+        )
 
 
 @dataclass
@@ -191,7 +201,7 @@ def _run(
     teller("counting", 1, 1)
     mpp = slide.require_mpp()
     return RunRecord(
-        slide=str(slide.path.resolve()),
+        slide=slide.location if isinstance(slide.location, str) else str(slide.location.resolve()),
         fingerprint=slide.fingerprint,
         slide_shape=slide.shape,
         mpp=mpp,

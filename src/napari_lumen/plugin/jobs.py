@@ -7,22 +7,25 @@ callback comes back on the GUI thread.
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from threading import Event, Thread
+from threading import Condition, Event, Thread, get_native_id
 from typing import Any, Generic, Protocol, TypeVar
 
 from napari_lumen.errors import Cancelled
-from napari_lumen.plugin import notices
+from napari_lumen.plugin.own_warnings import OwnWarnings
 
 T = TypeVar("T")
 Emit = Callable[[Any], None]
 Work = Callable[[Emit, Event], T]
 
 _POLL = 0.05  # seconds between two looks at whether napari asks the worker to quit
+_LOW_PRIORITY = 15  # of 19: below all that the user waits for
 _CLOSE_WAIT = 30_000  # ms; a batch on a slow CPU takes seconds, never half a minute
 
 
@@ -97,16 +100,13 @@ class Jobs:
         -------
         Job
         """
-        from superqt.utils import GeneratorWorker
-
         job = Job()
-        worker: Any = GeneratorWorker(_pumped, work, job.cancel)
+        worker = _worker(work, job.cancel)
         self._workers[job] = worker
         worker.yielded.connect(partial(_on_progress, job, callbacks))
         worker.returned.connect(partial(self._on_returned, job, callbacks))
         worker.aborted.connect(partial(self._on_aborted, job, callbacks))
         worker.errored.connect(partial(self._on_errored, job, callbacks))
-        worker.warned.connect(_on_warning)
         worker.start()
         return job
 
@@ -151,10 +151,76 @@ class Jobs:
             callbacks.failed(error)
 
 
+class Newest(Generic[T]):
+    """A low-priority thread that works on the newest request, when no newer one has come for a moment.
+
+    Parameters
+    ----------
+    work : callable
+        Takes a request and ``stale``, a function to ask often: True when a newer request came or this one
+        was dropped, and the work should stop.
+    rest : float
+        Seconds without a newer request before work begins.
+    """
+
+    def __init__(self, work: Callable[[T, Callable[[], bool]], None], rest: float) -> None:
+        self._work = work
+        self._rest = rest
+        self._changed = Condition()
+        self._request: T | None = None
+        self._due = 0.0
+        self._generation = 0
+        self._thread: Thread | None = None
+        self._closed = False
+
+    def ask(self, request: T) -> None:
+        """Put a request in the place of all earlier ones."""
+        with self._changed:
+            if self._closed:
+                return
+            self._generation += 1
+            self._request, self._due = request, time.monotonic() + self._rest
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="lumen-ahead", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def drop(self) -> None:
+        """Forget the request and stop working on it."""
+        with self._changed:
+            self._generation += 1
+            self._request = None
+
+    def close(self) -> None:
+        """Stop, and wait for what is under way."""
+        self.drop()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(_CLOSE_WAIT / 1000)
+
+    def _run(self) -> None:
+        if sys.platform == "linux":  # elsewhere a priority is the whole process's
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), _LOW_PRIORITY)
+        while (next_one := self._wait()) is not None:
+            request, generation = next_one
+            self._work(request, lambda generation=generation: generation != self._generation)  # type: ignore[misc]
+
+    def _wait(self) -> tuple[T, int] | None:
+        """Return the next request and its generation, or None when it is over."""
+        with self._changed:
+            while not self._closed:
+                left = self._due - time.monotonic()
+                if self._request is not None and left <= 0:
+                    request, self._request = self._request, None
+                    return request, self._generation
+                self._changed.wait(left if self._request is not None else None)
+            return None
+
+
 def leave_one_core() -> None:
     """Let torch, in the calling thread, use every core but one: the viewer keeps drawing."""
-    import os
-
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
@@ -168,11 +234,34 @@ class _Outcome(Generic[T]):
     error: BaseException | None = None
 
 
-def _on_warning(arguments: tuple[Any, ...]) -> None:
-    """Pass on what our own code warns of; torch's and zarr's advice to programmers is not for the user."""
-    message, _, filename = arguments[:3]
-    if "napari_lumen" in Path(filename).parts:
-        notices.warn(str(message))
+def _worker(work: Work[Any], cancel: Event) -> Any:
+    """Return a worker that leaves the process's warnings alone.
+
+    superqt's own `run` puts its hook on `warnings` while it works: of two workers that overlap, the one
+    that ends last puts back the hook of the other, and the window never hears of a warning again.
+    """
+    from superqt.utils import GeneratorWorker
+
+    class Worker(GeneratorWorker):
+        def run(self) -> None:
+            self.started.emit()
+            self._running = True
+            hook = OwnWarnings.put_on()
+            try:
+                result = self.work()
+                if isinstance(result, Exception):  # its window is gone: there is nobody to tell
+                    return
+                if not self.abort_requested:
+                    self.returned.emit(result)
+            except Exception as error:
+                self.errored.emit(error)
+            finally:
+                hook.take_off()
+            self._running = False
+            self.finished.emit()
+            self._finished.emit(self)
+
+    return Worker(_pumped, work, cancel)
 
 
 def _on_progress(job: Job, callbacks: Callbacks[Any], event: Any) -> None:

@@ -1,4 +1,4 @@
-"""From slides and runs to napari layers: the only place that says how something looks in the viewer."""
+"""From runs to napari layers, and what all layers of ours have in common."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.geometry import Grid, Pair
     from napari_lumen.inference.run import RasterRecord, Run
-    from napari_lumen.slides import Slide
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 KEY = "napari_lumen"  # of everything that we keep in a layer's metadata
 MICROMETRES = ("um", "um")
-_PIXELS = ("pixel", "pixel")
 
 # One hue that H&E does not have, from clear to strong: tissue stays legible where attention is low, and
 # the map reads in grey too, since lightness falls as attention rises.
@@ -67,49 +65,6 @@ class RunLayers:
 
     layers: tuple[LayerData, ...]
     scales: tuple[ColorScale, ...]
-
-
-def slide_layer(slide: Slide) -> LayerData:
-    """Return the slide as a multiscale RGB image in µm.
-
-    Without a known pixel size the layer is in pixels: a length in µm would be invented.
-    """
-    return (
-        slide.dask_levels(),
-        {
-            "name": slide.path.name,
-            "rgb": True,
-            "multiscale": True,
-            "interpolation2d": "linear",  # between levels, so that nuclei do not flicker when zooming
-            "scale": slide.mpp or (1.0, 1.0),
-            "units": MICROMETRES if slide.mpp else _PIXELS,
-            "metadata": {KEY: slide_facts(slide)},
-        },
-        "image",
-    )
-
-
-def slide_facts(slide: Slide) -> dict[str, Any]:
-    """Return what is known of a slide, in plain values, and the open slide itself under ``"slide"``."""
-    height, width = slide.shape
-    mpp = slide.mpp
-    return {
-        "kind": "slide",
-        "slide": slide,
-        "path": str(slide.path),
-        "vendor": slide.vendor,
-        "shape": (height, width),
-        "mpp": mpp,
-        "size_mm": None if mpp is None else (height * mpp[0] / 1000, width * mpp[1] / 1000),
-        "magnification": slide.magnification,
-        "levels": [{"shape": level.shape, "downsample": level.downsample} for level in slide.levels],
-        "bounds": None
-        if slide.bounds is None
-        else (slide.bounds.y, slide.bounds.x, slide.bounds.height, slide.bounds.width),
-        "fingerprint": slide.fingerprint,
-        "associated": sorted(slide.associated),
-        "properties": dict(slide.properties),
-    }
 
 
 def run_layers(run: Run, slide_name: str) -> RunLayers:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_lumen.errors import LumenError
+from napari_lumen.errors import LumenError, SlideError
 from napari_lumen.plugin.layers import LayerData
+
+if TYPE_CHECKING:
+    from napari_lumen.slides import Level, Slide
 
 Reader = Callable[[Any], list[Any]]
 
 _TIFF = (".tif", ".tiff", ".btf")
-_SMALL_SIDE = 4096  # a picture with shorter sides, in one level and without a pixel size, is no slide
-_LARGEST_MPP = 20.0  # µm: pictures carry print resolutions, 300 dpi is 85 µm
 _RUN_FILE = "run.json"
-
-
-class _Tiff(Enum):
-    """What a look at a TIFF's head says."""
-
-    SLIDE = auto()
-    PICTURE = auto()
-    BROKEN = auto()
+_PROBES = 16  # tiles a side that are tried before a slide is called unreadable
 
 
 def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
@@ -49,10 +45,16 @@ def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
     if place.is_dir():
         if (place / _RUN_FILE).is_file():
             return _read_run
-        return None if _is_zarr(place) else _read_slide
-    if place.suffix.lower() in _TIFF and _look(place) is _Tiff.PICTURE:
+        return _read_slide if _is_ome_zarr(place) or not _is_zarr(place) else None
+    if place.suffix.lower() in _TIFF and _is_picture(place):
         return _napari_reader(path) if _from_a_gesture() else None
     return _read_slide
+
+
+def _is_picture(path: Path) -> bool:
+    from napari_lumen.slides.tiff_look import TiffKind, look
+
+    return look(path) is TiffKind.PICTURE
 
 
 def _napari_reader(path: str) -> Reader | None:
@@ -76,24 +78,76 @@ def _read_run(path: str | Sequence[str]) -> list[Any]:
 
 
 def slide_layers(path: Path) -> list[LayerData]:
-    """Open a slide and return its layer.
+    """Open a slide and return its layers, in the colours that the user prefers.
 
     Raises
     ------
     SlideError
-        Also when the file opens but its middle cannot be decoded: nothing of it could be shown.
+        Also when the file opens but nothing of it can be decoded. Where some of it can, the damaged parts
+        are hatched.
     """
-    from napari_lumen.plugin.layers import slide_layer
+    return layers_of_slide(readable_slide(path))
+
+
+def readable_slide(place: str | Path) -> Slide:
+    """Open a slide of which at least something can be decoded, by its path or URL.
+
+    Raises
+    ------
+    SlideError
+    """
     from napari_lumen.slides import open_slide
 
-    slide = open_slide(path)
+    slide = open_slide(place)
     try:
-        height, width = slide.levels[-1].shape
-        slide.read(height // 2, width // 2, 1, 1, level=len(slide.levels) - 1)
-        return [slide_layer(slide)]
+        _check_readable(slide)
     except BaseException:
         slide.close()
         raise
+    return slide
+
+
+def layers_of_slide(slide: Slide) -> list[LayerData]:
+    """Return the layers of an open slide, in the colours that the user prefers; on the GUI thread.
+
+    The slide is closed when that fails.
+    """
+    from napari_lumen.plugin.slide_layers import slide_layers as layers_of
+    from napari_lumen.plugin.window import browsing
+
+    try:
+        window = browsing()
+        return layers_of(slide, None if window is None else window.color_of(slide))
+    except BaseException:
+        slide.close()
+        raise
+
+
+def _check_readable(slide: Slide) -> None:
+    """Raise the error of the middle of the slide when not one of many tiles can be decoded."""
+    first: SlideError | None = None
+    for level in reversed(range(len(slide.levels))):
+        for y, x in _probes(slide.levels[level]):
+            try:
+                slide.read(y, x, 1, 1, level=level)
+                return
+            except SlideError as error:
+                first = first or error
+    if first is not None:
+        raise first
+
+
+def _probes(level: Level) -> list[tuple[int, int]]:
+    """Return the middles of up to 256 tiles of a level, from the middle of the level outwards."""
+    (height, width), (tall, wide) = level.shape, level.tile
+    rows, columns = range(-(-height // tall)), range(-(-width // wide))
+    rows, columns = (places[:: -(-len(places) // _PROBES)] for places in (rows, columns))
+    middles = [
+        (min(row * tall + tall // 2, height - 1), min(column * wide + wide // 2, width - 1))
+        for row, column in product(rows, columns)
+    ]
+    middle = (height // 2, width // 2)
+    return [middle, *sorted(middles, key=lambda place: math.dist(place, middle))]
 
 
 def _saved_run_layers(path: Path) -> list[LayerData]:
@@ -141,38 +195,13 @@ def _is_zarr(folder: Path) -> bool:
     )
 
 
-def _look(path: Path) -> _Tiff:
-    """Look at the head of a TIFF: a slide is tiled 8-bit RGB with levels, a pixel size or a great size."""
-    import tifffile
-
+def _is_ome_zarr(folder: Path) -> bool:
+    """Whether an array store says that it is an image with levels."""
     try:
-        with tifffile.TiffFile(path) as tiff:
-            series = tiff.series[0]
-            page = series.levels[0].keyframe
-            is_rgb = str(page.dtype) == "uint8" and page.samplesperpixel in (3, 4)
-            if not is_rgb or not page.is_tiled:
-                return _Tiff.PICTURE
-            if page.compression not in tifffile.TIFF.DECOMPRESSORS:
-                return _Tiff.BROKEN
-            if len(series.levels) > 1 or tiff.is_svs:
-                return _Tiff.SLIDE
-            if max(page.imagelength, page.imagewidth) >= _SMALL_SIDE:
-                return _Tiff.SLIDE
-            end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
-            if end > path.stat().st_size:
-                return _Tiff.BROKEN
-            return _Tiff.SLIDE if _states_pixel_size(tiff) else _Tiff.PICTURE
-    except Exception:  # a damaged file fails in any way; opening it says how
-        return _Tiff.BROKEN
-
-
-def _states_pixel_size(tiff: Any) -> bool:
-    """Whether a TIFF says how large its pixels are, in a range that a microscope has."""
-    if tiff.is_ome:
-        return "PhysicalSizeX=" in (tiff.ome_metadata or "")
-    page = tiff.pages.first
-    unit = {2: 25400.0, 3: 10000.0}.get(int(page.tags.valueof("ResolutionUnit", default=1)))
-    value = page.tags.valueof("XResolution", default=None)
-    if unit is None or not value or not value[0]:
+        if (folder / "zarr.json").is_file():
+            attributes = json.loads((folder / "zarr.json").read_text()).get("attributes", {}).get("ome", {})
+        else:
+            attributes = json.loads((folder / ".zattrs").read_text())
+    except (OSError, ValueError, AttributeError):
         return False
-    return bool(unit * value[1] / value[0] <= _LARGEST_MPP)
+    return not {"multiscales", "bioformats2raw.layout"}.isdisjoint(attributes)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_lumen.inference.progress import Progress
+    from napari_lumen.slides import Slide
 
+IN_VIEW = "In view"  # the row of the magnification under the current zoom, which changes all the time
+_VENDORS = {
+    "dicom": "DICOM",
+    "ome-tiff": "OME-TIFF",
+    "ome-zarr": "OME-Zarr",
+    "generic-tiff": "TIFF of no vendor",
+    "unknown": "unknown",
+}
 _MM2_DIGITS = ((10.0, 1), (0.1, 2), (0.001, 4))
 
 
@@ -56,3 +65,47 @@ def attention_title(name: str) -> str:
         return f"attention {name}"
     side = "encoder" if stage.group(1) == "e" else "decoder"
     return f"attention, {side} stage {stage.group(2)}"
+
+
+def slide_facts_in_words(slide: Slide) -> tuple[tuple[str, str], ...]:
+    """Return what matters of a slide: name and value, in the order to show; what is in view stays empty."""
+    height, width = slide.shape
+    size = f"{width:,} × {height:,} px"
+    if slide.mpp is not None:
+        size += f"\n{_mm(width * slide.mpp[1])} × {_mm(height * slide.mpp[0])} mm"
+    steps = ", ".join(f"{level.downsample[0]:.4g}" for level in slide.levels)
+    facts = [
+        ("Name", slide.path.name),
+        ("Vendor", _VENDORS.get(slide.vendor, slide.vendor[:1].upper() + slide.vendor[1:])),
+        ("Width × height", size),
+        ("Pixel size", pixel_size(slide)),
+        ("Objective", "unknown" if slide.magnification is None else f"{slide.magnification:g}×"),
+        (IN_VIEW, ""),
+        ("Levels", "1" if len(slide.levels) == 1 else f"{len(slide.levels)} (÷ {steps})"),
+    ]
+    if slide.channels:
+        facts.append(("Channels", ", ".join(channel.name for channel in slide.channels)))
+        facts.append(("Values", str(slide.dtype)))
+    else:
+        facts.append(("Colour profile", "in the file" if slide.icc_profile else "none"))
+    return tuple(facts)
+
+
+def pixel_size(slide: Slide) -> str:
+    """Return e.g. ``0.499 µm``, ``0.25 × 0.26 µm (given by you)`` or ``unknown``."""
+    if slide.mpp is None:
+        return "unknown"
+    y, x = (f"{value:.4g}" for value in slide.mpp)
+    text = f"{x} µm" if x == y else f"{x} × {y} µm"
+    return f"{text} (given by you)" if slide.mpp_given else text
+
+
+def magnification(value: float | None) -> str:
+    """Return e.g. ``20×``, ``2.3×`` or ``0.15×``, of what is in view."""
+    if value is None:
+        return "unknown without a pixel size"
+    return f"{value:.3g}×" if value < 100 else f"{value:,.0f}×"
+
+
+def _mm(um: float) -> str:
+    return f"{um / 1000:.3g}" if um < 100_000 else f"{um / 1000:,.0f}"

@@ -19,6 +19,9 @@ class AssociatedImages(Mapping[str, Picture]):
     def __getitem__(self, name: str) -> Picture:
         return self._readers[name]()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._readers  # without decoding the picture
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._readers)
 

@@ -7,8 +7,8 @@ import math
 import os
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -42,6 +42,8 @@ class Slide(ABC):
     Attributes
     ----------
     path : Path
+    location : Path or str
+        Where it was opened from: `path`, or a URL.
     levels : tuple of Level
         Stored levels, finest first.
     mpp : (float, float) or None
@@ -66,6 +68,7 @@ class Slide(ABC):
     """
 
     path: Path
+    location: Path | str
     levels: tuple[Level, ...]
     mpp: Pair | None
     mpp_given: bool = False
@@ -80,6 +83,7 @@ class Slide(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.location = path
         self._damage = _Damage()
 
     @abstractmethod
@@ -123,7 +127,7 @@ class Slide(ABC):
         """The value outside the slide: glass is white, and nothing fluoresces there."""
         return _WHITE if self.is_rgb else 0
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Hex digest that knows the slide again after a move or a rename: of its size, start and end."""
         digest = hashlib.sha256()
@@ -344,16 +348,21 @@ class Slide(ABC):
         """
         return viewer_grids(self.levels)
 
-    def dask_levels(self) -> list[da.Array]:
+    def dask_levels(self, color: Callable[[Pixels], Pixels] | None = None) -> list[da.Array]:
         """Return the levels of `pyramid` as lazy dask arrays, `dtype` (h, w, samples).
 
         Tiles that cannot be decoded come out hatched in grey, with one warning a slide.
+
+        Parameters
+        ----------
+        color : callable, optional
+            Changes the colours of what is read, as of `napari_lumen.slides.color.to_srgb`.
         """
-        name = f"slide-{self.fingerprint}-{os.getpid()}-{id(self)}"
+        name = f"slide-{self.fingerprint}-{os.getpid()}-{id(self)}-{id(color) if color else 'raw'}"
+        read = partial(self.read_grid, marked=True)
+        shown = read if color is None else lambda grid, window: color(read(grid, window))
         return [
-            dask_array(
-                grid, partial(self.read_grid, marked=True), self.samples, self.dtype, f"{name}-{index}"
-            )
+            dask_array(grid, shown, self.samples, self.dtype, f"{name}-{index}")
             for index, grid in enumerate(self.pyramid())
         ]
 

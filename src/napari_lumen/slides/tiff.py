@@ -1,335 +1,256 @@
-"""Tiled RGB TIFF (SVS, OME-TIFF, generic pyramids) read directly: pread, decode in threads, cache."""
+"""TIFF slides (SVS, OME-TIFF, QPTIFF, Philips, Ventana, generic) read directly: pread, threads, cache."""
 
 from __future__ import annotations
 
-import html
 import os
-import re
-import struct
 import weakref
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-import tifffile
+import numpy.typing as npt
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.slides.associated import AssociatedImages
-from napari_lumen.slides.cache import TileCache
-from napari_lumen.slides.level import levels_from_shapes
+from napari_lumen.slides.cache import TileCache, process_cache
+from napari_lumen.slides.level import Channel, levels_from_shapes
 from napari_lumen.slides.pixel_size import checked_mpp
 from napari_lumen.slides.slide import Pixels, Slide
+from napari_lumen.slides.tiff_directory import Directory, SlideFile, UnsupportedLayoutError, directories
+from napari_lumen.slides.tiff_facts import named
+from napari_lumen.slides.tiff_layout import Layout, layout_of
+from napari_lumen.slides.tiff_level import TiffLevel, picture
 
-_CACHE_BYTES = 256 << 20
-_APERIO_YCBCR = 33003
-_UM_PER_INCH, _UM_PER_CM = 25400.0, 10000.0
-_OME_UNITS = {
-    "µm": 1.0,
-    "μm": 1.0,
-    "um": 1.0,
-    "micrometer": 1.0,
-    "inch": _UM_PER_INCH,
-    "in": _UM_PER_INCH,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-    "Å": 1e-4,
-    "pm": 1e-6,
-}
+__all__ = ["TiffSlide", "UnsupportedLayoutError", "stated_pixel_size"]
 
+_ICC_PROFILE = 34675
+_WORTH_THREADS = 3  # tiles
+_REMEMBERED = 10_000  # tiles that were read once
+_COLORS = (Channel("Red", (255, 0, 0)), Channel("Green", (0, 255, 0)), Channel("Blue", (0, 0, 255)))
 
-class UnsupportedLayoutError(Exception):
-    """The file is a TIFF but not one that this backend reads; another may."""
+_Cell = tuple[int, int]
+Found = TypeVar("Found")
 
 
 class TiffSlide(Slide):
-    """A tiled 8-bit RGB TIFF.
+    """A TIFF: tiled or in strips, 8-bit RGB or channels of any depth.
+
+    Parameters
+    ----------
+    path : Path
+    cache : TileCache, optional
+        Where decoded tiles are kept; the process's own by default.
 
     Raises
     ------
     UnsupportedLayoutError
-        When the layout is another one (strips, other depths or channels, an unknown codec).
+        When the layout is one that another backend may read (overlapping tiles, an unknown codec).
     SlideError
-        When the file is truncated.
+        When the file is truncated, contradicts itself, or is a stack along Z or T.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cache: TileCache | None = None) -> None:
         super().__init__(path)
+        self._file = SlideFile(path)
         try:
-            self._tiff = tifffile.TiffFile(path)
-        except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise UnsupportedLayoutError("it is not a TIFF file") from error
-        try:
-            self._adopt()
+            self._adopt(_understood(self._file, lambda: layout_of(directories(self._file))))
         except BaseException:
-            self._tiff.close()
+            self._file.close()
             raise
-
-    def _adopt(self) -> None:
-        series = _main_series(self._tiff)
-        self._pages = [_checked_page(level) for level in series.levels]
-        self._check_extent()
-        self._check_directories()
-        self.levels = levels_from_shapes([(page.imagelength, page.imagewidth) for page in self._pages])
-        self.properties = _properties(self._tiff)
-        self.vendor = "aperio" if self._tiff.is_svs else "ome-tiff" if self._tiff.is_ome else "generic-tiff"
-        self.mpp = checked_mpp(_pixel_size(self._tiff, self.properties), self.path)
-        self.magnification = _number(self.properties.get("AppMag"))
-        self.bounds: Region | None = None
-        self.associated = AssociatedImages(_associated(self._tiff, self.path.name))
-        self._descriptor = os.open(self.path, os.O_RDONLY)
-        # a viewer drops its slides without a word
-        self._release = weakref.finalize(self, os.close, self._descriptor)
-        self._cache = TileCache(_CACHE_BYTES)
+        self._cache = process_cache() if cache is None else cache
+        self._owner = object()
+        weakref.finalize(self, self._cache.abandon, self._owner)
+        self._read_once: set[tuple[int, int, int]] = set()
+        self._large: tuple[object, Pixels] | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._closed = False
         self._lock = Lock()
 
-    def _check_extent(self) -> None:
-        size = self.path.stat().st_size
-        for page in (*self._pages, *self._tiff.pages):
-            end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)), default=0)
-            if end > size:
-                raise SlideError(
-                    f"{self.path.name} is truncated: it ends at byte {size:,} of at least {end:,}. "
-                    "Copy or download it again."
-                )
-
-    def _check_directories(self) -> None:
-        """Refuse a file whose chain of directories, or the last values of one, break off.
-
-        Levels behind the break would go unnoticed.
-        """
-        pages, form = self._tiff.pages, self._tiff.tiff
-        size = self.path.stat().st_size
-        following = 0
-        with self.path.open("rb") as file:
-            for page in pages:
-                file.seek(page.offset)
-                (count,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
-                tags = file.read(count * form.tagsize)
-                chain = file.read(form.offsetsize)
-                if len(chain) < form.offsetsize or _end_of_values(tags, form) > size:
-                    raise self._broken_off(size)
-                (following,) = struct.unpack(form.offsetformat, chain)
-        if following:
-            raise self._broken_off(following)
-
-    def _broken_off(self, place: int) -> SlideError:
-        return SlideError(
-            f"{self.path.name} is truncated: its directories break off at byte {place:,}. "
-            "Copy or download it again."
+    def _adopt(self, layout: Layout) -> None:
+        shapes = layout.shapes or (None,) * len(layout.levels)
+        stored = _understood(
+            self._file,
+            lambda: [
+                TiffLevel(planes, shape, layout.as_rgb)
+                for planes, shape in zip(layout.levels, shapes, strict=True)
+            ],
+        )
+        base = stored[0]
+        alike = (base.samples, base.dtype, base.is_rgb)
+        self._stored = [level for level in stored if (level.samples, level.dtype, level.is_rgb) == alike]
+        self.levels = levels_from_shapes(
+            [level.shape for level in self._stored], [level.tile for level in self._stored]
+        )
+        self.properties = layout.facts.properties
+        self.vendor = layout.facts.vendor
+        self.mpp = checked_mpp(layout.facts.mpp, self.path)
+        self.magnification = layout.facts.magnification
+        self.bounds: Region | None = None
+        if not base.is_rgb:
+            self.channels = _COLORS if base.is_colour else named(layout.channels, base.samples)
+            self.dtype = base.dtype
+        self.icc_profile = layout.levels[0][0].data(_ICC_PROFILE) or None
+        self.associated = AssociatedImages(
+            {name: partial(_associated, name, page) for name, page in layout.associated.items()}
         )
 
     def close(self) -> None:
-        """Free the file, the decoding threads and the cache."""
+        """Free the file, the decoding threads and the cached tiles."""
         with self._lock:
-            if self._descriptor >= 0:
-                self._release()
-                self._descriptor = -1
-                self._tiff.close()
-                self._cache.clear()
-            if self._threads is not None:
-                self._threads.shutdown(wait=False)
-                self._threads = None
+            self._closed = True
+            threads, self._threads = self._threads, None
+        self._file.close()
+        self._cache.drop(self._owner)
+        self._large = None
+        if threads is not None:
+            threads.shutdown(wait=False)
 
     def _read(self, level: int, window: Window) -> Pixels:
-        page = self._pages[level]
-        rows = range(window.y // page.tilelength, -(-(window.y + window.height) // page.tilelength))
-        columns = range(window.x // page.tilewidth, -(-(window.x + window.width) // page.tilewidth))
-        wanted = [(row, column) for row in rows for column in columns]
-        out = np.empty((window.height, window.width, 3), np.uint8)
+        height, width = self.levels[level].tile
+        row, column = window.y // height, window.x // width
+        bottom, right = window.y + window.height, window.x + window.width
+        if bottom <= (row + 1) * height and right <= (column + 1) * width:  # of one tile
+            if window.height == height and window.width == width:
+                return self._whole_tile(level, row, column)
+            y, x = row * height, column * width
+            return self._tile(level, row, column)[window.y - y : bottom - y, window.x - x : right - x].copy()
+        out = np.empty((window.height, window.width, self.samples), self.dtype)
 
-        def place(cell: tuple[int, int]) -> None:
-            top, left = cell[0] * page.tilelength, cell[1] * page.tilewidth
-            part = window.intersect(Window(top, left, page.tilelength, page.tilewidth))
-            tile = self._tile(level, *cell)
-            out[
-                part.y - window.y : part.y - window.y + part.height,
-                part.x - window.x : part.x - window.x + part.width,
-            ] = tile[part.y - top : part.y - top + part.height, part.x - left : part.x - left + part.width]
+        def place(cell: _Cell, tile: Pixels) -> None:
+            y, x = cell[0] * height, cell[1] * width
+            top, left = max(window.y, y), max(window.x, x)
+            low, far = min(bottom, y + height), min(right, x + width)
+            out[top - window.y : low - window.y, left - window.x : far - window.x] = tile[
+                top - y : low - y, left - x : far - x
+            ]
 
-        missing = [cell for cell in wanted if self._cache.get((level, *cell)) is None]
-        for cell in set(wanted).difference(missing) if len(missing) > 2 else wanted:
-            place(cell)
-        if len(missing) > 2:  # worth the threads
-            list(self._pool().map(place, missing))
+        missing = []
+        for cell in _cells(row, -(-bottom // height), column, -(-right // width)):
+            tile = self._cache.get(self._owner, (level, *cell))
+            if tile is None:
+                missing.append(cell)
+            else:
+                place(cell, tile)
+        self._share_out(lambda cell: place(cell, self._tile(level, *cell)), missing)
         return out
+
+    def _share_out(self, work: Callable[[_Cell], None], cells: list[_Cell]) -> None:
+        """Do the work of each cell, with the help of other threads where that pays.
+
+        The caller takes its part, so that a pool that others keep busy never holds it up.
+        """
+        waiting = iter(cells)
+
+        def drain() -> None:
+            for cell in waiting:  # each thread takes the next
+                work(cell)
+
+        helpers = min(_cores(), len(cells)) - 1 if len(cells) >= _WORTH_THREADS else 0
+        futures: list[Future[None]] = []
+        if helpers > 0:
+            pool = self._pool()
+            futures = [pool.submit(drain) for _ in range(helpers)]
+        try:
+            drain()
+        finally:
+            for _ in waiting:  # after an error: nothing more is to be done
+                pass
+            started = [future for future in futures if not future.cancel()]
+            wait(started)
+        for future in started:
+            future.result()
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
-            if self._descriptor < 0:
+            if self._closed:
                 raise SlideError(f"{self.path.name} is closed; open it again.")
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lumen-decode")
+                self._threads = ThreadPoolExecutor(max(1, _cores() - 1), thread_name_prefix="lumen-decode")
             return self._threads
 
-    def _tile(self, level: int, row: int, column: int) -> Pixels:
-        """Return one decoded tile, uint8 (tilelength, tilewidth, 3), from the cache or the file."""
-        key = (level, row, column)
-        tile = self._cache.get(key)
-        if tile is not None:
-            return tile
-        page = self._pages[level]
-        index = row * -(-page.imagewidth // page.tilewidth) + column
-        offset, count = page.dataoffsets[index], page.databytecounts[index]
-        if count == 0:  # sparse: nothing was scanned there
-            tile = np.full((page.tilelength, page.tilewidth, 3), 255, np.uint8)
-        else:
-            tile = self._decode(page, index, offset, count, key)
-        self._cache.put(key, tile)
-        return tile
+    def _whole_tile(self, level: int, row: int, column: int) -> Pixels:
+        """Return one decoded tile, writable; kept in the cache from the second time that it is asked for.
 
-    def _decode(self, page: Any, index: int, offset: int, count: int, key: tuple[int, int, int]) -> Pixels:
-        if self._descriptor < 0:
+        A run over a slide reads each tile once: memory that is new for each would cost it half as much
+        again as the decoding, and push out what the viewer shows.
+        """
+        key = (level, row, column)
+        tile = self._cache.get(self._owner, key)
+        if tile is not None or key in self._read_once or not self._stored[level].is_cheap:
+            return self._tile(level, row, column).copy()
+        if len(self._read_once) >= _REMEMBERED:
+            self._read_once.clear()
+        self._read_once.add(key)
+        return self._decode(level, row, column)
+
+    def _tile(self, level: int, row: int, column: int) -> Pixels:
+        """Return one decoded tile, read-only, from the cache or the file."""
+        key = (level, row, column)
+        large = self._large
+        if large is not None and large[0] == key:
+            return large[1]
+        return self._cache.fetch(self._owner, key, partial(self._decode, level, row, column))
+
+    def _decode(self, level: int, row: int, column: int) -> Pixels:
+        if self._closed:
             raise SlideError(f"{self.path.name} is closed; open it again.")
         try:
-            data = os.pread(self._descriptor, count, offset)
-            decoded = page.decode(data, index, jpegtables=page.jpegtables)[0]
+            tile = self._stored[level].decode(row, column)
+        except SlideError:
+            raise
         except Exception as error:  # codecs raise types of their own
             raise SlideError(
-                f"{self.path.name} cannot be decoded at level {key[0]}, tile row {key[1]}, column {key[2]}: "
+                f"{self.path.name} cannot be decoded at level {level}, tile row {row}, column {column}: "
                 f"{_sentence(error)}. The file is damaged there."
             ) from error
-        tile = np.asarray(decoded[0])
-        if tile.shape == (page.tilelength, page.tilewidth, 3):
-            return tile
-        full = np.full((page.tilelength, page.tilewidth, 3), 255, np.uint8)  # an edge tile stored cropped
-        full[: tile.shape[0], : tile.shape[1]] = tile
-        return full
-
-
-def _sentence(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _end_of_values(tags: bytes, form: Any) -> int:
-    """Return the offset behind the last value that a directory's entries point to."""
-    end = 0
-    inline = form.offsetsize
-    for start in range(0, len(tags), form.tagsize):
-        entry = tags[start : start + form.tagsize]
-        (kind,) = struct.unpack_from(form.byteorder + "H", entry, 2)
-        (count,) = struct.unpack_from(form.offsetformat, entry, 4)
-        layout = tifffile.TIFF.DATA_FORMATS.get(kind)
-        if layout is None:
-            continue
-        length = count * struct.calcsize(form.byteorder + layout)
-        if length > inline:
-            (offset,) = struct.unpack_from(form.offsetformat, entry, form.tagsize - inline)
-            end = max(end, offset + length)
-    return end
+        if tile.nbytes > self._cache.limit // 4:  # a strip of a whole image, wanted again for each part
+            tile.flags.writeable = False
+            self._large = ((level, row, column), tile)
+        return tile
 
 
 def stated_pixel_size(path: Path) -> Pair | None:
     """Return the pixel size (y, x) in µm that a TIFF states, whoever reads its pixels."""
+    file = SlideFile(path)
     try:
-        with tifffile.TiffFile(path) as tiff:
-            return checked_mpp(_pixel_size(tiff, _properties(tiff)), path)
-    except (tifffile.TiffFileError, ValueError, KeyError, IndexError, TypeError):
+        layout = _understood(file, lambda: layout_of(directories(file)))
+        return checked_mpp(layout.facts.mpp, path)
+    except (UnsupportedLayoutError, SlideError):
         return None
+    finally:
+        file.close()
 
 
-def _main_series(tiff: tifffile.TiffFile) -> Any:
-    """Return the series of the tissue: the first one; of an OME-TIFF, the one of most pixels."""
+def _understood(file: SlideFile, look: Callable[[], Found]) -> Found:
+    """Return what a look at the structure finds; what trips it is a contradiction in the file."""
     try:
-        if tiff.is_ome:  # converters put label and macro at any place
-            return max(tiff.series, key=lambda series: series.size)
-        return tiff.series[0]
-    except (IndexError, ValueError, KeyError, TypeError) as error:
-        raise UnsupportedLayoutError("it holds no image") from error
+        return look()
+    except (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
+        raise file.damaged(f"its directories contradict themselves ({_sentence(error)})") from error
 
 
-def _checked_page(level: Any) -> Any:
-    """Return the one page of a level, or refuse its layout."""
-    page = level.keyframe
-    if len(level.pages) != 1:
-        raise UnsupportedLayoutError(f"it is a stack of {len(level.pages)} planes")
-    if not page.is_tiled:
-        raise UnsupportedLayoutError("it is stored in strips")
-    if page.dtype != np.uint8 or page.samplesperpixel != 3 or page.planarconfig != 1:
-        raise UnsupportedLayoutError(
-            f"it holds {page.samplesperpixel} channels of {page.dtype}, not 8-bit RGB"
-        )
-    if page.compression == _APERIO_YCBCR:
-        raise UnsupportedLayoutError("it is JPEG 2000 in YCbCr, which tifffile leaves unconverted")
+def _cells(top: int, bottom: int, left: int, right: int) -> Iterator[_Cell]:
+    return ((row, column) for row in range(top, bottom) for column in range(left, right))
+
+
+def _cores() -> int:
+    """Return how many threads of this process can run at once."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _associated(name: str, page: Directory) -> npt.NDArray[np.uint8]:
     try:
-        tifffile.TIFF.DECOMPRESSORS[page.compression]
-    except (KeyError, ValueError) as error:
-        raise UnsupportedLayoutError(f"its compression {int(page.compression)} is unknown") from error
-    return page
+        return picture(page)
+    except SlideError:
+        raise
+    except Exception as error:  # codecs raise types of their own
+        raise SlideError(f"The {name} of {page.file.name} cannot be decoded: {_sentence(error)}.") from error
 
 
-def _properties(tiff: tifffile.TiffFile) -> Mapping[str, str]:
-    description = tiff.pages.first.description or ""
-    if tiff.is_svs:
-        head, *pairs = description.split("|")
-        found = {"Description": head.strip()}
-        for pair in pairs:
-            key, _, value = pair.partition("=")
-            found[key.strip()] = value.strip()
-        return found
-    if tiff.is_ome:
-        pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", description)
-        if pixels is None:
-            return {}
-        return {key: html.unescape(value) for key, value in re.findall(r'(\w+)="([^"]*)"', pixels.group())}
-    return {"Description": description} if description else {}
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
-def _pixel_size(tiff: tifffile.TiffFile, properties: Mapping[str, str]) -> Pair | None:
-    """Return µm per pixel (y, x) from the vendor's own statement, else from the resolution tags."""
-    if tiff.is_svs:
-        value = _number(properties.get("MPP"))
-        return None if value is None else (value, value)
-    if tiff.is_ome:
-        sizes = []
-        for axis in ("Y", "X"):
-            value = _number(properties.get(f"PhysicalSize{axis}"))
-            unit = _OME_UNITS.get(properties.get(f"PhysicalSize{axis}Unit", "µm"))
-            if value is None or unit is None:
-                return None
-            sizes.append(value * unit)
-        return sizes[0], sizes[1]
-    page = tiff.pages.first
-    unit = page.tags.valueof("ResolutionUnit", default=1)
-    scale = {2: _UM_PER_INCH, 3: _UM_PER_CM}.get(int(unit))
-    values = [page.tags.valueof(f"{axis}Resolution", default=None) for axis in "YX"]
-    if scale is None or any(value is None or value[0] == 0 or value[1] == 0 for value in values):
-        return None
-    (y_num, y_den), (x_num, x_den) = values
-    return scale * y_den / y_num, scale * x_den / x_num
-
-
-def _associated(tiff: tifffile.TiffFile, file: str) -> Mapping[str, Any]:
-    lock = Lock()  # tifffile reads through one file handle
-
-    def reader(series: Any) -> Any:
-        def read() -> Pixels:
-            try:
-                with lock:
-                    image = np.asarray(series.asarray())
-            except Exception as error:  # codecs raise types of their own
-                raise SlideError(
-                    f"The {series.name.lower()} of {file} cannot be decoded: {_sentence(error)}."
-                ) from error
-            return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-
-        return read
-
-    return {
-        series.name.lower(): reader(series)
-        for series in tiff.series[1:]
-        if series.name.lower() in ("label", "macro", "thumbnail")
-    }
+def _sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:160]

@@ -1,24 +1,43 @@
-"""Vendor formats and DICOM through OpenSlide."""
+"""Vendor formats through OpenSlide."""
 
 from __future__ import annotations
 
+import configparser
+import ctypes
+import math
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import openslide
-from PIL import Image
+from openslide import lowlevel
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Region, Window
 from napari_lumen.slides.associated import AssociatedImages
-from napari_lumen.slides.level import levels_from_shapes
+from napari_lumen.slides.level import TILE, levels_from_shapes
 from napari_lumen.slides.pixel_size import checked_mpp
-from napari_lumen.slides.slide import Pixels, Slide
+from napari_lumen.slides.slide import Picture, Pixels, Slide
+
+_CACHE_BYTES = 64 << 20
+_OPAQUE = 0xFF000000  # the alpha of a premultiplied ARGB pixel
+_MIRAX = ".mrxs"
+_LARGEST_SIDE = 10_000_000  # px: some metres; no slide is as long
 
 
 class OpenSlideSlide(Slide):
-    """A slide read by OpenSlide: MRXS, NDPI, SCN, BIF, VMS, Trestle, Sakura, Zeiss, DICOM and more.
+    """A slide read by OpenSlide: MRXS, NDPI, SCN, BIF, VMS, Trestle, Sakura, Zeiss and more.
+
+    All threads read through one handle: OpenSlide is made for that, and keeps decoded tiles by handle, so
+    that handles of their own would decode the same strips of an NDPI again. A handle is dead after its
+    first error, for every thread; a read that fails is done once more by a new one.
+
+    Where a level's ratio to level 0 is whole, a read returns the stored pixels. OpenSlide takes places in
+    whole level-0 pixels and blends neighbours in between, so elsewhere they lie within half of one.
 
     Parameters
     ----------
@@ -36,23 +55,54 @@ class OpenSlideSlide(Slide):
         super().__init__(path)
         self._file = file or path
         self._lock = Lock()
-        self._handle: openslide.OpenSlide | None = self._open()
-        handle = self._handle
-        self.levels = levels_from_shapes([(height, width) for width, height in handle.level_dimensions])
-        self._steps = handle.level_downsamples
-        self.properties = dict(handle.properties)
+        self._closed = False
+        _require_mirax_data(self._file)
+        self._cache = lowlevel.cache_create(_CACHE_BYTES)
+        handle = self._open()
+        self._handle: Any = handle
+        try:
+            self._adopt(handle)
+        except openslide.OpenSlideError as error:
+            raise SlideError(
+                f"{path.name} cannot be opened: {_sentence(error)}. Copy it again or re-export it."
+            ) from error
+
+    def _adopt(self, handle: Any) -> None:
+        names = lowlevel.get_property_names(handle)
+        self.properties = {name: lowlevel.get_property_value(handle, name) for name in names}
+        numbers = range(lowlevel.get_level_count(handle))
+        sizes = [lowlevel.get_level_dimensions(handle, number) for number in numbers]
+        _check_sizes(self.path, sizes)
+        self._steps = [lowlevel.get_level_downsample(handle, number) for number in numbers]
+        self.levels = levels_from_shapes(
+            [(height, width) for width, height in sizes], [self._tile(number) for number in numbers]
+        )
         self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
         mpp = (self._float(openslide.PROPERTY_NAME_MPP_Y), self._float(openslide.PROPERTY_NAME_MPP_X))
-        self.mpp = None if mpp[0] is None or mpp[1] is None else checked_mpp((mpp[0], mpp[1]), path)
+        self.mpp = None if mpp[0] is None or mpp[1] is None else checked_mpp((mpp[0], mpp[1]), self.path)
         self.magnification = self._float(openslide.PROPERTY_NAME_OBJECTIVE_POWER)
         self.bounds = self._bounds()
+        self.icc_profile = lowlevel.read_icc_profile(handle)
         self.associated = AssociatedImages(
-            {name: lambda name=name: self._associated(name) for name in handle.associated_images}  # type: ignore[misc]
+            {name: partial(self._associated, name) for name in lowlevel.get_associated_image_names(handle)}
         )
 
-    def _open(self) -> openslide.OpenSlide:
+    def _open(self) -> Any:
         try:
-            return openslide.OpenSlide(str(self._file))
+            with self._file.open("rb"):  # OpenSlide does not say why it cannot
+                pass
+        except FileNotFoundError as error:
+            raise SlideError(
+                f"{self.path.name} is no longer at {self._file.parent}. Put it back and open it again."
+            ) from error
+        except OSError as error:
+            raise SlideError(
+                f"{self.path.name} cannot be read: {error.strerror or error}. "
+                "Check the disk and your permissions."
+            ) from error
+        try:
+            handle = lowlevel.open(self._file)
+            lowlevel.set_cache(handle, self._cache)
         except openslide.OpenSlideUnsupportedFormatError as error:
             raise SlideError(
                 f"{self.path.name} is not a slide in any format that is known here. "
@@ -60,8 +110,9 @@ class OpenSlideSlide(Slide):
             ) from error
         except openslide.OpenSlideError as error:
             raise SlideError(
-                f"{self.path.name} cannot be opened: {error}. Copy it again or re-export it."
+                f"{self.path.name} cannot be opened: {_sentence(error)}. Copy it again or re-export it."
             ) from error
+        return handle
 
     def _float(self, name: str) -> float | None:
         try:
@@ -69,59 +120,141 @@ class OpenSlideSlide(Slide):
         except (KeyError, ValueError):
             return None
 
+    def _tile(self, level: int) -> tuple[int, int]:
+        """Return height and width of what a level is decoded in, as far as it is stated."""
+        height, width = (self._float(f"openslide.level[{level}].tile-{side}") for side in ("height", "width"))
+        return (int(height), int(width)) if height and width and min(height, width) >= 1 else (TILE, TILE)
+
     def _bounds(self) -> Region | None:
         names = ("bounds-y", "bounds-x", "bounds-height", "bounds-width")
         values = [self._float(f"openslide.{name}") for name in names]
         if any(value is None for value in values):
             return None
         y, x, height, width = (float(value) for value in values if value is not None)
-        return Region(y, x, height, width)
+        sane = all(math.isfinite(value) for value in (y, x, height, width)) and height > 0 and width > 0
+        return Region(y, x, height, width) if sane else None
 
     def _read(self, level: int, window: Window) -> Pixels:
-        step = self._steps[level]
-        location = (round(window.x * step), round(window.y * step))
-        handle = self._handle
-        if handle is None:
-            raise SlideError(f"{self.path.name} is closed; open it again.")
-        size = (window.width, window.height)
+        handle = self._current()
         try:
-            return _on_white(handle.read_region(location, level, size))
+            return self._region(handle, level, window)
         except openslide.OpenSlideError:
-            pass  # a handle is dead after its first error, whichever thread met it: ask a new one
-        with self._lock:
-            fresh = self._open()
-            try:
-                pixels = _on_white(fresh.read_region(location, level, size))
-            except openslide.OpenSlideError as error:
-                fresh = self._open()
-                raise SlideError(
-                    f"{self.path.name} cannot be decoded at level {level}, row {window.y}, "
-                    f"column {window.x}: {error}. The file is damaged there."
-                ) from error
-            finally:
-                if self._handle is handle:
-                    self._handle = fresh
-            return pixels
-
-    def _associated(self, name: str) -> Pixels:
-        if self._handle is None:
-            raise SlideError(f"{self.path.name} is closed; open it again.")
+            pass  # perhaps another thread's error: ask a new handle
+        fresh = self._open()
         try:
-            return _on_white(self._handle.associated_images[name])
+            pixels = self._region(fresh, level, window)
         except openslide.OpenSlideError as error:
-            raise SlideError(f"The {name} of {self.path.name} cannot be decoded: {error}.") from error
+            lowlevel.close(fresh)  # nobody else has it, and the error would keep it as long as itself
+            self._replace(handle, None)
+            raise SlideError(
+                f"{self.path.name} cannot be decoded at level {level}, row {window.y}, "
+                f"column {window.x}: {_sentence(error)}. The file is damaged there."
+            ) from error
+        self._replace(handle, fresh)
+        return pixels
+
+    def _region(self, handle: Any, level: int, window: Window) -> Picture:
+        step = self._steps[level]
+        argb = np.empty((window.height, window.width), np.uint32)
+        place = argb.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+        # into our own memory: the public read_region converts to a Pillow image, which costs as much again
+        lowlevel._read_region(
+            handle, place, round(window.x * step), round(window.y * step), level, window.width, window.height
+        )
+        return _on_white(argb)
+
+    def _current(self) -> Any:
+        """Return the handle, a new one where the last has died."""
+        with self._lock:
+            if self._closed:
+                raise SlideError(f"{self.path.name} is closed; open it again.")
+            if self._handle is None:
+                self._handle = self._open()
+            return self._handle
+
+    def _replace(self, dead: Any, fresh: Any) -> None:
+        """Put a handle, or None, in the place of a dead one that no other thread has replaced yet."""
+        with self._lock:
+            if self._handle is dead and not self._closed:
+                self._handle = fresh
+
+    def _associated(self, name: str) -> Picture:
+        handle = self._current()
+        try:
+            width, height = lowlevel.get_associated_image_dimensions(handle, name)
+            argb = np.empty((height, width), np.uint32)
+            place = argb.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+            lowlevel._read_associated_image(handle, name, place)
+        except openslide.OpenSlideError as error:
+            self._replace(handle, None)
+            raise SlideError(
+                f"The {name} of {self.path.name} cannot be decoded: {_sentence(error)}. "
+                "The file is damaged there."
+            ) from error
+        return _on_white(argb)
 
     def close(self) -> None:
         """Free the file, as soon as no other thread is reading from it."""
         with self._lock:
-            self._handle = None
+            self._closed, self._handle = True, None
 
 
-def _on_white(image: Image.Image) -> Pixels:
-    """Drop the alpha channel over white: what was never scanned is glass."""
-    pixels = np.asarray(image)
-    if pixels.shape[-1] == 3 or (pixels[..., 3] == 255).all():
-        return np.ascontiguousarray(pixels[..., :3])
-    ground = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    ground.alpha_composite(image)
-    return np.ascontiguousarray(np.asarray(ground)[..., :3])
+def _on_white(argb: npt.NDArray[np.uint32]) -> Picture:
+    """Return premultiplied ARGB (h, w) as RGB (h, w, 3) over white: what was never scanned is glass."""
+    # the bytes in memory are B, G, R, A: OpenSlide's words are the machine's, and ours are little endian
+    parts = argb.view(np.uint8).reshape(*argb.shape, 4)
+    out = np.empty((*argb.shape, 3), np.uint8)
+    for channel in range(3):  # a third of the time of one copy with a reversed axis
+        out[..., channel] = parts[..., 2 - channel]
+    if argb.size and argb.min() < _OPAQUE:
+        out += 255 - parts[..., 3:]  # exact, as no colour is above its alpha
+    return out
+
+
+def _sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _require_mirax_data(path: Path) -> None:
+    """Refuse an MRXS slide of which files are missing: OpenSlide would tell only when it comes to them."""
+    if path.suffix.lower() != _MIRAX:
+        return
+    folder = path.with_suffix("")
+    if not folder.is_dir():
+        raise SlideError(
+            f"{path.name} lacks its data: there is no folder {folder.name} beside it. Copy that folder too."
+        )
+    index = folder / "Slidedat.ini"
+    if not index.is_file():
+        raise SlideError(
+            f"{path.name} lacks Slidedat.ini in its folder {folder.name}. Copy the whole folder again."
+        )
+    reader = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        reader.read_string(index.read_text(encoding="utf-8-sig", errors="replace"))
+    except configparser.Error:
+        return  # OpenSlide has its own words for that
+    named = [reader.get("HIERARCHICAL", "INDEXFILE", fallback="")]
+    if reader.has_section("DATAFILE"):
+        named += [
+            value
+            for key, value in reader.items("DATAFILE")
+            if key.startswith("file_") and key != "file_count"
+        ]
+    missing = [name for name in named if name and not (folder / name).is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise SlideError(
+            f"{path.name} lacks {missing[0]}{more} in its folder {folder.name}. Copy the whole folder again."
+        )
+
+
+def _check_sizes(path: Path, sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse a damaged head, from which OpenSlide takes sides of any length."""
+    width, height = sizes[0]
+    for level, (across, down) in enumerate(sizes):
+        if not (1 <= across <= min(width, _LARGEST_SIDE) and 1 <= down <= min(height, _LARGEST_SIDE)):
+            raise SlideError(
+                f"{path.name} is damaged: it states {across} x {down} px for level {level}. "
+                "Copy it again or re-export it."
+            )

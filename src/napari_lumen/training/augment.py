@@ -42,6 +42,8 @@ class Augmentation:
         Probability that another field is stained anew as haematoxylin and eosin from its own densities.
     decoys : float
         Probability that structures which are no nuclei are laid over the field.
+    keratin : float
+        Probability that a part of the field, with its nuclei, is replaced by keratin.
     blur : float
         Largest standard deviation of the Gaussian blur, px.
     """
@@ -52,6 +54,7 @@ class Augmentation:
     crowd: float = 0.5
     recolour: float = 0.6
     decoys: float = 0.65
+    keratin: float = 0.2
     blur: float = 1.3
 
 
@@ -182,14 +185,20 @@ def overlay_decoys(rgb: Array, rng: np.random.Generator) -> Array:
             share = rng.uniform(0.2, 0.6)
             colour = (share * HAEMATOXYLIN + (1 - share) * random_eosin(rng)).astype(np.float32)
             strength = rng.uniform(0.2, 1.6)
-        else:  # marking ink
-            texture = blots
+        else:  # marking ink, spread out or in grains
+            texture = blots if rng.random() < 0.5 else _grains(shape, rng)
             colour, strength = tilted(rng.choice(INKS), rng, 0.05), rng.uniform(0.3, 2.2)
         softness = rng.uniform(0.05, 0.6)
         amount = np.clip((texture - rng.uniform(0.2, 1.5)) / softness, 0, 1)
         amount *= 1 + 0.25 * smooth_noise(shape, rng.uniform(1.5, 6), rng)
         density = density + strength * np.clip(amount, 0, None)[..., None] * colour
     return np.asarray(np.exp(-density), np.float32)
+
+
+def _grains(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return grains of 1 to 6 px that lie in drifts: high where they are, as `smooth_noise` is."""
+    drifts = smooth_noise(shape, rng.uniform(10, 40), rng)
+    return np.asarray(smooth_noise(shape, rng.uniform(0.8, 3), rng) + drifts - 0.5, np.float32)
 
 
 def jitter(rgb: Array, rng: np.random.Generator) -> Array:

@@ -27,7 +27,7 @@ from napari_lumen.evaluation import dice
 from napari_lumen.models import build
 from napari_lumen.training.augment import Augmentation, degrade, jitter, overlay_decoys, random_crop, recolour
 from napari_lumen.training.losses import adaptive_logarithmic_hybrid
-from napari_lumen.training.paint import crowd, paint_section
+from napari_lumen.training.paint import crowd, lay_keratin, paint_section
 
 MPP = 0.5
 # The images carry no pixel size: each is scaled so that its median nucleus has this diameter.
@@ -128,16 +128,17 @@ def batches(
                     more = random_crop(other.levels, other.scale * zoom, recipe.crop, rng, stretch)[3]
                     nuclei = crowd(nuclei, more.numpy() > 0.5)
                 rgb = paint_section(seen[:3].mean(dim=0).numpy(), nuclei, rng)
-                mask = torch.from_numpy(nuclei)[None].float()
             else:
                 seen = random_crop(field.levels, field.scale * zoom, recipe.crop, rng)
                 rgb = seen[:3].permute(1, 2, 0).numpy()
                 rgb = recolour(rgb, rng) if rng.random() < augmentation.recolour else jitter(rgb, rng)
-                mask = (seen[3:] > 0.5).float()
+                nuclei = seen[3].numpy() > 0.5
+            if rng.random() < augmentation.keratin:
+                rgb, nuclei = lay_keratin(rgb, nuclei, rng)
             if rng.random() < augmentation.decoys:
                 rgb = overlay_decoys(rgb, rng)
             rgb = degrade(rgb, augmentation.blur, rng)
-            crops.append((torch.from_numpy(rgb).permute(2, 0, 1), mask))
+            crops.append((torch.from_numpy(rgb).permute(2, 0, 1), torch.from_numpy(nuclei)[None].float()))
         images, masks = zip(*crops, strict=True)
         yield torch.stack(images), torch.stack(masks)
 

@@ -38,12 +38,6 @@ from napari_lumen.training.nuclei import (
 
 _TILE, _OVERLAP = 256, 32  # px
 _CONSEP_MPP, _CONSEP_SIDE = 0.25, 1000
-# True of the weights in the package; training anew in one go makes it void.
-_HISTORY = (
-    "The shipped weights were trained in several sittings: the augmentation was strengthened at steps 500, "
-    "800, 1500 and 2000 after looking at the results on CMU-1-Small-Region, the sample slide and CoNSeP, and "
-    "the length of the cosine schedule was changed with it."
-)
 
 
 def foreground(network: nn.Module, rgb: Tensor) -> npt.NDArray[np.bool_]:
@@ -123,12 +117,15 @@ def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
         input=InputSpec(views=(View(size=_TILE, mpp=MPP),), overlap=_OVERLAP),
         attention=("d1.0.att0",),
         training=TrainingRecord(
-            data="Data Science Bowl 2018, stage1_train, stained and bright-field images (CC0, BBBC038v1): "
-            "123 images of which 87 were trained on.",
+            data="Data Science Bowl 2018, stage1_train (CC0, BBBC038v1): 87 of the 123 stained and "
+            "bright-field images, and of 534 fluorescent ones only the outlines of the nuclei, around which "
+            "sections stained with haematoxylin and eosin were painted (`training/paint.py`).",
             split="By mean colour into stain groups: lavender, pink and brightfield for training; "
             f"{HELD_OUT} (36 smear-like images on a white ground) held out. The last, averaged weights are "
             "kept. The images carry no pixel size; each was scaled so that its median nucleus measures "
-            f"{NUCLEUS_UM:g} µm, for the scores too. {_HISTORY}",
+            f"{NUCLEUS_UM:g} µm, for the scores too. The augmentation was designed after looking at what an "
+            "earlier model did on CMU-1-Small-Region, the sample slide and CoNSeP; no image of these was "
+            "trained on.",
             recipe=asdict(recipe),
         ),
         scores={name: round(value, 4) for name, value in scores.items()},

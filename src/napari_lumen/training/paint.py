@@ -67,6 +67,44 @@ def crowd(nuclei: Mask, others: Mask) -> Mask:
     return np.asarray(nuclei | (others & kept))
 
 
+def lay_keratin(rgb: Array, nuclei: Mask, rng: np.random.Generator) -> tuple[Array, Mask]:
+    """Replace a part of a field by keratin: dark lamellae with clefts, or dense granules, without nuclei.
+
+    Parameters
+    ----------
+    rgb : ndarray
+        (h, w, 3) float32 in [0, 1].
+    nuclei : ndarray
+        (h, w) bool.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (ndarray, ndarray)
+        The field and the nuclei that are left.
+    """
+    shape = nuclei.shape
+    # behind a wavy line: an island of the size of a nucleus would be told from one by nothing
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    angle, side = rng.uniform(0, 2 * np.pi), max(shape)
+    across = (rows - shape[0] / 2) * np.sin(angle) + (columns - shape[1] / 2) * np.cos(angle)
+    there = across + side / 12 * smooth_noise(shape, side / 3, rng) > rng.uniform(-0.4, 0.3) * side
+    if rng.random() < 0.6:
+        texture = streaks(shape, rng, rng.uniform(3, 14))
+        clefts = texture > rng.uniform(0.8, 2.5)
+    else:
+        texture = smooth_noise(shape, rng.uniform(0.8, 2.5), rng)
+        clefts = np.zeros(shape, bool)
+    ground = np.clip(1 + rng.uniform(0.1, 0.6) * texture, 0.1, 2.2)
+    ground = ground * np.clip(1 + 0.4 * smooth_noise(shape, rng.uniform(5, 25), rng), 0.2, 1.8)
+    share = rng.uniform(0.15, 0.85)
+    colour = share * tilted(HAEMATOXYLIN, rng, 0.08) + (1 - share) * random_eosin(rng)
+    density = np.where(clefts, rng.uniform(0, 0.1), ground * rng.uniform(0.5, 2.4))
+    laid = np.exp(-density[..., None] * colour) * rng.uniform(0.9, 1.0)
+    weight = gaussian_filter(there.astype(np.float32), rng.uniform(0.3, 1.5))[..., None]
+    return np.asarray(rgb * (1 - weight) + laid * weight, np.float32), np.asarray(nuclei & ~there)
+
+
 def _chromatin(grey: Array, nuclei: Mask, rng: np.random.Generator) -> Array:
     """Density inside nuclei about 1, per nucleus from solid to an open centre with a rim and nucleoli."""
     shape = nuclei.shape

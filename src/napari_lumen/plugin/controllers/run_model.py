@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from napari_lumen.inference.progress import Progress
     from napari_lumen.inference.run import Run
+    from napari_lumen.slides import Slide
 
 Where = Literal["tissue", "view", "shapes"]
 Predict = Callable[..., "Run"]
@@ -122,6 +123,8 @@ class RunModelController:
         self._slides.changed.connect(self._on_layers)
         self._job: Job | None = None
         self._running_on: Layer | None = None
+        self._asked_of: Layer | None = None
+        self._known: float | None = None
         self._catalogue_read = False
         self.state = RunState()
         self._on_layers()
@@ -164,7 +167,7 @@ class RunModelController:
         if isinstance(region, Region) and region.empty:
             self._update(message=f"The view shows nothing of {layer.name}: move it over the slide.")
             return
-        if self.state.asks_pixel_size and self.state.pixel_size:
+        if self.state.asks_pixel_size and self.state.pixel_size not in (None, _known_size(slide)):
             self._slides.give_pixel_size(layer, self.state.pixel_size)
         model, device, out, name = self.state.model.path, self.state.device, self.out, layer.name
 
@@ -259,6 +262,10 @@ class RunModelController:
         state = replace(self.state, **changes)
         layer = self._slides.named(state.slide)
         state = replace(state, asks_pixel_size=layer is not None and self._slides.asks_pixel_size(layer))
+        known = None if layer is None else _known_size(self._slides.slide(layer))
+        if layer is not self._asked_of or known != self._known:  # never another slide's answer
+            self._asked_of, self._known = layer, known
+            state = replace(state, pixel_size=known if state.asks_pixel_size else None)
         state = replace(state, blocked=self._blocked(state))
         if state != self.state:
             self.state = state
@@ -271,6 +278,12 @@ class RunModelController:
             return _READING
         if state.model is None:
             return "No model is installed: put one into the models folder and open this panel again."
+        layer = self._slides.named(state.slide)
+        if layer is not None and not (slide := self._slides.slide(layer)).is_rgb:
+            return (
+                f"{layer.name} is not a colour picture, it holds {len(slide.channels)} channels: "
+                "the models read RGB. Choose a slide of a stained section."
+            )
         if state.asks_pixel_size and not state.pixel_size:
             return "Give the pixel size first: the slide's file does not state it."
         if state.where == "shapes" and self._selected_area((1.0, 1.0)) is None:
@@ -292,6 +305,11 @@ class RunModelController:
         if self.state.where == "view":
             return view_region(self._viewer, per_pixel, self._slides.slide(layer).shape)
         return self._selected_area(per_pixel) if self.state.where == "shapes" else None
+
+
+def _known_size(slide: Slide) -> float | None:
+    """Return the pixel size (µm) that is known of a slide, or None."""
+    return None if slide.mpp is None else slide.mpp[1]
 
 
 def _predict(*arguments: Any, **keywords: Any) -> Run:

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_lumen.plugin.layers import KEY, MICROMETRES, slide_facts
+from napari_lumen.errors import SlideError
+from napari_lumen.plugin import notices
+from napari_lumen.plugin.layers import KEY, MICROMETRES
+from napari_lumen.plugin.slide_layers import size_facts
+from napari_lumen.slides.pixel_size import given_mpp, remember_mpp
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,13 +42,27 @@ class SlideLayers:
         for layer in viewer.layers:
             self._watch(layer)
 
+    def layers(self) -> list[Layer]:
+        """Return the slides' layers, bottom to top; of a slide in channels, the one that stands for it."""
+        return [layer for layer in self._viewer.layers if _is_slide(layer)]
+
     def names(self) -> tuple[str, ...]:
         """Return the names of the slides' layers, topmost first."""
-        return tuple(layer.name for layer in reversed(self._viewer.layers) if _is_slide(layer))
+        return tuple(layer.name for layer in reversed(self.layers()))
 
     def named(self, name: str | None) -> Layer | None:
         """Return the slide's layer of a name, or None."""
-        return next((item for item in self._viewer.layers if item.name == name and _is_slide(item)), None)
+        return next((item for item in self.layers() if item.name == name), None)
+
+    def selected(self) -> Layer | None:
+        """Return the slide's layer of the selected layer: itself, or that of a channel or of a result."""
+        active = self._viewer.layers.selection.active
+        if active is None or _is_slide(active):
+            return active
+        fingerprint = _fingerprint(active)
+        return next(
+            (item for item in self.layers() if fingerprint and _fingerprint(item) == fingerprint), None
+        )
 
     @staticmethod
     def slide(layer: Layer) -> Slide:
@@ -60,19 +78,32 @@ class SlideLayers:
     def give_pixel_size(self, layer: Layer, size: float) -> None:
         """Set the pixel size (µm) of a slide whose file states none, and put the viewer into µm.
 
-        The view stays, and what was drawn on the slide in pixels moves with it.
+        The view stays, and what was drawn on the slide in pixels moves with it. The answer is kept: the
+        user is asked once a slide.
         """
         slide = self.slide(layer)
+        facts = layer.metadata[KEY]
+        try:
+            slide.mpp, slide.mpp_given = given_mpp(size), True
+            remember_mpp(facts["fingerprint"], slide.mpp)
+        except SlideError as error:
+            notices.warn(str(error))
+            if slide.mpp is None:
+                return
         ratio = size / float(layer.scale[-1])
-        slide.mpp, slide.mpp_given = (size, size), True
-        layer.metadata[KEY] = slide_facts(slide)
-        if ratio == 1 and all(str(unit) != _PIXEL for unit in layer.units):
-            return
-        moved = [item for item in self._viewer.layers if item is layer or _in_pixels(item)]
-        for item in moved:
+        layer.metadata[KEY] = {**facts, **size_facts(slide)}
+        own = [item for item in self._viewer.layers if _fingerprint(item) == facts["fingerprint"]]
+        planes = [item for item in own if item.metadata[KEY]["kind"] in ("slide", "channel")]
+        if ratio != 1 or any(_in_pixels(item) for item in planes):
+            self._rescale(planes, size, ratio)
+
+    def _rescale(self, planes: list[Layer], size: float, ratio: float) -> None:
+        """Lay a slide's layers out anew, and with them what was drawn in pixels and the camera."""
+        for item in [item for item in self._viewer.layers if item in planes or _in_pixels(item)]:
             item.scale, item.translate = item.scale * ratio, item.translate * ratio
             item.units = (MICROMETRES[0],) * item.ndim
-        layer.scale = (size, size)
+        for item in planes:
+            item.scale = (size, size)
         camera = self._viewer.scene.camera
         camera.center = tuple(value * ratio for value in camera.center)
         camera.zoom = camera.zoom / ratio
@@ -84,6 +115,8 @@ class SlideLayers:
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         for layer in self._viewer.layers:
             layer.events.name.disconnect(self._on_event)
+            layer.events.scale.disconnect(self._on_event)
+            layer.events.visible.disconnect(self._on_event)
             if hasattr(layer.events, "highlight"):
                 layer.events.highlight.disconnect(self._on_event)
 
@@ -95,6 +128,8 @@ class SlideLayers:
 
     def _watch(self, layer: Layer) -> None:
         layer.events.name.connect(self._on_event)
+        layer.events.scale.connect(self._on_event)  # a pixel size was given
+        layer.events.visible.connect(self._on_event)
         if hasattr(layer.events, "highlight"):  # of Shapes and Points: fires when a shape is selected
             layer.events.highlight.connect(self._on_event)
 
@@ -106,3 +141,8 @@ def _in_pixels(layer: Layer) -> bool:
 def _is_slide(layer: Layer) -> bool:
     facts = layer.metadata.get(KEY)
     return isinstance(facts, dict) and facts.get("kind") == "slide" and "slide" in facts
+
+
+def _fingerprint(layer: Layer) -> str | None:
+    facts = layer.metadata.get(KEY)
+    return facts.get("fingerprint") if isinstance(facts, dict) else None

@@ -7,26 +7,15 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from napari_lumen.plugin.widgets.controls import choice_box, fill, pixel_size_box, text_label
 from napari_lumen.plugin.wording import amount_done, time_left
 
 if TYPE_CHECKING:
     from napari_lumen.plugin.controllers.run_model import RunState
 
 _WHERE = (("tissue", "Whole tissue"), ("view", "Current view"), ("shapes", "Selected shapes"))
-_LARGEST_PIXEL = 100.0  # µm
 
 
 class RunModelForm(QWidget):
@@ -42,25 +31,17 @@ class RunModelForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.slide = _combo("The slide to run on. It is chosen by itself when one is open.")
-        self.model = _combo("What to look for.")
-        self.summary = _text()
-        self.where = _combo("What part of the slide to run on.")
-        self.device = _combo("What computes. A GPU is much faster than a CPU.")
-        self.pixel_size = QDoubleSpinBox()
-        self.pixel_size.setDecimals(4)
-        self.pixel_size.setRange(0.0, _LARGEST_PIXEL)
-        self.pixel_size.setSingleStep(0.01)
-        self.pixel_size.setSpecialValueText("unknown")
-        self.pixel_size.setSuffix(" µm")
-        self.pixel_size.setToolTip(
-            "The file does not state how large a pixel is. Typical: 0.25 µm at 40x, 0.5 µm at 20x."
-        )
+        self.slide = choice_box("The slide to run on. It is chosen by itself when one is open.")
+        self.model = choice_box("What to look for.")
+        self.summary = text_label()
+        self.where = choice_box("What part of the slide to run on.")
+        self.device = choice_box("What computes. A GPU is much faster than a CPU.")
+        self.pixel_size = pixel_size_box()
         self.run = QPushButton("Run")
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
-        self.status = _text()
+        self.status = text_label()
         for value, text in _WHERE:
             self.where.addItem(text, value)
         self._lay_out()
@@ -68,15 +49,15 @@ class RunModelForm(QWidget):
 
     def show_state(self, state: RunState) -> None:
         """Show a state; emits nothing."""
-        _fill(self.slide, [(name, name) for name in state.slides], state.slide, "No slide is open")
-        _fill(
+        fill(self.slide, [(name, name) for name in state.slides], state.slide, "No slide is open")
+        fill(
             self.model,
             [(item.title, item.path) for item in state.models],
             state.model and state.model.path,
             "No model yet",
         )
-        _fill(self.device, [(text, name) for name, text in state.devices], state.device, "")
-        _fill(self.where, [(text, value) for value, text in _WHERE], state.where, "")
+        fill(self.device, [(text, name) for name, text in state.devices], state.device, "")
+        fill(self.where, [(text, value) for value, text in _WHERE], state.where, "")
         self.summary.setText(state.model.summary if state.model else "")
         self.summary.setVisible(bool(state.model))
         tip = state.model.details if state.model else "What to look for."
@@ -160,33 +141,3 @@ class RunModelForm(QWidget):
 
     def _on_cancel(self) -> None:
         self.cancel_clicked.emit()
-
-
-def _combo(tip: str) -> QComboBox:
-    box = QComboBox()
-    box.setToolTip(tip)
-    # a long file name must not widen the dock and push the canvas away
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(12)
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return box
-
-
-def _text() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
-
-
-def _fill(box: QComboBox, items: list[tuple[str, object]], chosen: object, empty: str) -> None:
-    """Show items (text, value) and the chosen one, touching the box only where it differs."""
-    items = items or [(empty, None)]
-    with QSignalBlocker(box):
-        if [(box.itemText(index), box.itemData(index)) for index in range(box.count())] != items:
-            box.clear()
-            for text, value in items:
-                box.addItem(text, value)
-        values = [value for _, value in items]
-        box.setCurrentIndex(values.index(chosen) if chosen in values else 0)

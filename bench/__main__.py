@@ -1,0 +1,32 @@
+"""``python -m bench reading | viewing [--json]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+
+from bench.report import Report
+
+NAMES = ("reading", "viewing")
+
+
+def main() -> None:
+    """Run one benchmark and print its table, and with ``--json`` one JSON object as the last line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    report = Report(options.name, machine, datetime.now(UTC).date().isoformat())
+    importlib.import_module(f"bench.{options.name}").run(report)
+    report.print_table(sys.stdout)
+    if options.json:
+        sys.stdout.write(report.as_json() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""`napari-lumen convert`: write a slide, or a part of it, as a pyramidal OME-TIFF or OME-Zarr."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_lumen.cli.predict import parse_region
+
+
+def convert(
+    slide: Annotated[
+        str, typer.Argument(help="A slide file, the folder of a DICOM or OME-Zarr slide, or the URL of one.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(help="What to write: OUT.ome.tif, or OUT.ome.zarr (a folder, without loss).")
+    ],
+    region: Annotated[
+        Any,
+        typer.Option(
+            parser=parse_region,
+            metavar="Y,X,H,W",
+            help="Only this rectangle: top, left, height and width in pixels of level 0.",
+        ),
+    ] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="µm per pixel of the result; the slide's own without it.")
+    ] = None,
+    quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Of JPEG; from 90 on, colour is kept at full resolution.")
+    ] = 90,
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            help="jpeg (colour in OME-TIFF), deflate (channels in OME-TIFF) or zstd (OME-Zarr); "
+            "zstd and deflate lose nothing.",
+            show_default="what fits",
+        ),
+    ] = None,
+    slide_mpp: Annotated[
+        float | None, typer.Option(help="µm per pixel of level 0, where the slide does not state it.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is there, once the new one is whole.")
+    ] = False,
+) -> None:
+    """Convert a slide to OME-TIFF or OME-Zarr. Stopped at any moment, the same command goes on."""
+    from napari_lumen.cli.console import results
+    from napari_lumen.cli.progress import cancel_on_interrupt, progress_bar
+    from napari_lumen.slides import open_slide
+    from napari_lumen.slides.convert import convert as write
+
+    with (
+        open_slide(slide, mpp=slide_mpp) as opened,
+        cancel_on_interrupt() as cancel,
+        progress_bar(lambda stage: "tiles") as show,
+    ):
+        write(
+            opened,
+            out,
+            region=region,
+            mpp=mpp,
+            on_progress=show,
+            cancel=cancel,
+            compression=compression,
+            quality=quality,
+            overwrite=overwrite,
+        )
+    with open_slide(out) as written:
+        height, width = written.shape
+        levels = len(written.levels)
+        count = "1 level" if levels == 1 else f"{levels} levels"
+        size = _size(out) / 1e6
+    results().print(
+        f"{out}: {width:,} x {height:,} px, {count}, {size:,.1f} MB", soft_wrap=True, markup=False
+    )
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -1,0 +1,291 @@
+"""The Slide panel without its widgets: which slide, what is known of it, what is in view, its pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from psygnal import Signal
+
+from napari_lumen.errors import LumenError
+from napari_lumen.geometry import Pair, Region, level0_to_world
+from napari_lumen.plugin import notices
+from napari_lumen.plugin.controllers.browsing import COLOR
+from napari_lumen.plugin.controllers.slides import SlideLayers
+from napari_lumen.plugin.jobs import Callbacks, Job, JobRunner
+from napari_lumen.plugin.layers import KEY
+from napari_lumen.plugin.overview import read_overview
+from napari_lumen.plugin.regions import view_region
+from napari_lumen.plugin.wording import slide_facts_in_words
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+Picture = npt.NDArray[np.uint8]
+
+_UM_AT_1X = 10.0  # µm per pixel of the screen: 0.25 µm at 40x, 0.5 µm at 20x
+_PRIVATE = ("label", "macro", "overview")  # a macro photograph shows the label as well, on most scanners
+
+
+@dataclass(frozen=True, slots=True)
+class SlideState:
+    """What is known of the chosen slide, in words.
+
+    Attributes
+    ----------
+    slides : tuple of str
+        Names of the open slides.
+    slide : str or None
+        The chosen one.
+    shape : (int, int)
+        Height and width of its level 0.
+    facts, properties : tuple of (str, str)
+        What matters, and all that the scanner says: name and value.
+    asks_pixel_size : bool
+        Whether the file does not state it.
+    pixel_size : float or None
+        µm, where the user gave it.
+    """
+
+    slides: tuple[str, ...] = ()
+    slide: str | None = None
+    shape: tuple[int, int] = (1, 1)
+    facts: tuple[tuple[str, str], ...] = ()
+    properties: tuple[tuple[str, str], ...] = ()
+    asks_pixel_size: bool = False
+    pixel_size: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InView:
+    """What of the slide is in view.
+
+    Attributes
+    ----------
+    region : Region
+        In level-0 pixels; empty when nothing is.
+    magnification : float or None
+        Under the current zoom, as of a microscope; None without a pixel size.
+    """
+
+    region: Region = Region(0, 0, 0, 0)  # noqa: RUF009  # frozen
+    magnification: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AssociatedPicture:
+    """Label, macro or thumbnail.
+
+    Attributes
+    ----------
+    name : str
+    private : bool
+        Whether it may carry a patient's name, and so is shown only when asked for.
+    shown : bool
+    image : ndarray or None
+        uint8 (h, w, 3), once it was read.
+    problem : str
+        Why it cannot be read.
+    """
+
+    name: str
+    private: bool
+    shown: bool = False
+    image: Picture | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pictures:
+    """The overview, None until it was read, and the associated pictures."""
+
+    overview: Picture | None = None
+    associated: tuple[AssociatedPicture, ...] = ()
+
+
+class SlideController:
+    """State and rules of the Slide panel.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    jobs : JobRunner
+        Reads pictures; nothing is decoded on the GUI thread.
+    """
+
+    changed = Signal(SlideState)
+    view_changed = Signal(InView)
+    pictures_changed = Signal(Pictures)
+
+    def __init__(self, viewer: ViewerModel, jobs: JobRunner) -> None:
+        self._viewer = viewer
+        self._jobs = jobs
+        self._slides = SlideLayers(viewer)
+        self._layer: Layer | None = None
+        self._reading: list[Job] = []
+        self.state = SlideState()
+        self.view = InView()
+        self.pictures = Pictures()
+        self._slides.changed.connect(self._on_layers)
+        camera = viewer.scene.camera
+        self._views = (camera.events.center, camera.events.zoom, viewer.canvas.events.size)
+        for event in self._views:
+            event.connect(self._on_view)
+        viewer.layers.selection.events.active.connect(self._on_selection)
+        self._on_selection()
+
+    # what the user does
+
+    def choose_slide(self, name: str) -> None:
+        """Choose the slide to show, by its layer's name."""
+        layer = self._slides.named(name)
+        if layer is not None:
+            self._show(layer)
+
+    def look_at(self, point: Pair) -> None:
+        """Move the camera to a point (y, x) of the slide in level-0 pixels; the zoom stays."""
+        if self._layer is not None:
+            self._viewer.scene.camera.center = (0.0, *level0_to_world(point, self._scale()))
+
+    def show_picture(self, name: str, shown: bool) -> None:
+        """Show an associated picture, which is read then, or hide it."""
+        picture = next((item for item in self.pictures.associated if item.name == name), None)
+        if picture is not None:
+            self._put(replace(picture, shown=shown))
+            if shown and picture.image is None:
+                self._read_picture(name)
+
+    def give_pixel_size(self, size: float) -> None:
+        """Give the pixel size in µm of a slide whose file does not state it."""
+        if self._layer is not None and self.state.asks_pixel_size:
+            self._slides.give_pixel_size(self._layer, size)
+            self._on_layers()
+
+    def close(self) -> None:
+        """Stop everything and wait for it."""
+        for event in self._views:
+            event.disconnect(self._on_view)
+        self._viewer.layers.selection.events.active.disconnect(self._on_selection)
+        self._slides.close()
+        self._jobs.close()
+
+    # what happens
+
+    def _on_selection(self, event: Any = None) -> None:
+        layer = self._slides.selected()
+        if layer is not None:
+            self._show(layer)
+        else:
+            self._on_layers()
+
+    def _on_layers(self) -> None:
+        layers = self._slides.layers()
+        self._show(self._layer if self._layer in layers else next(reversed(layers), None))
+
+    def _show(self, layer: Layer | None) -> None:
+        moved = layer is not self._layer
+        self._layer = layer
+        self._update()
+        if moved:
+            self._read_pictures()
+        self._on_view()
+
+    def _update(self) -> None:
+        layer, names = self._layer, self._slides.names()
+        if layer is None:
+            state = SlideState(slides=names)
+        else:
+            slide = self._slides.slide(layer)
+            state = SlideState(
+                names,
+                layer.name,
+                slide.shape,
+                slide_facts_in_words(slide),
+                tuple(sorted(slide.properties.items())),
+                self._slides.asks_pixel_size(layer),
+                slide.mpp[1] if slide.mpp_given and slide.mpp else None,
+            )
+        if state != self.state:
+            self.state = state
+            self.changed.emit(state)
+
+    def _on_view(self, event: Any = None) -> None:
+        view = InView()
+        if self._layer is not None:
+            slide = self._slides.slide(self._layer)
+            zoom = self._viewer.scene.camera.zoom
+            view = InView(
+                view_region(self._viewer, self._scale(), slide.shape),
+                None if slide.mpp is None else _UM_AT_1X * zoom,
+            )
+        if view != self.view:
+            self.view = view
+            self.view_changed.emit(view)
+
+    def _scale(self) -> Pair:
+        """Return world units per level-0 pixel, (y, x)."""
+        assert self._layer is not None
+        return float(self._layer.scale[-2]), float(self._layer.scale[-1])
+
+    # pictures
+
+    def _read_pictures(self) -> None:
+        for job in self._reading:
+            job.cancel.set()
+        self._reading = []
+        layer = self._layer
+        if layer is None:
+            self._put_all(Pictures())
+            return
+        slide = self._slides.slide(layer)
+        names = sorted(slide.associated)
+        self._put_all(
+            Pictures(None, tuple(AssociatedPicture(name, name.lower() in _PRIVATE) for name in names))
+        )
+        color = layer.metadata[KEY].get(COLOR)
+        self._start(lambda cancel: read_overview(slide, cancel, color), self._on_overview, notices.show)
+
+    def _read_picture(self, name: str) -> None:
+        assert self._layer is not None
+        associated = self._slides.slide(self._layer).associated
+        self._start(
+            lambda cancel: associated[name],
+            partial(self._on_picture, name),
+            partial(self._on_picture_failed, name),
+        )
+
+    def _start(self, read: Any, done: Any, failed: Any) -> None:
+        """Read in a worker; what arrives after the user went to another slide is dropped."""
+        callbacks: Callbacks[Picture] = Callbacks(lambda event: None, done, failed, lambda: None)
+        self._reading.append(self._jobs.start(lambda emit, cancel: read(cancel), callbacks))
+
+    def _on_overview(self, image: Picture) -> None:
+        self._put_all(replace(self.pictures, overview=image))
+
+    def _on_picture(self, name: str, image: Picture) -> None:
+        self._change(name, image=image)
+
+    def _on_picture_failed(self, name: str, error: BaseException) -> None:
+        if isinstance(error, LumenError):
+            self._change(name, problem=str(error))
+        else:
+            notices.show(error)
+
+    def _change(self, name: str, **changes: Any) -> None:
+        for picture in self.pictures.associated:
+            if picture.name == name:
+                self._put(replace(picture, **changes))
+
+    def _put(self, picture: AssociatedPicture) -> None:
+        associated = tuple(
+            picture if item.name == picture.name else item for item in self.pictures.associated
+        )
+        self._put_all(replace(self.pictures, associated=associated))
+
+    def _put_all(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+        self.pictures_changed.emit(pictures)

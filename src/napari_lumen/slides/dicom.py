@@ -1,0 +1,202 @@
+"""DICOM whole-slide images read directly: pread, decode in threads, cache."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from napari_lumen.errors import SlideError
+from napari_lumen.geometry import Window
+from napari_lumen.slides.associated import AssociatedImages
+from napari_lumen.slides.cache import TileCache, process_cache
+from napari_lumen.slides.dicom_errors import UnsupportedDicomError
+from napari_lumen.slides.dicom_frames import Tile
+from napari_lumen.slides.dicom_image import DicomImage
+from napari_lumen.slides.dicom_instance import Instance
+from napari_lumen.slides.dicom_series import Series
+from napari_lumen.slides.level import Channel, Level, levels_from_shapes
+from napari_lumen.slides.pixel_size import checked_mpp
+from napari_lumen.slides.slide import Picture, Pixels, Slide
+
+_ASSOCIATED = {"LABEL": "label", "OVERVIEW": "macro", "THUMBNAIL": "thumbnail"}
+_COLORS = ((0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 0, 255), (255, 255, 0))
+_WHITE = (255, 255, 255)
+_THREADED = 2  # tiles; more are worth the threads
+
+
+class DicomSlide(Slide):
+    """A DICOM whole-slide image: one file or many, in parts, tiled in full or sparsely.
+
+    Of several focal planes the middle one is shown, and `properties` says so. Monochrome optical paths are
+    channels.
+
+    Parameters
+    ----------
+    path : Path
+        What the user named: a file or a folder.
+    series : Series
+    cache : TileCache, optional
+        The process's own by default.
+
+    Raises
+    ------
+    UnsupportedDicomError
+        When another reader should be asked.
+    SlideError
+    """
+
+    def __init__(self, path: Path, series: Series, cache: TileCache | None = None) -> None:
+        super().__init__(path)
+        images = [DicomImage(path, members) for members in _by_shape(series.volumes)]
+        base = images[0].first
+        if base.resampled:
+            warnings.warn(
+                f"{path.name} lacks its finest level: the largest picture there, {base.shape[1]} x "
+                f"{base.shape[0]} px, is a reduced one. Check that all files of the slide were copied.",
+                UserWarning,
+                stacklevel=2,
+            )
+        if any(
+            (image.first.samples, image.depth, image.first.bits) != (base.samples, images[0].depth, base.bits)
+            for image in images
+        ):
+            raise UnsupportedDicomError("its levels differ in their channels")
+        self.levels = levels_from_shapes(
+            [image.first.shape for image in images], [image.first.tile for image in images]
+        )
+        self.vendor = "dicom"
+        self.properties = dict(base.facts)
+        if base.planes > 1:
+            self.properties["lumen.focal-plane"] = f"{base.planes // 2 + 1} of {base.planes}"
+        spacing = base.spacing
+        self.mpp = None if spacing is None else checked_mpp((spacing[0] * 1e3, spacing[1] * 1e3), path)
+        self.magnification = next((one.power for one in base.paths if one.power), None)
+        self.icc_profile = next((one.icc for one in base.paths if one.icc), None)
+        self.bounds = None
+        if base.samples == 1:
+            self.channels = _channels(images[0])
+            self.dtype = np.dtype(np.uint8 if base.bits == 8 else np.uint16)
+        self._images: Sequence[DicomImage] | None = images
+        self._pictures: dict[str, DicomImage] = {}
+        for name, member in _pictures(series):
+            try:
+                self._pictures[name] = DicomImage(path, [member])
+            except UnsupportedDicomError:
+                continue  # no reason to refuse the tissue
+        self.associated = AssociatedImages({name: partial(self._picture, name) for name in self._pictures})
+        self._cache = cache or process_cache()
+        self._owner = object()
+        self._threads: ThreadPoolExecutor | None = None
+        self._lock = Lock()
+
+    def _read(self, level: int, window: Window) -> Pixels:
+        image = self._open_images()[level]
+        shown = self.levels[level]
+        cells = list(shown.cells(window))
+        if len(cells) == 1:
+            row, column, part = cells[0]
+            return _part(self._tile(image, level, row, column), part, shown).copy()
+        out = np.empty((window.height, window.width, self.samples), self.dtype)
+
+        def place(cell: tuple[int, int, Window]) -> None:
+            row, column, part = cell
+            where = Window(part.y - window.y, part.x - window.x, part.height, part.width)
+            out[where.slices] = _part(self._tile(image, level, row, column), part, shown)
+
+        if len(cells) <= _THREADED:
+            for cell in cells:
+                place(cell)
+        else:
+            list(self._pool().map(place, cells))
+        return out
+
+    def _tile(self, image: DicomImage, level: int, row: int, column: int) -> Tile:
+        def make() -> Tile:
+            try:
+                return image.tile(row, column, self._ground)
+            except Exception as error:  # codecs raise types of their own
+                raise SlideError(
+                    f"{self.path.name} cannot be decoded at level {level}, tile row {row}, column {column}: "
+                    f"{_sentence(error)}. The file is damaged there."
+                ) from error
+
+        return self._cache.fetch(self._owner, (level, row, column), make)
+
+    def _open_images(self) -> Sequence[DicomImage]:
+        images = self._images
+        if images is None:
+            raise self._is_closed()
+        return images
+
+    def _is_closed(self) -> SlideError:
+        return SlideError(f"{self.path.name} is closed; open it again.")
+
+    def _pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._images is None:
+                raise self._is_closed()
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lumen-decode")
+            return self._threads
+
+    def _picture(self, name: str) -> Picture:
+        self._open_images()
+        try:
+            return self._pictures[name].whole()
+        except Exception as error:  # codecs raise types of their own
+            raise SlideError(
+                f"The {name} of {self.path.name} cannot be decoded: {_sentence(error)}. "
+                "The file is damaged there."
+            ) from error
+
+    def close(self) -> None:
+        """Free the files, as soon as no other thread is reading from them, the threads and the tiles."""
+        with self._lock:
+            self._images = None
+            threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False)
+        self._cache.drop(self._owner)
+
+
+def _by_shape(volumes: Sequence[Instance]) -> list[list[Instance]]:
+    """Return the files of each level, finest level first."""
+    levels: dict[tuple[int, int], list[Instance]] = {}
+    for instance in volumes:
+        levels.setdefault(instance.shape, []).append(instance)
+    return [levels[shape] for shape in sorted(levels, key=lambda shape: -shape[0] * shape[1])]
+
+
+def _pictures(series: Series) -> list[tuple[str, Instance]]:
+    return [
+        (_ASSOCIATED[member.kind], member)
+        for member in series.instances
+        if member.kind in _ASSOCIATED and member.samples == 3
+    ]
+
+
+def _channels(image: DicomImage) -> tuple[Channel, ...]:
+    paths = image.first.paths
+    if len(paths) < 2:
+        return (Channel(paths[0].description or "Intensity" if paths else "Intensity", _WHITE),)
+    return tuple(
+        Channel(one.description or one.identifier or f"Channel {number + 1}", _COLORS[number % len(_COLORS)])
+        for number, one in enumerate(paths)
+    )
+
+
+def _part(tile: Tile, part: Window, level: Level) -> Tile:
+    """Return the part of a tile that lies in a window of its level."""
+    y, x = part.y % level.tile[0], part.x % level.tile[1]
+    return tile[y : y + part.height, x : x + part.width]
+
+
+def _sentence(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,140 @@
+"""Which DICOM files make up one slide."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_lumen.errors import SlideError
+from napari_lumen.slides.dicom_errors import BrokenDicomError, UnsupportedDicomError
+from napari_lumen.slides.dicom_instance import Instance, is_dicom, read_instance
+
+SUFFIXES = (".dcm", ".dicom")
+_VOLUME = "VOLUME"
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The files of one slide.
+
+    Attributes
+    ----------
+    name : str
+        What is written on the glass, else the unique identifier.
+    instances : tuple of Instance
+        Each file once, by its unique identifier.
+    """
+
+    name: str
+    instances: tuple[Instance, ...]
+
+    @property
+    def volumes(self) -> tuple[Instance, ...]:
+        """The files of the tissue."""
+        return tuple(instance for instance in self.instances if instance.kind == _VOLUME)
+
+
+def series_in(folder: Path) -> Series:
+    """Return the one slide in a folder.
+
+    Raises
+    ------
+    SlideError
+        When there is none or more than one, or when a file is broken: it may be a level of the slide.
+    UnsupportedDicomError
+    """
+    found: list[Instance] = []
+    for file in _candidates(folder):
+        try:
+            instance = read_instance(file)
+        except BrokenDicomError as error:
+            raise SlideError(
+                f"{file.name} in the folder {folder.name} cannot be used: {error}. "
+                "Copy it again, or open another file of the slide by itself."
+            ) from error
+        if instance is not None:
+            found.append(instance)
+    series = [one for one in _grouped(found) if one.volumes]
+    if len(series) > 1:
+        named = "; ".join(f"{one.name} ({_short(one.volumes[0].path.name)})" for one in series[:_MOST_NAMED])
+        more = f" and {len(series) - _MOST_NAMED} more" if len(series) > _MOST_NAMED else ""
+        raise SlideError(
+            f"The folder {folder.name} holds {len(series)} slides: {named}{more}. "
+            "Choose a file of the one that you mean."
+        )
+    if not series:
+        raise SlideError(f"The folder {folder.name} holds no DICOM slide. Choose the slide file itself.")
+    return series[0]
+
+
+def series_of(path: Path) -> Series:
+    """Return the slide that a file is part of, with the files of it that lie in the same folder.
+
+    Raises
+    ------
+    SlideError
+        When the file is broken or no slide.
+    UnsupportedDicomError
+    """
+    try:
+        own = read_instance(path)
+    except BrokenDicomError as error:
+        raise SlideError(f"{path.name} cannot be opened: {error}. Copy it again.") from error
+    if own is None:
+        raise SlideError(f"{path.name} is a DICOM file, but no slide. Choose one of a whole-slide image.")
+    found = [own]
+    for file in _candidates(path.parent):
+        if file == path:
+            continue
+        try:
+            instance = read_instance(file)
+        except BrokenDicomError as error:
+            warnings.warn(
+                f"{file.name} beside {path.name} cannot be used: {error}. "
+                "If it belongs to this slide, a part or a level is lacking.",
+                UserWarning,
+                stacklevel=2,
+            )
+        except (UnsupportedDicomError, OSError):
+            continue
+        else:
+            if instance is not None and instance.series == own.series:
+                found.append(instance)
+    series = _grouped(found)[0]
+    if not series.volumes:
+        raise SlideError(
+            f"{path.name} holds a {own.kind.lower()} picture without its slide. "
+            "Choose the folder with all files of the slide."
+        )
+    return series
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """Yield the files that are DICOM, or are called so; many have no suffix."""
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and (file.suffix.lower() in SUFFIXES or _says_so(file)):
+            yield file
+
+
+def _says_so(file: Path) -> bool:
+    try:
+        return is_dicom(file)
+    except OSError:  # somebody else's file
+        return False
+
+
+def _grouped(found: list[Instance]) -> list[Series]:
+    series: dict[str, dict[str, Instance]] = {}
+    for instance in found:
+        series.setdefault(instance.series, {}).setdefault(instance.sop, instance)
+    return [
+        Series(next((i.container for i in members.values() if i.container), uid), tuple(members.values()))
+        for uid, members in series.items()
+    ]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:18]}…{name[-18:]}"

@@ -1,0 +1,269 @@
+"""OME-Zarr slides, in a folder or behind a URL: chunks read in threads through zarr, and cached."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+import os
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import zarr
+
+from napari_lumen.errors import SlideError
+from napari_lumen.geometry import Window
+from napari_lumen.slides.associated import AssociatedImages
+from napari_lumen.slides.cache import TileCache, process_cache
+from napari_lumen.slides.level import TILE, Level, levels_from_shapes
+from napari_lumen.slides.omezarr_metadata import OWN_KEY, Multiscale
+from napari_lumen.slides.omezarr_store import find_image, name_of, open_level, open_root, sentence
+from napari_lumen.slides.pixel_size import checked_mpp
+from napari_lumen.slides.slide import Picture, Pixels, Slide
+
+_LARGEST_CHUNK = 1 << 30  # bytes: a chunk is decoded whole
+_LARGEST_ASSOCIATED = 64 << 20  # px
+_REMOTE_READERS = 16  # chunks on their way at once: a network is slow to answer, not to deliver
+_SAMPLE = 1024  # px: side of what the fingerprint looks at
+
+
+class OmeZarrSlide(Slide):
+    """An OME-Zarr image of version 0.1 to 0.5, or the largest image of a bioformats2raw folder.
+
+    Parameters
+    ----------
+    location : Path or str
+        A folder, or a URL that fsspec knows.
+    cache : TileCache, optional
+        Where decoded chunks are kept; the one of the process without it.
+
+    Attributes
+    ----------
+    location : Path or str
+        As given: `path` cannot hold the two slashes of a URL.
+
+    Raises
+    ------
+    SlideError
+    """
+
+    def __init__(self, location: Path | str, cache: TileCache | None = None) -> None:
+        super().__init__(Path(location))
+        self.location = location
+        self._name = name_of(location)
+        group, image, siblings = find_image(root := open_root(location), self._name)
+        self._adopt(group, image)
+        own = group.attrs.get(OWN_KEY)
+        self._adopt_own(own if isinstance(own, Mapping) else {})
+        self.associated = AssociatedImages(
+            {
+                name: partial(_associated, root, path, f"{self._name}/{path}")
+                for name, path in siblings.items()
+            }
+        )
+        self._cache = process_cache() if cache is None else cache
+        self._owner = object()
+        weakref.finalize(self, self._cache.abandon, self._owner)  # a viewer drops its slides without a word
+        self._threads: ThreadPoolExecutor | None = None
+        self._closed = False
+        self._lock = Lock()
+        self._fingerprint: str | None = None
+
+    def _adopt(self, group: zarr.Group, image: Multiscale) -> None:
+        arrays = [open_level(group, path, level, self._name) for level, path in enumerate(image.paths)]
+        for level, array in enumerate(arrays):
+            self._check(image, array, level)
+        rows, columns = image.axes.index("y"), image.axes.index("x")
+        arrays.sort(key=lambda array: array.shape[rows] * array.shape[columns], reverse=True)
+        self._arrays = arrays
+        self._axes = image.axes
+        self.levels = levels_from_shapes(
+            [(array.shape[rows], array.shape[columns]) for array in arrays],
+            [(_tile_side(array.chunks[rows]), _tile_side(array.chunks[columns])) for array in arrays],
+        )
+        count = arrays[0].shape[image.axes.index("c")] if "c" in image.axes else 1
+        self.dtype = _shown_type(arrays[0].dtype)
+        if self.dtype != np.uint8 or not image.is_rgb(count):
+            self.channels = image.channels(count)
+        self.mpp = checked_mpp(image.mpp, self.path)
+        self.vendor = "ome-zarr"
+        stated = {
+            "name": image.name,
+            "version": image.version,
+            "axes": "".join(image.axes),
+            "zarr_format": str(group.metadata.zarr_format),
+            "chunks": " x ".join(map(str, arrays[0].chunks)),
+        }
+        self.properties = {key: value for key, value in stated.items() if value}
+        self.bounds = None
+
+    def _adopt_own(self, own: Mapping[str, Any]) -> None:
+        """Take what our converter wrote where the format has no place for it."""
+        magnification = own.get("magnification")
+        self.magnification = float(magnification) if isinstance(magnification, int | float) else None
+        try:
+            self.icc_profile = base64.b64decode(own["icc_profile"], validate=True)
+        except (KeyError, TypeError, binascii.Error):
+            self.icc_profile = None
+
+    def _check(self, image: Multiscale, array: zarr.Array[Any], level: int) -> None:
+        if len(array.shape) != len(image.axes):
+            raise SlideError(
+                f"{self._name} has {len(array.shape)} axes at level {level} where its metadata names "
+                f"{len(image.axes)} ({', '.join(image.axes)}). Convert it again."
+            )
+        deep = [
+            f"{axis} ({side})"
+            for axis, side in zip(image.axes, array.shape, strict=True)
+            if axis not in "cyx" and side != 1
+        ]
+        if deep:
+            raise SlideError(
+                f"{self._name} is a stack along {' and '.join(deep)}; only one plane and one time can be "
+                "shown as a slide. Export one of them."
+            )
+        if min(array.shape) < 1:
+            raise SlideError(f"{self._name} is empty at level {level}. Copy or convert it again.")
+        if array.dtype.kind not in "buif":
+            raise SlideError(f"{self._name} holds {array.dtype} at level {level}, which is no picture.")
+        size = math.prod(array.chunks) * array.dtype.itemsize
+        if size > _LARGEST_CHUNK:
+            raise SlideError(
+                f"{self._name} is stored in chunks of {size / 2**30:.1f} GB at level {level}; "
+                "convert it to chunks of 512 or 1,024 px."
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of the geometry and the middle of the coarsest level: the same wherever it lies."""
+        if self._fingerprint is None:
+            digest = hashlib.sha256(f"{self.dtype} {self.samples}".encode())
+            digest.update(repr([level.shape for level in self.levels]).encode())
+            last = len(self.levels) - 1
+            height, width = self.levels[last].shape
+            y, x = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
+            try:
+                digest.update(
+                    self._read(last, Window(y, x, min(_SAMPLE, height), min(_SAMPLE, width))).tobytes()
+                )
+            except SlideError:  # may pass, where it is the network
+                return digest.hexdigest()[:32]
+            self._fingerprint = digest.hexdigest()[:32]
+        return self._fingerprint
+
+    def close(self) -> None:
+        """Free the threads and the cache; the network session is shared and stays."""
+        with self._lock:
+            self._closed = True
+            self._cache.drop(self._owner)
+            if self._threads is not None:
+                self._threads.shutdown(wait=False)
+                self._threads = None
+
+    def _read(self, level: int, window: Window) -> Pixels:
+        if self._closed:
+            raise SlideError(f"{self._name} is closed; open it again.")
+        out = np.empty((window.height, window.width, self.samples), self.dtype)
+
+        def place(cell: tuple[int, int, Window]) -> None:
+            row, column, part = cell
+            tile = self._tile(level, row, column)
+            top, left = row * self.levels[level].tile[0], column * self.levels[level].tile[1]
+            target = Window(part.y - window.y, part.x - window.x, part.height, part.width)
+            source = Window(part.y - top, part.x - left, part.height, part.width)
+            out[target.slices] = tile[source.slices]
+
+        cells = list(self.levels[level].cells(window))
+        if len(cells) == 1:
+            place(cells[0])
+        else:
+            list(self._pool().map(place, cells))
+        return out
+
+    def _pool(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._closed:
+                raise SlideError(f"{self._name} is closed; open it again.")
+            if self._threads is None:
+                count = (os.cpu_count() or 1) if isinstance(self.location, Path) else _REMOTE_READERS
+                self._threads = ThreadPoolExecutor(count, thread_name_prefix="lumen-zarr")
+            return self._threads
+
+    def _tile(self, level: int, row: int, column: int) -> Pixels:
+        """Return the pixels of one cell of a level, clipped to it: `dtype` (h, w, samples), read-only."""
+        return self._cache.fetch(self._owner, (level, row, column), partial(self._decode, level, row, column))
+
+    def _decode(self, level: int, row: int, column: int) -> Pixels:
+        cell = self.levels[level]
+        window = Window(row * cell.tile[0], column * cell.tile[1], *cell.tile)
+        try:
+            return _pixels(self._arrays[level], self._axes, window.intersect(_whole(cell)), self.dtype)
+        except Exception as error:  # codecs and networks raise types of their own
+            place = f"at level {level}, tile row {row}, column {column}: {sentence(error)}"
+            if isinstance(self.location, Path):
+                raise SlideError(
+                    f"{self._name} cannot be decoded {place}. The file is damaged there."
+                ) from error
+            raise SlideError(
+                f"{self._name} cannot be fetched or decoded {place}. Check the network."
+            ) from error
+
+
+def _whole(level: Level) -> Window:
+    return Window(0, 0, *level.shape)
+
+
+def _tile_side(chunk: int) -> int:
+    """Return the side of a whole number of chunks that is worth a thread: small ones are read together."""
+    return chunk * math.ceil(TILE / chunk)
+
+
+def _shown_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type that is handed out: of this machine's byte order, and 8 bits for yes and no."""
+    return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+
+
+def _pixels(array: zarr.Array[Any], axes: tuple[str, ...], window: Window, dtype: np.dtype[Any]) -> Pixels:
+    """Return a window of an array of any order of axes as (h, w, channels)."""
+    rows, columns = window.slices
+    chosen: dict[str, slice | int] = {"y": rows, "x": columns, "c": slice(None)}
+    values = np.asarray(array[tuple(chosen.get(axis, 0) for axis in axes)])
+    left = [axis for axis in axes if axis in "cyx"]
+    if "c" not in left:
+        values, left = values[..., None], [*left, "c"]
+    values = values.transpose([left.index(axis) for axis in "yxc"])
+    if values.dtype == dtype and values.flags.c_contiguous:
+        return values
+    out = np.empty(values.shape, dtype)
+    for channel in range(values.shape[2]):  # four times as fast as all at once
+        out[..., channel] = values[..., channel]
+    if values.dtype.kind == "b":
+        out *= 255
+    return out
+
+
+def _associated(root: zarr.Group, path: str, name: str) -> Picture:
+    """Return the finest level of a label or macro that fits in memory, uint8 (h, w, 3)."""
+    from napari_lumen.slides.omezarr_metadata import multiscale_of
+
+    group = root[path]
+    image = multiscale_of(group.attrs, name)
+    if image is None or not isinstance(group, zarr.Group):
+        raise SlideError(f"{name} is no image.")
+    for level, part in enumerate(image.paths):
+        array = open_level(group, part, level, name)
+        height, width = (array.shape[image.axes.index(axis)] for axis in "yx")
+        if height * width <= _LARGEST_ASSOCIATED:
+            try:
+                pixels = _pixels(array, image.axes, Window(0, 0, height, width), np.dtype(np.uint8))
+            except Exception as error:  # codecs and networks raise types of their own
+                raise SlideError(f"{name} cannot be decoded: {sentence(error)}.") from error
+            return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    raise SlideError(f"{name} is too large to be shown beside the slide.")

@@ -1,0 +1,70 @@
+"""A Zarr store behind a URL, through fsspec."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore
+
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_TRIES = 3
+_FORBIDDEN = 403
+_PASSING = (429, 500, 502, 503, 504)  # a server that is busy
+
+
+def remote_store(url: str) -> FsspecStore:
+    """Return the store of a URL of any kind that fsspec knows, for reading.
+
+    Raises
+    ------
+    ImportError
+        When the kind needs a package that is not installed.
+    ValueError
+        When the kind is unknown.
+    """
+    options: dict[str, Any] = {}
+    if urlsplit(url).scheme in ("http", "https"):
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
+        # hospitals have proxies, which are stated in the environment
+        options["client_kwargs"] = {"timeout": timeout, "trust_env": True}
+    return _RemoteStore.from_url(url, storage_options=options, read_only=True)
+
+
+class _RemoteStore(FsspecStore):
+    """A remote store that asks a busy server again, and takes "forbidden" for "missing".
+
+    Object stores that may not be listed answer 403 for what does not exist, as empty chunks do not.
+    Failures of the network come out as OSError.
+    """
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return await super().get(key, prototype, byte_range)
+            except aiohttp.ClientError as error:
+                if isinstance(error, aiohttp.ClientResponseError) and error.status == _FORBIDDEN:
+                    return None
+                if attempt == _TRIES or not _passing(error):
+                    raise ConnectionError(_told(error)) from error
+            await asyncio.sleep(0.2 * 2**attempt)
+        return None
+
+
+def _passing(error: aiohttp.ClientError) -> bool:
+    """Whether it is worth asking again: not where there is no such server."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.status in _PASSING
+    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError)
+
+
+def _told(error: aiohttp.ClientError) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"the server answers {error.status} {error.message}"
+    return str(error) or type(error).__name__

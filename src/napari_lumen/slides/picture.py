@@ -1,0 +1,148 @@
+"""Plain pictures as slides of one level: a microscopy field in a PNG, JPEG, BMP or plain TIFF file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from napari_lumen.errors import SlideError
+from napari_lumen.geometry import Pair, Window
+from napari_lumen.slides.associated import AssociatedImages
+from napari_lumen.slides.level import Channel, levels_from_shapes
+from napari_lumen.slides.pixel_size import MPP_RANGE
+from napari_lumen.slides.slide import Pixels, Slide
+
+_MOST_PIXELS = 1_000_000_000  # read whole into memory
+_LARGEST_MPP = 20.0  # µm: what is coarser is a print resolution (300 dpi is 85 µm), not a microscope's
+_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """What a picture file says of itself, and how to decode it.
+
+    Attributes
+    ----------
+    form : str
+        PNG, JPEG, BMP or TIFF.
+    shape : (int, int)
+        Height and width as shown, px.
+    channels : tuple of Channel
+        Empty for 8-bit colour.
+    dtype : dtype
+    mpp : (float, float) or None
+        µm per pixel (y, x), where the file states a resolution at all.
+    load : callable
+        Returns the pixels, `dtype` (h, w, samples), as shown.
+    icc_profile : bytes or None
+    properties : mapping of str to str
+    """
+
+    form: str
+    shape: tuple[int, int]
+    channels: tuple[Channel, ...]
+    dtype: np.dtype[Any]
+    mpp: Pair | None
+    load: Callable[[], Pixels]
+    icc_profile: bytes | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+class PictureSlide(Slide):
+    """A picture file, decoded whole at the first read and kept until it is closed.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    SlideError
+        When it is no picture, is truncated, or has more than a gigapixel.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        file = _look(path)
+        height, width = file.shape
+        if height * width > _MOST_PIXELS:
+            raise SlideError(
+                f"{path.name} has {width:,} x {height:,} px, more than the gigapixel that a plain picture "
+                "may have here; convert it to a tiled pyramid, such as an OME-TIFF."
+            )
+        if height * width == 0:
+            raise SlideError(f"{path.name} is a picture without pixels. Copy or export it again.")
+        self.levels = levels_from_shapes([file.shape])
+        self.channels = file.channels
+        self.dtype = file.dtype
+        self.mpp = _of_a_microscope(file.mpp)
+        self.icc_profile = file.icc_profile
+        self.vendor = file.form.lower()
+        self.properties = file.properties
+        self.magnification = None
+        self.bounds = None
+        self.associated = AssociatedImages({})
+        self._file = file
+        self._whole: Pixels | None = None
+        self._closed = False
+        self._lock = Lock()
+
+    def close(self) -> None:
+        """Free the pixels."""
+        with self._lock:
+            self._closed = True
+            self._whole = None
+
+    def _read(self, level: int, window: Window) -> Pixels:
+        return self._pixels()[window.slices].copy()
+
+    def _pixels(self) -> Pixels:
+        with self._lock:  # the first thread decodes, the others wait for it
+            if self._closed:
+                raise SlideError(f"{self.path.name} is closed; open it again.")
+            if self._whole is None:
+                try:
+                    self._whole = self._file.load()
+                except Exception as error:  # decoders raise types of their own
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+                    raise SlideError(
+                        f"{self.path.name} cannot be decoded: {reason}. Copy or export it again."
+                    ) from error
+            return self._whole
+
+
+def _look(path: Path) -> PictureFile:
+    """Read the head of a picture by what it holds, whatever its suffix."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    try:
+        if head[:4] in _TIFF_HEADS:
+            from napari_lumen.slides.picture_tiff import tiff_picture
+
+            return tiff_picture(path)
+        from napari_lumen.slides.picture_pillow import pillow_picture
+
+        found = pillow_picture(path, head)
+    except SlideError:
+        raise
+    except Exception as error:  # a damaged head fails in any way
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SlideError(f"{path.name} is a damaged picture: {reason}. Copy or export it again.") from error
+    if found is None:
+        raise SlideError(
+            f"{path.name} is not a picture in any format that is known here (PNG, JPEG, BMP, TIFF). "
+            "Check that it is the right file and was copied whole."
+        )
+    return found
+
+
+def _of_a_microscope(mpp: Pair | None) -> Pair | None:
+    """Return a stated pixel size where it can be one of a microscope; print resolutions do not count."""
+    if mpp is None or not all(MPP_RANGE[0] <= value <= _LARGEST_MPP for value in mpp):
+        return None
+    return mpp

@@ -1,0 +1,221 @@
+"""What vendors write about a slide in a TIFF's tags: pixel size, magnification, channels."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from xml.etree import ElementTree as ET
+
+from napari_lumen.geometry import Pair
+from napari_lumen.slides.level import Channel
+from napari_lumen.slides.tiff_directory import Directory
+
+DESCRIPTION, _MAKE, _MODEL, SOFTWARE, _DATE, _XMP = 270, 271, 272, 305, 306, 700
+_UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
+_IMAGEJ_UNITS = {"micron": 1.0, "um": 1.0, "µm": 1.0, "\\u00b5m": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
+_PALETTE = ((0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 0, 255), (0, 255, 255), (255, 255, 0))
+_WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a file says about itself.
+
+    Attributes
+    ----------
+    vendor : str
+    properties : mapping of str to str
+    mpp : (float, float) or None
+        As stated, unchecked.
+    magnification : float or None
+    """
+
+    vendor: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+    mpp: Pair | None = None
+    magnification: float | None = None
+
+
+def number(text: str | None) -> float | None:
+    """Return a text as a finite number, or None."""
+    try:
+        value = math.nan if text is None else float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def aperio_facts(page: Directory) -> Facts:
+    """Return what the description of an Aperio slide says: `key = value` between bars."""
+    head, *pairs = page.text(DESCRIPTION).split("|")
+    properties = {"Description": head.strip()}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        properties[key.strip()] = value.strip()
+    size = _stated(properties.get("MPP"))
+    return Facts("aperio", properties, size, number(properties.get("AppMag")))
+
+
+def _stated(text: str | None) -> Pair | None:
+    try:
+        return None if text is None else (float(text), float(text))
+    except ValueError:
+        return None
+
+
+def generic_facts(page: Directory) -> Facts:
+    """Return what plain tags say; the pixel size comes from the resolution."""
+    names = {DESCRIPTION: "Description", _MAKE: "Make", _MODEL: "Model", SOFTWARE: "Software", _DATE: "Date"}
+    properties = {name: page.text(code) for code, name in names.items() if page.text(code)}
+    return Facts("generic-tiff", properties, resolution(page))
+
+
+def resolution(page: Directory) -> Pair | None:
+    """Return µm per pixel (y, x) from the resolution tags, or None."""
+    per_unit = [page.ratio(code) for code in (283, 282)]
+    scale = _UM_PER_UNIT.get(page.integer(296, 1))
+    settings = imagej_settings(page)
+    if settings:  # which keeps pixels per its own unit there
+        scale = _IMAGEJ_UNITS.get(settings.get("unit", "").lower())
+    if scale is None or any(value is None or value == 0 for value in per_unit):
+        return None
+    y, x = (float(value) for value in per_unit if value is not None)
+    return scale / y, scale / x
+
+
+def _is_imagej(page: Directory) -> bool:
+    return page.text(DESCRIPTION).startswith("ImageJ=")
+
+
+def imagej_settings(page: Directory) -> dict[str, str]:
+    """Return what ImageJ wrote into the description, empty for another program's."""
+    if not _is_imagej(page):
+        return {}
+    lines = (line.partition("=") for line in page.text(DESCRIPTION).splitlines())
+    return {key.strip(): value.strip() for key, _, value in lines}
+
+
+def stack_axes(page: Directory, pages: int) -> dict[str, int]:
+    """Return the axes that equal directories run along, and how far; I where the file is silent."""
+    settings = imagej_settings(page)
+    if settings:
+        lengths = {axis: _length(settings, key) for axis, key in _IMAGEJ_AXES.items()}
+        return {axis: length for axis, length in lengths.items() if length > 1}
+    try:
+        stated = json.loads(page.text(DESCRIPTION))
+        axes, shape = stated["axes"], stated["shape"]
+        found = {axis: int(side) for axis, side in zip(axes, shape, strict=True) if axis not in "YXS"}
+    except (ValueError, KeyError, TypeError):
+        found = {}
+    if math.prod(found.values()) != pages:
+        found = {"I": pages}
+    return {axis: length for axis, length in found.items() if length > 1}
+
+
+_IMAGEJ_AXES = {"C": "channels", "Z": "slices", "T": "frames"}
+
+
+def _length(settings: Mapping[str, str], key: str) -> int:
+    value = settings.get(key, "1")
+    return int(value) if value.isdecimal() else 1
+
+
+def named(channels: Sequence[Channel], count: int) -> tuple[Channel, ...]:
+    """Return `count` channels with a name and a colour each, where the file left them out."""
+    known = [*channels[:count], *[Channel("")] * (count - len(channels))]
+    plain = all(channel.color == _WHITE for channel in known) and count > 1
+    return tuple(
+        Channel(
+            channel.name or (f"Channel {index + 1}" if count > 1 else "Intensity"),
+            _PALETTE[index % len(_PALETTE)] if plain else channel.color,
+        )
+        for index, channel in enumerate(known)
+    )
+
+
+def perkinelmer_xml(page: Directory) -> Mapping[str, str]:
+    """Return the texts of the top level of a QPTIFF directory's description: ImageType, Name, Color ..."""
+    try:
+        root = ET.fromstring(page.text(DESCRIPTION))
+    except (ET.ParseError, ValueError):
+        return {}
+    return {child.tag: (child.text or "").strip() for child in root if not len(child)}
+
+
+def perkinelmer_facts(page: Directory) -> Facts:
+    """Return what the first directory of a QPTIFF says."""
+    texts = perkinelmer_xml(page)
+    objective = re.match(r"[\d.]+", texts.get("Objective", ""))
+    magnification = number(objective.group()) if objective else None
+    return Facts("perkinelmer-qptiff", dict(texts), resolution(page), magnification)
+
+
+def perkinelmer_channel(page: Directory) -> Channel:
+    """Return the name and colour of a fluorescence directory of a QPTIFF."""
+    texts = perkinelmer_xml(page)
+    parts = [part.strip() for part in texts.get("Color", "").split(",")]
+    if len(parts) == 3 and all(part.isdecimal() and int(part) < 256 for part in parts):
+        return Channel(texts.get("Name", ""), (int(parts[0]), int(parts[1]), int(parts[2])))
+    return Channel(texts.get("Name", ""))
+
+
+def philips_spacings(page: Directory) -> list[Pair]:
+    """Return the pixel size (y, x) in µm of each level, as the XML of a Philips TIFF states them."""
+    try:
+        root = ET.fromstring(page.text(DESCRIPTION))
+    except (ET.ParseError, ValueError):
+        return []
+    found = root.findall(
+        ".//DataObject[@ObjectType='PixelDataRepresentation']/Attribute[@Name='DICOM_PIXEL_SPACING']"
+    )
+    spacings = [_spacing(element.text) for element in found]
+    return [spacing for spacing in spacings if spacing is not None]
+
+
+def _spacing(text: str | None) -> Pair | None:
+    values = [number(part) for part in (text or "").replace('"', " ").split()]
+    if len(values) != 2 or values[0] is None or values[1] is None:
+        return None
+    return values[0] * 1e3, values[1] * 1e3  # mm: of rows, then of columns
+
+
+def philips_facts(page: Directory) -> Facts:
+    """Return what the XML of a Philips TIFF says."""
+    try:
+        root = ET.fromstring(page.text(DESCRIPTION))
+    except (ET.ParseError, ValueError):
+        return Facts("philips")
+    properties = {
+        element.get("Name", ""): (element.text or "").strip()
+        for element in root.iter("Attribute")
+        if not len(element) and len(element.text or "") < 1000
+    }
+    spacings = philips_spacings(page)
+    levels = re.search(r"levels=(\d+)", properties.get("DICOM_DERIVATION_DESCRIPTION", ""))
+    power = number(levels.group(1)) if levels else None
+    own = _spacing(properties.get("DICOM_PIXEL_SPACING"))
+    first = root.find("Attribute[@Name='DICOM_PIXEL_SPACING']")
+    if spacings or first is not None:
+        own = spacings[0] if spacings else _spacing(first.text if first is not None else None)
+    return Facts("philips", properties, own, power if power is not None and 0 < power <= 200 else None)
+
+
+def ventana_xml(pages: Sequence[Directory]) -> str:
+    """Return the iScan XML of a Ventana slide, empty for another's."""
+    for page in pages:
+        data = page.data(_XMP)
+        if b"<iScan" in data:
+            return data.rstrip(b"\0").decode("utf-8", "replace")
+    return ""
+
+
+def ventana_facts(text: str, pages: Sequence[Directory]) -> Facts:
+    """Return what the iScan XML of a Ventana slide says."""
+    match = re.search(r"<iScan\b([^>]*)>", text)
+    properties = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', match.group(1))) if match else {}
+    return Facts(
+        "ventana", properties, _stated(properties.get("ScanRes")), number(properties.get("Magnification"))
+    )
