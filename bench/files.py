@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 def tissue() -> Pixels:
     """Return the drawn tissue that all files repeat, uint8 (2048, 2048, 3)."""
     side = _PATCH * TILE
-    return SyntheticSlide((side, side), seed=11, mpp=_MPP).read(0, 0, side, side)
+    return SyntheticSlide(side, side, mpp=_MPP, seed=11).read(0, 0, side, side)
 
 
 def write_svs(path: Path, pixels: Pixels, height: int, width: int, factor: int = 4) -> Path:

@@ -29,6 +29,7 @@ SUFFIXES = (
     ".vms",
     ".vmu",
     ".svslide",
+    ".czi",
     ".tif",
     ".tiff",
     ".ome.tif",

@@ -37,6 +37,10 @@ from napari_lumen.training.nuclei import (
 )
 
 _TILE, _OVERLAP = 256, 32  # px
+# True of the weights in the package; training anew in one go makes it void.
+_HISTORY = (
+    "Painted keratin joined the augmentation for the last 550 of the 2,750 steps of the shipped weights."
+)
 _CONSEP_MPP, _CONSEP_SIDE = 0.25, 1000
 
 
@@ -125,15 +129,15 @@ def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
             "kept. The images carry no pixel size; each was scaled so that its median nucleus measures "
             f"{NUCLEUS_UM:g} µm, for the scores too. The augmentation was designed after looking at what an "
             "earlier model did on CMU-1-Small-Region, the sample slide and CoNSeP; no image of these was "
-            "trained on.",
+            f"trained on. {_HISTORY}",
             recipe=asdict(recipe),
         ),
         scores={name: round(value, 4) for name, value in scores.items()},
         licence="BSD-3-Clause; trained on CC0 data",
         limits="Research use only, not for diagnosis. It does not tell types of nuclei apart, does not "
         "separate nuclei that touch, and was not trained on immunohistochemistry, frozen sections or "
-        "fluorescence. Where the cytoplasm is as blue as the nuclei it draws far too much (see the score on "
-        "CoNSeP); dense keratin, pigment and ink can be mistaken for nuclei.",
+        "fluorescence. Pale nuclei in blue cytoplasm are partly missed (see the score on CoNSeP); ink, "
+        "pigment and folds can be mistaken for nuclei.",
         weights_sha256="0" * 64,
     )
 
