@@ -30,6 +30,7 @@ __all__ = ["TiffSlide", "UnsupportedLayoutError", "stated_pixel_size"]
 
 _ICC_PROFILE = 34675
 _WORTH_THREADS = 3  # tiles
+_LARGE = 8 << 20  # bytes
 _REMEMBERED = 10_000  # tiles that were read once
 _COLORS = (Channel("Red", (255, 0, 0)), Channel("Green", (0, 255, 0)), Channel("Blue", (0, 0, 255)))
 
@@ -208,7 +209,10 @@ class TiffSlide(Slide):
                 f"{self.path.name} cannot be decoded at level {level}, tile row {row}, column {column}: "
                 f"{_sentence(error)}. The file is damaged there."
             ) from error
-        if tile.nbytes > self._cache.limit // 4:  # a strip of a whole image, wanted again for each part
+        # a strip of a whole image is wanted again for each part; a small tile is soon decoded again
+        if tile.nbytes > self._cache.limit // 4 and not (
+            self._stored[level].is_cheap and tile.nbytes < _LARGE
+        ):
             tile.flags.writeable = False
             self._large = ((level, row, column), tile)
         return tile
