@@ -106,6 +106,19 @@ def test_a_second_run_hides_the_first(
     assert newer[-1].visible
 
 
+def test_a_result_is_not_covered_by_another_slide(
+    viewer: ViewerModel, slide: ArraySlide, tmp_path: Path
+) -> None:
+    other = ArraySlide(np.full((600, 500, 3), 90, np.uint8), mpp=MPP)
+    data, arguments, kind = slide_layer(other)
+    above = viewer.add_layer(Layer.create(data, arguments, kind))
+    above.metadata["napari_lumen"]["fingerprint"] = "another"
+    result = add_result(
+        viewer, viewer.layers[0], run_layers(write_run(tmp_path / "run", slide, MARKED), "case.ome.tif")
+    )
+    assert viewer.layers.index(result[0]) > viewer.layers.index(above)
+
+
 def test_attention_is_clear_where_nothing_was_analysed(added: list[Layer]) -> None:
     attention = added[-2]
     assert np.isnan(np.asarray(attention.data)[-1]).all()

@@ -159,6 +159,21 @@ def test_one_click_puts_the_result_on_the_slide(
     assert told == [("info", "Found nucleus: 1,234, gland: 0 in 2.13 mm²\nNuclei on case.svs")]
 
 
+def test_the_legend_is_told_when_its_result_is_gone(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs
+) -> None:
+    open_slide(viewer)
+    gone: list[bool] = []
+    controller.result_gone.connect(lambda: gone.append(True))
+    controller.run()
+    jobs.let_run()
+    for layer in list(viewer.layers)[1:-1]:
+        viewer.layers.remove(layer)
+    assert not gone
+    viewer.layers.pop()
+    assert gone == [True]
+
+
 def test_a_second_run_does_not_start_while_one_goes_on(
     controller: RunModelController, viewer: ViewerModel, jobs: StepJobs
 ) -> None:

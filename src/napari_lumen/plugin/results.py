@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def add_result(viewer: ViewerModel, slide: Layer, shown: RunLayers) -> list[Layer]:
     """Add the layers of a run above their slide and its earlier runs, which are hidden, not removed.
 
+    Above any other slide that is shown, too, which would cover them.
+
     Returns
     -------
     list of Layer
@@ -31,7 +33,7 @@ def add_result(viewer: ViewerModel, slide: Layer, shown: RunLayers) -> list[Laye
     place = 1 + max(
         viewer.layers.index(layer)
         for layer in viewer.layers
-        if layer is slide or layer.metadata.get(KEY, {}).get("fingerprint") == fingerprint
+        if layer is slide or _belongs(layer, fingerprint) or _covers(layer)
     )
     added = []
     for offset, data in enumerate(shown.layers):
@@ -43,3 +45,11 @@ def add_result(viewer: ViewerModel, slide: Layer, shown: RunLayers) -> list[Laye
         added.append(layer)
     viewer.layers.selection.active = added[-1]
     return added
+
+
+def _belongs(layer: Layer, fingerprint: str) -> bool:
+    return bool(layer.metadata.get(KEY, {}).get("fingerprint") == fingerprint)
+
+
+def _covers(layer: Layer) -> bool:
+    return bool(layer.visible) and layer.metadata.get(KEY, {}).get("kind") == "slide"

@@ -106,6 +106,7 @@ class RunModelController:
 
     changed = Signal(RunState)
     finished = Signal(object)  # Result
+    result_gone = Signal()  # the last layer of the newest result was removed
 
     def __init__(
         self,
@@ -123,6 +124,7 @@ class RunModelController:
         self._slides.changed.connect(self._on_layers)
         self._job: Job | None = None
         self._running_on: Layer | None = None
+        self._shown: list[Layer] = []
         self._asked_of: Layer | None = None
         self._known: float | None = None
         self._catalogue_read = False
@@ -210,6 +212,9 @@ class RunModelController:
         notices.show(error)
 
     def _on_layers(self) -> None:
+        if self._shown and not any(layer in self._viewer.layers for layer in self._shown):
+            self._shown = []
+            self.result_gone.emit()
         names = self._slides.names()
         slide = self.state.slide if self.state.slide in names else next(iter(names), None)
         if self._running_on is not None and self._running_on not in self._viewer.layers:
@@ -227,7 +232,7 @@ class RunModelController:
         layer = self._end()
         if layer is None or layer not in self._viewer.layers:
             return
-        add_result(self._viewer, layer, shown)
+        self._shown = add_result(self._viewer, layer, shown)
         seconds = sum(run.record.seconds.values())
         self._update(message=f"Done in {duration(seconds)}.")
         self.finished.emit(Result(run, shown, layer.name))
