@@ -44,7 +44,10 @@ class RunModelPanel(Panel):
         form.cancel_clicked.connect(controller.cancel)
         controller.changed.connect(form.show_state)
         controller.finished.connect(self._on_finished)
-        controller.result_gone.connect(self.legend.hide)
+        controller.result_gone.connect(self._on_result_gone)
 
     def _on_finished(self, result: Result) -> None:
         self.legend.show_run(result.run.record, result.shown.scales, result.slide)
+
+    def _on_result_gone(self) -> None:
+        self.legend.hide()
