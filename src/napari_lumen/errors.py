@@ -25,3 +25,8 @@ class RunError(LumenError):
 
 class Cancelled(LumenError):  # noqa: N818  it is a wish, not an error
     """The user asked to stop; nothing is wrong."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a library says, without its full stop, to be put into a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from napari_lumen.cli.predict import parse_region
+from napari_lumen.cli.region import RegionOption
 
 
 def convert(
@@ -17,14 +17,7 @@ def convert(
     out: Annotated[
         Path, typer.Argument(help="What to write: OUT.ome.tif, or OUT.ome.zarr (a folder, without loss).")
     ],
-    region: Annotated[
-        Any,
-        typer.Option(
-            parser=parse_region,
-            metavar="Y,X,H,W",
-            help="Only this rectangle: top, left, height and width in pixels of level 0.",
-        ),
-    ] = None,
+    region: RegionOption = None,
     mpp: Annotated[
         float | None, typer.Option(help="µm per pixel of the result; the slide's own without it.")
     ] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,45 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_lumen.cli.region import RegionOption
+
 if TYPE_CHECKING:
-    from napari_lumen.geometry import Region
     from napari_lumen.inference.run import Run
     from napari_lumen.slides import Slide
-
-
-def parse_region(text: str) -> Region:
-    """Return the region written as ``y,x,height,width`` in level-0 pixels.
-
-    Raises
-    ------
-    typer.BadParameter
-        When it is not four numbers, or is empty.
-    """
-    from napari_lumen.geometry import Region
-
-    try:
-        y, x, height, width = (float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not y,x,height,width in pixels of level 0, as in 1000,2000,512,512."
-        ) from None
-    if not (all(map(math.isfinite, (y, x, height, width))) and height > 0 and width > 0):
-        raise typer.BadParameter(f"{text!r} covers nothing: the height and the width must be above 0.")
-    return Region(y, x, height, width)
 
 
 def predict(
     slide: Annotated[Path, typer.Argument(help="A slide file, or the folder of a DICOM slide.")],
     model: Annotated[str, typer.Option(help="Name of a model (see 'models list'), or its folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the result; it must not exist, or be empty.")],
-    region: Annotated[
-        Any,
-        typer.Option(
-            parser=parse_region,
-            metavar="Y,X,H,W",
-            help="Only this rectangle: top, left, height and width in pixels of level 0.",
-        ),
-    ] = None,
+    region: RegionOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     mpp: Annotated[
         float | None, typer.Option(help="µm per pixel of level 0, where the slide does not state it.")

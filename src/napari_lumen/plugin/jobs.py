@@ -244,6 +244,7 @@ def _worker(work: Work[Any], cancel: Event) -> Any:
 
     class Worker(GeneratorWorker):
         def run(self) -> None:
+            """Do the work and emit how it ended, as superqt's own does, but for the warnings."""
             self.started.emit()
             self._running = True
             hook = OwnWarnings.put_on()

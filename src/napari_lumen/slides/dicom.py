@@ -12,7 +12,7 @@ from threading import Lock
 
 import numpy as np
 
-from napari_lumen.errors import SlideError
+from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
@@ -124,7 +124,7 @@ class DicomSlide(Slide):
             except Exception as error:  # codecs raise types of their own
                 raise SlideError(
                     f"{self.path.name} cannot be decoded at level {level}, tile row {row}, column {column}: "
-                    f"{_sentence(error)}. The file is damaged there."
+                    f"{first_line(error)}. The file is damaged there."
                 ) from error
 
         return self._cache.fetch(self._owner, (level, row, column), make)
@@ -152,7 +152,7 @@ class DicomSlide(Slide):
             return self._pictures[name].whole()
         except Exception as error:  # codecs raise types of their own
             raise SlideError(
-                f"The {name} of {self.path.name} cannot be decoded: {_sentence(error)}. "
+                f"The {name} of {self.path.name} cannot be decoded: {first_line(error)}. "
                 "The file is damaged there."
             ) from error
 
@@ -196,7 +196,3 @@ def _part(tile: Tile, part: Window, level: Level) -> Tile:
     """Return the part of a tile that lies in a window of its level."""
     y, x = part.y % level.tile[0], part.x % level.tile[1]
     return tile[y : y + part.height, x : x + part.width]
-
-
-def _sentence(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_lumen.errors import SlideError
+from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
 from napari_lumen.slides.level import TILE, Level, levels_from_shapes
 from napari_lumen.slides.omezarr_metadata import OWN_KEY, Multiscale
-from napari_lumen.slides.omezarr_store import find_image, name_of, open_level, open_root, sentence
+from napari_lumen.slides.omezarr_store import find_image, name_of, open_level, open_root
 from napari_lumen.slides.pixel_size import checked_mpp
 from napari_lumen.slides.slide import Picture, Pixels, Slide
 
@@ -206,7 +206,7 @@ class OmeZarrSlide(Slide):
         try:
             return _pixels(self._arrays[level], self._axes, window.intersect(_whole(cell)), self.dtype)
         except Exception as error:  # codecs and networks raise types of their own
-            place = f"at level {level}, tile row {row}, column {column}: {sentence(error)}"
+            place = f"at level {level}, tile row {row}, column {column}: {first_line(error)}"
             if isinstance(self.location, Path):
                 raise SlideError(
                     f"{self._name} cannot be decoded {place}. The file is damaged there."
@@ -264,6 +264,6 @@ def _associated(root: zarr.Group, path: str, name: str) -> Picture:
             try:
                 pixels = _pixels(array, image.axes, Window(0, 0, height, width), np.dtype(np.uint8))
             except Exception as error:  # codecs and networks raise types of their own
-                raise SlideError(f"{name} cannot be decoded: {sentence(error)}.") from error
+                raise SlideError(f"{name} cannot be decoded: {first_line(error)}.") from error
             return pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
     raise SlideError(f"{name} is too large to be shown beside the slide.")

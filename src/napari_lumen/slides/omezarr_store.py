@@ -18,7 +18,7 @@ from zarr.errors import (
     NodeNotFoundError,
 )
 
-from napari_lumen.errors import SlideError
+from napari_lumen.errors import SlideError, first_line
 from napari_lumen.slides.omezarr_metadata import Multiscale, multiscale_of, ome_attributes
 
 _BF2RAW = "bioformats2raw.layout"  # a folder of images "0", "1", ... : what that converter writes
@@ -48,13 +48,13 @@ def open_root(location: Path | str) -> zarr.Group:
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, MetadataValidationError) as error:
         raise SlideError(
-            f"{name} has broken Zarr metadata: {sentence(error)}. Copy or download it again."
+            f"{name} has broken Zarr metadata: {first_line(error)}. Copy or download it again."
         ) from error
     except ImportError as error:
-        raise SlideError(f"{name} cannot be reached: {sentence(error)} (pip install).") from error
+        raise SlideError(f"{name} cannot be reached: {first_line(error)} (pip install).") from error
     except (OSError, ValueError) as error:
         raise SlideError(
-            f"{name} cannot be reached at {location}: {sentence(error)}. Check the address and the network."
+            f"{name} cannot be reached at {location}: {first_line(error)}. Check the address and the network."
         ) from error
 
 
@@ -150,10 +150,11 @@ def open_level(group: zarr.Group, path: str, level: int, name: str) -> zarr.Arra
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError, MetadataValidationError) as error:
         raise SlideError(
-            f"{name} has broken Zarr metadata at level {level}: {sentence(error)}. Copy or download it again."
+            f"{name} has broken Zarr metadata at level {level}: {first_line(error)}. "
+            "Copy or download it again."
         ) from error
     except Exception as error:  # unknown codecs, types and grids fail in any way
-        raise SlideError(f"{name} cannot be opened at level {level}: {sentence(error)}.") from error
+        raise SlideError(f"{name} cannot be opened at level {level}: {first_line(error)}.") from error
     if not isinstance(array, zarr.Array):
         raise SlideError(f"{name} has no array at {path!r}, where its metadata puts level {level}.")
     return array
@@ -164,8 +165,3 @@ def name_of(location: Path | str) -> str:
     if isinstance(location, Path):
         return location.name
     return Path(unquote(urlsplit(location).path)).name or location
-
-
-def sentence(error: BaseException) -> str:
-    """Return the first line of what a library says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")

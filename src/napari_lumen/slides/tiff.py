@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_lumen.errors import SlideError
+from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
@@ -31,6 +31,7 @@ __all__ = ["TiffSlide", "UnsupportedLayoutError", "stated_pixel_size"]
 _ICC_PROFILE = 34675
 _WORTH_THREADS = 3  # tiles
 _LARGE = 8 << 20  # bytes
+_LONGEST = 160  # letters of what a codec says
 _REMEMBERED = 10_000  # tiles that were read once
 _COLORS = (Channel("Red", (255, 0, 0)), Channel("Green", (0, 255, 0)), Channel("Blue", (0, 0, 255)))
 
@@ -207,7 +208,7 @@ class TiffSlide(Slide):
         except Exception as error:  # codecs raise types of their own
             raise SlideError(
                 f"{self.path.name} cannot be decoded at level {level}, tile row {row}, column {column}: "
-                f"{_sentence(error)}. The file is damaged there."
+                f"{first_line(error)[:_LONGEST]}. The file is damaged there."
             ) from error
         # a strip of a whole image is wanted again for each part; a small tile is soon decoded again
         if tile.nbytes > self._cache.limit // 4 and not (
@@ -235,7 +236,9 @@ def _understood(file: SlideFile, look: Callable[[], Found]) -> Found:
     try:
         return look()
     except (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
-        raise file.damaged(f"its directories contradict themselves ({_sentence(error)})") from error
+        raise file.damaged(
+            f"its directories contradict themselves ({first_line(error)[:_LONGEST]})"
+        ) from error
 
 
 def _cells(top: int, bottom: int, left: int, right: int) -> Iterator[_Cell]:
@@ -253,8 +256,6 @@ def _associated(name: str, page: Directory) -> npt.NDArray[np.uint8]:
     except SlideError:
         raise
     except Exception as error:  # codecs raise types of their own
-        raise SlideError(f"The {name} of {page.file.name} cannot be decoded: {_sentence(error)}.") from error
-
-
-def _sentence(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:160]
+        raise SlideError(
+            f"The {name} of {page.file.name} cannot be decoded: {first_line(error)[:_LONGEST]}."
+        ) from error

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import openslide
 from openslide import lowlevel
 
-from napari_lumen.errors import SlideError
+from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Region, Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.level import TILE, levels_from_shapes
@@ -64,7 +64,7 @@ class OpenSlideSlide(Slide):
             self._adopt(handle)
         except openslide.OpenSlideError as error:
             raise SlideError(
-                f"{path.name} cannot be opened: {_sentence(error)}. Copy it again or re-export it."
+                f"{path.name} cannot be opened: {first_line(error)}. Copy it again or re-export it."
             ) from error
 
     def _adopt(self, handle: Any) -> None:
@@ -110,7 +110,7 @@ class OpenSlideSlide(Slide):
             ) from error
         except openslide.OpenSlideError as error:
             raise SlideError(
-                f"{self.path.name} cannot be opened: {_sentence(error)}. Copy it again or re-export it."
+                f"{self.path.name} cannot be opened: {first_line(error)}. Copy it again or re-export it."
             ) from error
         return handle
 
@@ -148,7 +148,7 @@ class OpenSlideSlide(Slide):
             self._replace(handle, None)
             raise SlideError(
                 f"{self.path.name} cannot be decoded at level {level}, row {window.y}, "
-                f"column {window.x}: {_sentence(error)}. The file is damaged there."
+                f"column {window.x}: {first_line(error)}. The file is damaged there."
             ) from error
         self._replace(handle, fresh)
         return pixels
@@ -188,7 +188,7 @@ class OpenSlideSlide(Slide):
         except openslide.OpenSlideError as error:
             self._replace(handle, None)
             raise SlideError(
-                f"The {name} of {self.path.name} cannot be decoded: {_sentence(error)}. "
+                f"The {name} of {self.path.name} cannot be decoded: {first_line(error)}. "
                 "The file is damaged there."
             ) from error
         return _on_white(argb)
@@ -209,10 +209,6 @@ def _on_white(argb: npt.NDArray[np.uint32]) -> Picture:
     if argb.size and argb.min() < _OPAQUE:
         out += 255 - parts[..., 3:]  # exact, as no colour is above its alpha
     return out
-
-
-def _sentence(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _require_mirax_data(path: Path) -> None:
