@@ -1,13 +1,14 @@
 """Recording of attention: which modules compute maps and gates, and how to read them out.
 
-A network marks the modules whose output is an attention map or a gate. Inside
-``with record_attention(model) as attention:`` each forward pass fills ``attention``;
-outside it no hook exists, so an unrecorded pass costs nothing.
+A network marks the modules whose output is an attention map or a gate; where no module's output is
+one, it passes the tensor through an `AttentionPoint`. Inside ``with record_attention(model) as
+attention:`` each forward pass fills ``attention``; outside it no hook exists, so an unrecorded pass
+costs nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -15,9 +16,16 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-Kind = Literal["spatial", "channel"]
+Kind = Literal["spatial", "channel", "boxes", "table"]
+Display = Literal["fixed", "min-max", "strip", "boxes", "table"]
 _M = TypeVar("_M", bound=nn.Module)
 _MARK = "_lumen_attention"
+_DISPLAY: dict[Kind, Display] = {
+    "spatial": "fixed",
+    "channel": "strip",
+    "boxes": "boxes",
+    "table": "table",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,37 +36,104 @@ class AttentionInfo:
     ----------
     name : str
         Dotted name inside the network, e.g. ``d1.0.att0``.
-    kind : {"spatial", "channel"}
-        A spatial map is (N, 1, h, w), a channel gate (N, C).
+    kind : {"spatial", "channel", "boxes", "table"}
+        A spatial map is (N, 1, h, w) and covers the (padded) input; a channel gate is (N, C); boxes are
+        (N, K, 5): top, left, bottom, right as fractions of the input's sides, and a score, NaN where a
+        slot is unused; a table is a matrix or a stack of them that belongs to the network, not to an image.
     description : str
         One sentence for the tooltip.
     value_range : (float, float)
-        The range that the network guarantees.
+        The range that the network guarantees; infinite where it guarantees none.
+    stage : str
+        Part of the network that it stands in, e.g. ``d1.0``.
+    display : {"fixed", "min-max", "strip", "boxes", "table"}
+        ``fixed``: colours over `value_range`; ``min-max``: over the values that there are; ``strip``: one
+        bar a channel.
+    per_tile : bool
+        Normalised within each input (a softmax over its positions): values of two tiles cannot be
+        compared.
+    raw : str or None
+        Name of the unnormalised map that can be compared instead, where the network has one.
     """
 
     name: str
     kind: Kind
     description: str
     value_range: tuple[float, float] = (0.0, 1.0)
+    stage: str = ""
+    display: Display = "fixed"
+    per_tile: bool = False
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    kind: Kind
+    description: str
+    value_range: tuple[float, float]
+    stage: str | None
+    display: Display
+    reduce: Callable[[Tensor], Tensor]
+    per_tile: bool
+    raw: str | None
+
+
+def channel_mean(value: Tensor) -> Tensor:
+    """Return the mean over the channels of (N, C, h, w) as float32 (N, 1, h, w)."""
+    return value.mean(dim=1, keepdim=True, dtype=torch.float32)
+
+
+def channel_mean_of_magnitude(value: Tensor) -> Tensor:
+    """Return the mean over the channels of abs(value), (N, C, h, w) to float32 (N, 1, h, w)."""
+    return value.abs().mean(dim=1, keepdim=True, dtype=torch.float32)
+
+
+def channel_norm(value: Tensor) -> Tensor:
+    """Return the L2 norm over the channels, (N, C, h, w) to float32 (N, 1, h, w)."""
+    norm: Tensor = torch.linalg.vector_norm(value, dim=1, keepdim=True, dtype=torch.float32)
+    return norm
+
+
+class AttentionPoint(nn.Identity):
+    """A place in a network at which a tensor that no module outputs can be recorded; see `mark_attention`."""
 
 
 def mark_attention(
-    module: _M, kind: Kind, description: str, value_range: tuple[float, float] = (0.0, 1.0)
+    module: _M,
+    kind: Kind,
+    description: str,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    *,
+    stage: str | None = None,
+    display: Display | None = None,
+    reduce: Callable[[Tensor], Tensor] = channel_mean,
+    per_tile: bool = False,
+    raw: str | None = None,
 ) -> _M:
     """Mark a module whose output is an attention map or gate, and return it.
 
     Parameters
     ----------
     module : nn.Module
-        Outputs (N, C, h, w) for ``kind="spatial"`` (the mean over C is recorded), or (N, C) or
-        (N, C, 1, 1) for ``kind="channel"``.
-    kind : {"spatial", "channel"}
+        Outputs (N, C, h, w) for ``kind="spatial"``, and (N, C) or (N, C, 1, 1) for ``kind="channel"``;
+        the first argument of a channel gate are the features (N, C, h, w) that it scales. Boxes and
+        tables are recorded as they are.
+    kind : {"spatial", "channel", "boxes", "table"}
     description : str
         One sentence saying what the map shows.
     value_range : (float, float)
-        The range of the output.
+        The range of the recorded map.
+    stage : str, optional
+        Part of the network; by default the module that holds this one.
+    display : optional
+        How to show it, see `AttentionInfo`; by default the first that suits the kind.
+    reduce : callable
+        Makes one channel of the C of a spatial map.
+    per_tile, raw
+        See `AttentionInfo`; `raw` is a name in the same module as this one.
     """
-    setattr(module, _MARK, (kind, description, value_range))
+    mark = _Mark(kind, description, value_range, stage, display or _DISPLAY[kind], reduce, per_tile, raw)
+    setattr(module, _MARK, mark)
     return module
 
 
@@ -66,13 +141,26 @@ def attention_modules(model: nn.Module) -> Iterator[tuple[AttentionInfo, nn.Modu
     """Yield every marked module of a network, with what it computes, in order of definition."""
     for name, module in model.named_modules():
         mark = getattr(module, _MARK, None)
-        if mark is not None:
-            kind, description, value_range = mark
-            yield AttentionInfo(name, kind, description, value_range), module
+        if isinstance(mark, _Mark):
+            holder = name.rpartition(".")[0]
+            raw = mark.raw and f"{holder}.{mark.raw}".lstrip(".")
+            yield (
+                AttentionInfo(
+                    name,
+                    mark.kind,
+                    mark.description,
+                    mark.value_range,
+                    mark.stage or holder or name,
+                    mark.display,
+                    mark.per_tile,
+                    raw,
+                ),
+                module,
+            )
 
 
 @contextmanager
-def record_attention(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
+def record_attention(model: nn.Module, *names: str, features: bool = False) -> Iterator[dict[str, Tensor]]:
     """Record attention maps and gates while the block runs.
 
     Parameters
@@ -81,11 +169,15 @@ def record_attention(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor
         Any network of this package.
     *names : str
         The maps wanted; all of them when none is given.
+    features : bool
+        Record also ``<name>.features``: the channels (N, C, h, w) that a spatial map summarises or that a
+        channel gate scales.
 
     Yields
     ------
     dict of str to Tensor
-        Refilled by every forward pass: spatial maps (N, 1, h, w), channel gates (N, C), detached.
+        Refilled by every forward pass, detached: spatial maps (N, 1, h, w) in float32, channel gates
+        (N, C), boxes (N, K, 5), tables.
 
     Raises
     ------
@@ -99,8 +191,8 @@ def record_attention(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor
     maps: dict[str, Tensor] = {}
     handles = []
     for name in names or tuple(found):
-        info, module = found[name]
-        handles.append(module.register_forward_hook(_Recorder(maps, info)))
+        module = found[name][1]
+        handles.append(module.register_forward_hook(_Recorder(maps, name, getattr(module, _MARK), features)))
     try:
         yield maps
     finally:
@@ -111,11 +203,16 @@ def record_attention(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor
 @dataclass(frozen=True, slots=True)
 class _Recorder:
     maps: dict[str, Tensor]
-    info: AttentionInfo
+    name: str
+    mark: _Mark
+    features: bool
 
-    def __call__(self, module: nn.Module, args: tuple[object, ...], output: Tensor) -> None:
+    def __call__(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         value = output.detach()
-        if self.info.kind == "spatial":
-            self.maps[self.info.name] = value.mean(dim=1, keepdim=True, dtype=torch.float32)
+        if self.mark.kind == "spatial":
+            self.maps[self.name] = self.mark.reduce(value)
         else:
-            self.maps[self.info.name] = value.flatten(1)
+            self.maps[self.name] = value.flatten(1) if self.mark.kind == "channel" else value
+        if self.features and self.mark.kind in ("spatial", "channel"):
+            behind = value if self.mark.kind == "spatial" else args[0].detach()
+            self.maps[f"{self.name}.features"] = behind

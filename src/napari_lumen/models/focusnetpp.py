@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.models.attention import mark_attention
+from napari_lumen.models.padding import pad_to_multiple
 
 _SLOPE = 0.3  # LeakyReLU of Keras, in which the authors' release is written
 _STRIDE = 16  # four poolings: inputs are padded to a multiple of this
@@ -51,7 +52,7 @@ def _pre_activated(channels: int) -> list[nn.Module]:
 class SqueezeExcitation(nn.Module):
     """Channel gate: global average, two bias-free layers with a bottleneck of 1/16, sigmoid.
 
-    Input (N, C, h, w); output the same, each channel scaled by its gate in (0, 1).
+    Input (N, C, h, w); output (N, C), the gate of each channel in (0, 1).
     """
 
     def __init__(self, channels: int) -> None:
@@ -65,9 +66,9 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale each channel by its gate; (N, C, h, w) in and out."""
+        """Return the gate of each channel, (N, C, h, w) to (N, C)."""
         gate: Tensor = self.gate(x.mean(dim=(2, 3)))
-        return x * gate[:, :, None, None]
+        return gate
 
 
 class ResidualGroupAttention(nn.Module):
@@ -93,8 +94,9 @@ class ResidualGroupAttention(nn.Module):
         self.expand1 = self._expand(width)
         self.expand3 = self._expand(width)
         self.project = nn.Sequential(_conv(inputs, outputs), _norm(outputs))
-        self.se = SqueezeExcitation(outputs)
-        mark_attention(self.se.gate, "channel", "squeeze-and-excitation gate of each channel")
+        self.se = mark_attention(
+            SqueezeExcitation(outputs), "channel", "Squeeze-and-excitation gate of each channel."
+        )
         self.shortcut = (
             nn.Identity() if inputs == outputs else nn.Sequential(_conv(inputs, outputs), _norm(outputs))
         )
@@ -114,8 +116,8 @@ class ResidualGroupAttention(nn.Module):
         o1 = g1 + self.residual1(g1)
         o3 = g3 + self.residual3(g3)
         joined = torch.cat([self.expand1(self.att0(g0) * o1), self.expand3(self.att2(g2) * o3)], dim=1)
-        gated: Tensor = self.se(self.project(joined))
-        return F.leaky_relu(gated + self.shortcut(x), _SLOPE)
+        y: Tensor = self.project(joined)
+        return F.leaky_relu(y * self.se(y)[:, :, None, None] + self.shortcut(x), _SLOPE)
 
 
 class ScaleHead(nn.Module):
@@ -147,7 +149,7 @@ class FocusNetPP(nn.Module):
     -----
     Input (N, 3, H, W) in [0, 1], any H and W: padded to multiples of 16 by reflection and cropped back.
     Output (N, 1, H, W) logits; the paper's probability is their sigmoid.
-    Recorded: ``<stage>.<block>.att0`` and ``.att2`` group attention, ``<stage>.<block>.se.gate`` channel
+    Recorded: ``<stage>.<block>.att0`` and ``.att2`` group attention, ``<stage>.<block>.se`` channel
     gates, ``scale4`` (coarsest) to ``scale1`` the probability of each decoder scale.
     """
 
@@ -199,7 +201,7 @@ class FocusNetPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, 1, H, W) of images (N, 3, H, W) in [0, 1]."""
         height, width = x.shape[-2:]
-        x = _pad_to_multiple(x, _STRIDE)
+        x = pad_to_multiple(x, _STRIDE)
         size = x.shape[-2:]
         e1 = self.e1(self.stem(x))
         e2 = self.e2(F.max_pool2d(e1, 2))
@@ -218,12 +220,3 @@ class FocusNetPP(nn.Module):
             scales.append(F.interpolate(head(y), size=size))
         logits: Tensor = self.fuse(torch.cat(scales, dim=1))
         return logits[..., :height, :width]
-
-
-def _pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pad the lower and right edges of (N, C, H, W) so that H and W are multiples of `multiple`."""
-    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
-    if bottom == 0 and right == 0:
-        return x
-    mode = "reflect" if bottom < x.shape[-2] and right < x.shape[-1] else "replicate"
-    return F.pad(x, (0, right, 0, bottom), mode=mode)

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from napari_lumen.errors import ModelError
-from napari_lumen.models.focusnetpp import FocusNetPP
 
-_NETWORKS: dict[str, Callable[..., nn.Module]] = {"focusnetpp": FocusNetPP}
+# name: (module of this package, class); a module is imported when its network is first built
+_NETWORKS: dict[str, tuple[str, str]] = {
+    "darefinenet": ("darefinenet", "DARefineNet"),
+    "multistage": ("multistage", "MultiStage"),
+    "gated_attention": ("gated_attention", "GatedAttention"),
+    "focusnetpp": ("focusnetpp", "FocusNetPP"),
+    "nas_scam": ("nas_scam", "NASSCAM"),
+    "unet": ("unet", "UNet"),
+    "attention_unet": ("monai_networks", "AttentionUNet"),
+    "unetpp": ("monai_networks", "UNetPP"),
+    "deeplabv3plus": ("deeplabv3plus", "DeepLabV3Plus"),
+    "cbam_unet": ("nas_scam_rivals", "CBAMUNet"),
+    "scse_unet": ("nas_scam_rivals", "SCSEUNet"),
+    "r2unet": ("r2unet", "R2UNet"),
+    "bcdunet": ("bcdunet", "BCDUNet"),
+    "resnet": ("resnet", "ResNet"),
+    "googlenet": ("googlenet", "GoogLeNet"),
+}
 
 
 def names() -> tuple[str, ...]:
@@ -19,7 +35,7 @@ def names() -> tuple[str, ...]:
 
 
 def build(name: str, **arguments: Any) -> nn.Module:
-    """Build a network with random weights.
+    """Build a network with random weights, or with those of an encoder where `pretrained` names them.
 
     Parameters
     ----------
@@ -35,7 +51,9 @@ def build(name: str, **arguments: Any) -> nn.Module:
     """
     if name not in _NETWORKS:
         raise ModelError(f"There is no network named {name!r}; there is {', '.join(_NETWORKS)}.")
+    module, factory = _NETWORKS[name]
+    network: type[nn.Module] = getattr(import_module(f"napari_lumen.models.{module}"), factory)
     try:
-        return _NETWORKS[name](**arguments)
+        return network(**arguments)
     except (TypeError, ValueError) as error:
         raise ModelError(f"The network {name!r} cannot be built with {arguments}: {error}.") from error
