@@ -345,6 +345,32 @@ def test_levels_go_down_to_2048_px_in_steps_of_about_two(
             assert (np.asarray(array[-5:, -5:]) == 128).all()
 
 
+def test_a_view_through_dask_is_one_task_and_other_indices_are_exact_too(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1300, 1100, 3), np.uint8)
+    path = tmp_path / "levels.tif"
+    tifffile.imwrite(path, pixels, tile=(128, 128), photometric="rgb")
+    with open_slide(path) as slide:
+        level = slide.dask_levels()[0]
+        view = level[100:1000, 7:900]
+        assert len(view.__dask_graph__()) == 1
+        for index in (
+            np.s_[100:1000, 7:900],
+            np.s_[100:1000, 7:900, :],
+            np.s_[-30:, 5000:],
+            np.s_[700:40, :5],
+            np.s_[::7, 30:600:2],
+            np.s_[:, 5, 1],
+            np.s_[..., 2],
+            np.s_[600],
+        ):
+            np.testing.assert_array_equal(level[index].compute(), pixels[index])
+        np.testing.assert_array_equal(view[50:60, 3:9].compute(), pixels[150:160, 10:16])
+        np.testing.assert_array_equal((level[:90, :80] + 1).compute(), pixels[:90, :80] + 1)
+        blue = slide.dask_levels(channel=2)[0]
+        np.testing.assert_array_equal(blue.compute(), pixels[..., 2])
+        np.testing.assert_array_equal(blue[40:50, 60:90].compute(), pixels[40:50, 60:90, 2])
+
+
 def test_dask_levels_are_lazy_and_exact_at_level_0(tmp_path: Path) -> None:
     image = noise(1300, 1100)
     with open_slide(write_slide(tmp_path / "noise.tif", image)) as slide:

@@ -51,17 +51,16 @@ def slide_layer(slide: Slide, color: Color | None = None) -> LayerData:
 
 def _channel_layers(slide: Slide) -> list[LayerData]:
     """Return one image for each channel, added up; the first carries the slide's facts."""
-    levels = slide.dask_levels()
     facts = slide_facts(slide)
     # napari would hold it in memory anyway, for the thumbnail; the limits of contrast come from it as well
-    coarsest = np.asarray(levels[-1])
+    coarsest = np.asarray(slide.dask_levels()[-1])
     layers: list[LayerData] = []
     for index, channel in enumerate(slide.channels):
         own = {"kind": "channel", "path": facts["path"], "fingerprint": facts["fingerprint"]}
         plane = np.ascontiguousarray(coarsest[..., index])
         layers.append(
             (
-                [*(level[..., index] for level in levels[:-1]), plane],
+                [*slide.dask_levels(channel=index)[:-1], plane],
                 {
                     "name": f"{slide.path.name} · {channel.name}",
                     "rgb": False,

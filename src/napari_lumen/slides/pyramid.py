@@ -1,23 +1,17 @@
-"""The pyramid that a viewer shows: stored levels, virtual ones between and below, as lazy arrays."""
+"""The pyramid that a viewer shows: stored levels, and virtual ones between and below."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_lumen.geometry import Grid, Window
+from napari_lumen.geometry import Grid
 
 if TYPE_CHECKING:
-    import dask.array as da
-
     from napari_lumen.slides.level import Level
-    from napari_lumen.slides.slide import Pixels
 
 _LARGEST_COARSE_SIDE = 2048  # napari holds the coarsest level in memory for its thumbnail
 _LARGEST_SHIFT = 0.5  # of a level-0 pixel, at the far edge of a level
-_CHUNK = 512  # measured best for a viewport through dask: several 256 px tiles decoded together
 
 
 def viewer_grids(levels: Sequence[Level]) -> list[Grid]:
@@ -56,58 +50,3 @@ def _halved(grid: Grid, shape: tuple[int, int]) -> Grid | None:
         return None
     half = (max(1, round(grid.shape[0] / 2)), max(1, round(grid.shape[1] / 2)))
     return Grid(half, (shape[0] / half[0], shape[1] / half[1]))
-
-
-def dask_array(
-    grid: Grid,
-    read: Callable[[Grid, Window], Pixels],
-    samples: int,
-    dtype: np.dtype[Any],
-    name: str,
-) -> da.Array:
-    """Return a grid as a lazy dask array (h, w, samples), each chunk read when it is asked for."""
-    import dask.array as da
-
-    array: da.Array = da.from_array(
-        _GridArray(grid, read, samples, dtype),
-        chunks=(_CHUNK, _CHUNK, samples),
-        name=name,
-        lock=False,
-        asarray=False,
-        fancy=False,
-        inline_array=True,
-    )
-    return array
-
-
-class _GridArray:
-    """The array protocol that dask asks for, over a grid."""
-
-    ndim = 3
-
-    def __init__(
-        self, grid: Grid, read: Callable[[Grid, Window], Pixels], samples: int, dtype: np.dtype[Any]
-    ) -> None:
-        self._grid = grid
-        self._read = read
-        self.dtype = dtype
-        self.shape = (*grid.shape, samples)
-
-    def __getitem__(self, key: Any) -> Pixels:
-        parts = key if isinstance(key, tuple) else (key,)
-        rows, columns, channels = (*parts, *(slice(None),) * 3)[:3]
-        (y, height, within_rows), (x, width, within_columns) = (
-            _spanned(part, side) for part, side in zip((rows, columns), self._grid.shape, strict=True)
-        )
-        return self._read(self._grid, Window(y, x, height, width))[within_rows, within_columns, channels]
-
-
-def _spanned(part: int | slice, side: int) -> tuple[int, int, int | slice]:
-    """Return start and length of what an index spans, and the index within that."""
-    if isinstance(part, slice):
-        chosen = range(side)[part]
-        if not chosen:
-            return 0, 0, slice(None)
-        start, stop = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1
-        return start, stop - start, slice(None) if chosen.step == 1 else slice(None, None, chosen.step)
-    return range(side)[part], 1, 0

@@ -8,7 +8,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.slides.level import Channel, Level
-from napari_lumen.slides.pyramid import dask_array, viewer_grids
+from napari_lumen.slides.pyramid import viewer_grids
 from napari_lumen.slides.resample import hatch, resize
 
 if TYPE_CHECKING:
@@ -348,7 +348,9 @@ class Slide(ABC):
         """
         return viewer_grids(self.levels)
 
-    def dask_levels(self, color: Callable[[Pixels], Pixels] | None = None) -> list[da.Array]:
+    def dask_levels(
+        self, color: Callable[[Pixels], Pixels] | None = None, *, channel: int | None = None
+    ) -> list[da.Array]:
         """Return the levels of `pyramid` as lazy dask arrays, `dtype` (h, w, samples).
 
         Tiles that cannot be decoded come out hatched in grey, with one warning a slide.
@@ -357,12 +359,18 @@ class Slide(ABC):
         ----------
         color : callable, optional
             Changes the colours of what is read, as of `napari_lumen.slides.color.to_srgb`.
+        channel : int, optional
+            Only this sample of each pixel: the arrays are (h, w).
         """
+        from napari_lumen.slides.dask_level import dask_level  # dask takes a while to import
+
+        def read(grid: Grid, window: Window) -> Pixels:
+            pixels = self.read_grid(grid, window, marked=True)
+            return pixels if color is None else color(pixels)
+
         name = f"slide-{self.fingerprint}-{os.getpid()}-{id(self)}-{id(color) if color else 'raw'}"
-        read = partial(self.read_grid, marked=True)
-        shown = read if color is None else lambda grid, window: color(read(grid, window))
         return [
-            dask_array(grid, shown, self.samples, self.dtype, f"{name}-{index}")
+            dask_level(grid, read, self.samples, self.dtype, f"{name}-{index}", channel)
             for index, grid in enumerate(self.pyramid())
         ]
 
