@@ -1,28 +1,12 @@
-"""Networks, cards and weights: what is published is what is loaded."""
+"""FocusNet++ and its loss: what the specification promises holds."""
 
 from __future__ import annotations
-
-import hashlib
-import json
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from napari_lumen import ModelError
-from napari_lumen.annotations.classes import ClassTable
-from napari_lumen.models import (
-    InputSpec,
-    ModelCard,
-    TrainingRecord,
-    View,
-    attention_modules,
-    build,
-    load_model,
-    record_attention,
-    save_model,
-)
+from napari_lumen.models import attention_modules, build, record_attention
 from napari_lumen.models.focusnetpp import ResidualGroupAttention, ScaleHead
 from napari_lumen.training.losses import adaptive_logarithmic_hybrid
 
@@ -170,86 +154,3 @@ def test_a_missed_pixel_costs_more_than_a_false_one() -> None:
     missed[..., 0, :4] *= -1
     false[..., 7, :4] *= -1
     assert adaptive_logarithmic_hybrid(missed, target) > adaptive_logarithmic_hybrid(false, target)
-
-
-# -- cards and weights ---------------------------------------------------------------------------------
-
-
-def card(**changes: object) -> ModelCard:
-    fields: dict[str, object] = {
-        "name": "tiny",
-        "title": "Tiny",
-        "summary": "Finds nothing yet.",
-        "task": "segmentation",
-        "architecture": "focusnetpp",
-        "arguments": {"preset": "light"},
-        "activation": "sigmoid",
-        "classes": ClassTable.of([(1, "nucleus", (0, 0, 255))]),
-        "input": InputSpec(views=(View(size=64, mpp=0.5),), overlap=16),
-        "attention": ("d2.0.att0",),
-        "training": TrainingRecord(data="none", split="none"),
-        "scores": {},
-        "licence": "BSD-3-Clause",
-        "limits": "Nothing.",
-        "weights_sha256": "0" * 64,
-    }
-    return ModelCard.model_validate(fields | changes)
-
-
-def test_a_model_comes_back_as_it_was_saved(tmp_path: Path, light: nn.Module) -> None:
-    folder = save_model(tmp_path, light, card())
-    assert sorted(p.name for p in folder.iterdir()) == ["card.json", "weights.safetensors"]
-    model = load_model(folder)
-    assert not model.network.training
-    x = torch.rand(1, 3, 32, 32)
-    torch.testing.assert_close(model.network(x), light(x))
-    with pytest.raises(ModelError, match="remove it or choose another name"):
-        save_model(tmp_path, light, card())
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"title": None}, "field 'title'"),
-        ({"colour": "red"}, "field 'colour'"),
-        ({"architecture": "resnet9000"}, "no network named 'resnet9000'; there is darefinenet, "),
-        ({"arguments": {"preset": "huge"}}, "preset must be one of table, text, light"),
-        ({"arguments": {"preset": "text"}}, "do not fit network 'focusnetpp'"),
-        ({"attention": ["d9.0.att0"]}, "field 'attention'.*no spatial map 'd9.0.att0'"),
-        ({"weights_sha256": "1" * 64}, "'weights_sha256' differs"),
-        ({"input": {"views": [{"size": 64, "mpp": 0.5}], "overlap": 64}}, "field 'input'.*overlap 64"),
-    ],
-)
-def test_a_wrong_card_is_named_by_its_field(
-    tmp_path: Path, light: nn.Module, change: dict[str, object], message: str
-) -> None:
-    folder = save_model(tmp_path, light, card())
-    content = json.loads((folder / "card.json").read_text()) | change
-    (folder / "card.json").write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
-    with pytest.raises(ModelError, match=message) as error:
-        load_model(folder)
-    assert "\n" not in str(error.value)
-
-
-def test_damaged_or_missing_weights_give_one_sentence(tmp_path: Path, light: nn.Module) -> None:
-    folder = save_model(tmp_path, light, card())
-    weights = folder / "weights.safetensors"
-    rubbish = b"\x80\x04pickle"
-    weights.write_bytes(rubbish)
-    with pytest.raises(ModelError, match="damaged or was replaced"):
-        load_model(folder)
-    content = json.loads((folder / "card.json").read_text())
-    content["weights_sha256"] = hashlib.sha256(rubbish).hexdigest()
-    (folder / "card.json").write_text(json.dumps(content))
-    with pytest.raises(ModelError, match="do not fit"):
-        load_model(folder)
-    weights.unlink()
-    with pytest.raises(ModelError, match="Pickled weights"):
-        load_model(folder)
-
-
-def test_an_unknown_model_lists_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"no model 'nonsense'; there is .*nuclei-focusnetpp-light"):
-        load_model("nonsense")
-    with pytest.raises(ModelError, match="holds no model"):
-        load_model(tmp_path)

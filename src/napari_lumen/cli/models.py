@@ -1,4 +1,4 @@
-"""`napari-lumen models`: the models there are, and what one of them says of itself."""
+"""`napari-lumen models`: the models there are, what one says of itself, fetching, describing, exporting."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from napari_lumen.models import ModelCard
 
@@ -16,61 +17,187 @@ app = typer.Typer(name="models", help="The models there are.", no_args_is_help=T
 
 @app.command("list")
 def list_models() -> None:
-    """List the models of the package and those in your own folder."""
-    from rich.table import Table
+    """List the models of the package and those in your own folder, foreign ones too."""
+    from rich.table import Column, Table
     from rich.text import Text
 
     from napari_lumen.cli.console import notes, results
     from napari_lumen.errors import ModelError
     from napari_lumen.models import available, read_card
+    from napari_lumen.models.library import kind_of, user_models
 
-    table = Table("name", "finds", "µm per pixel", "licence", box=None, padding=(0, 2, 0, 0))
+    name_column = Column("name", no_wrap=True)
+    table = Table(name_column, "kind", "task", "finds", "µm/px", "licence", box=None, padding=(0, 2, 0, 0))
     broken = []
-    for name, folder in available().items():
+    for name, path in available(foreign=True).items():
         try:
-            card = read_card(folder)
+            card = read_card(path)
         except ModelError as error:
             broken.append(str(error))
             continue
         classes = ", ".join(item.name for item in card.classes)
-        table.add_row(*(Text(cell) for cell in (name, classes, f"{card.mpp:g}", card.licence)))
-    results().print(table if table.row_count else "There are no models.")
+        cells = (name, kind_of(path), card.task, classes, f"{card.mpp:g}", card.licence)
+        table.add_row(*(Text(cell) for cell in cells))
+    console = results()
+    console.print(table if table.row_count else "There are no models.")
+    console.print(f"Your own models lie in {user_models()}", soft_wrap=True, markup=False)
     for message in broken:
         notes().print(f"Warning: {message}", style="yellow", markup=False)
 
 
 @app.command("show")
 def show_model(
-    name: Annotated[str, typer.Argument(help="Name of a model, or its folder.")],
+    name: Annotated[str, typer.Argument(help="Name of a model, its folder, or hub:ORG/NAME.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON instead.")] = False,
 ) -> None:
-    """Show a model's card: what it finds, on what it was trained, its scores and its limits."""
+    """Show a model's card: what it finds, on what it was trained, its scores and its limits.
+
+    Of a foreign model only the config is read, and nothing is run.
+    """
     from rich.table import Table
     from rich.text import Text
 
     from napari_lumen.cli.console import results
     from napari_lumen.models import find_model, read_card
 
-    folder = find_model(name)
-    card = read_card(folder)
+    path = find_model(name)
+    card = read_card(path)
     if as_json:
         typer.echo(card.model_dump_json(indent=2))
         return
     table = Table.grid(padding=(0, 2))
-    for label, value in _rows(card):
+    for label, value in _rows(card, path):
         table.add_row(Text(label, style="dim"), Text(value))
-    table.add_row(Text("folder", style="dim"), Text(str(folder)))
     console = results()
     console.print(card.title, style="bold", markup=False)
     console.print(table)
 
 
-def _rows(card: ModelCard) -> Iterator[tuple[str, str]]:
+@app.command("describe")
+def describe_network(
+    name: Annotated[str, typer.Argument(help="Name of a network or of a model.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Arguments of the network, e.g. depth=50 fusion=add.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Side of the input for which work is counted, px.")] = 256,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Describe a network in numbers: weights, work, receptive field, and the maps that it can show."""
+    import orjson
+    from rich.table import Table
+    from rich.text import Text
+
+    from napari_lumen.cli.console import results
+    from napari_lumen.models import describe, find_model, names, read_card
+
+    given = dict(_argument(text) for text in arguments or ())
+    if name not in names():
+        card = read_card(find_model(name))
+        name, given = card.architecture, {**card.arguments, **given}
+    found = describe(name, size=size, **given)
+    if as_json:
+        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        return
+    table = Table.grid(padding=(0, 2))
+    rows = [
+        ("task", found.task),
+        ("views", str(found.views)),
+        ("weights", f"{found.parameters:,}, and {found.statistics:,} running statistics"),
+        ("work", f"{found.macs / 1e9:,.2f} GMAC for an input of {size} x {size} px"),
+        (
+            "receptive field",
+            f"{found.receptive_field:,} px" + (", and the whole input by gates" if found.whole_image else ""),
+        ),
+        (
+            "stands for",
+            f"{found.variant.paper}: {found.variant.row}" if found.variant else "no row of a paper",
+        ),
+    ]
+    for label, value in rows:
+        table.add_row(Text(label, style="dim"), Text(value))
+    console = results()
+    console.print(f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})", markup=False)
+    console.print(table)
+    if found.attention:
+        maps = Table("map", "kind", "range", "shown", "what it is", box=None, padding=(0, 2, 0, 0))
+        for info in found.attention:
+            low, high = info.value_range
+            cells = (info.name, info.kind, f"{low:g} to {high:g}", info.display, info.description)
+            maps.add_row(*(Text(cell) for cell in cells))
+        console.print(maps)
+
+
+@app.command("table")
+def print_table() -> None:
+    """Print the table of all networks beside the papers' figures, as Markdown (docs/models.md)."""
+    from napari_lumen.models.table import markdown_tables
+
+    typer.echo(markdown_tables(), nl=False)
+
+
+@app.command("export")
+def export(
+    name: Annotated[str, typer.Argument(help="Name of a model, or its folder.")],
+    out: Annotated[str, typer.Argument(help="File to write: OUT.pt2 (torch.export) or OUT.onnx.")],
+    size: Annotated[int | None, typer.Option(help="Side of the tiles, px; the card's without it.")] = None,
+) -> None:
+    """Write a model as a file that needs none of this program's code. It gives logits."""
+    from napari_lumen.cli.console import results
+    from napari_lumen.models import load_model
+    from napari_lumen.models.export import export_model
+
+    results().print(str(export_model(load_model(name), out, size)), soft_wrap=True, markup=False)
+
+
+@app.command("fetch")
+def fetch_model(
+    name: Annotated[str, typer.Argument(help="hub:ORG/NAME, hub:ORG/NAME@REVISION, or a model's folder.")],
+    new_name: Annotated[
+        str | None, typer.Option("--as", help="Its name in your folder; that of its card without it.")
+    ] = None,
+) -> None:
+    """Put a model into your own folder, where all commands and the window find it. It is checked first."""
+    from napari_lumen.cli.console import results
+    from napari_lumen.models import install_model
+
+    path = install_model(name, new_name)
+    results().print(f"{path.name}: {path}", soft_wrap=True, markup=False)
+
+
+@app.command("remove")
+def remove_model(
+    name: Annotated[str, typer.Argument(help="Name of a model in your own folder.")],
+) -> None:
+    """Delete a model from your own folder."""
+    from napari_lumen.cli.console import results
+    from napari_lumen.models import remove_model as remove
+
+    results().print(f"Removed {remove(name)}", soft_wrap=True, markup=False)
+
+
+def _argument(text: str) -> tuple[str, object]:
+    """Return name and value of ``name=value``; numbers, true, false and null are what they are in JSON."""
+    import orjson
+
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"{text!r} is not of the form name=value, e.g. depth=50")
+    try:
+        return name, orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return name, value
+
+
+def _rows(card: ModelCard, path: Path) -> Iterator[tuple[str, str]]:
+    from napari_lumen.models.library import kind_of
+
     yield "name", card.name
+    yield "kind", kind_of(path)
     yield "summary", card.summary
+    yield "task", card.task
     yield "classes", ", ".join(item.name for item in card.classes)
     arguments = ", ".join(f"{key}={value!r}" for key, value in card.arguments.items())
-    yield "network", f"{card.architecture}({arguments})"
+    yield "network", f"{card.architecture}({arguments})" if arguments else card.architecture
     for view in card.input.views:
         yield "input", f"{view.size} x {view.size} px at {view.mpp:g} µm per pixel"
     if card.attention:
@@ -81,3 +208,4 @@ def _rows(card: ModelCard) -> Iterator[tuple[str, str]]:
         yield score, f"{value:.4g}"
     yield "limits", card.limits
     yield "licence", card.licence
+    yield "folder" if path.is_dir() else "file", str(path)

@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 def predict(
     slide: Annotated[Path, typer.Argument(help="A slide file, or the folder of a DICOM slide.")],
-    model: Annotated[str, typer.Option(help="Name of a model (see 'models list'), or its folder.")],
+    model: Annotated[
+        str, typer.Option(help="Name of a model (see 'models list'), its folder, or hub:ORG/NAME.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the result; it must not exist, or be empty.")],
     region: RegionOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     mpp: Annotated[
         float | None, typer.Option(help="µm per pixel of level 0, where the slide does not state it.")
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a foreign model, which can run any code on this computer.")
+    ] = False,
 ) -> None:
     """Run a model over a slide and write an OME-Zarr folder with labels, probabilities and attention maps."""
     from napari_lumen.cli.console import results
@@ -35,10 +40,17 @@ def predict(
         if mpp is not None:
             _keep_pixel_size(opened)
         from napari_lumen.inference import predict as run_model  # loads torch
+        from napari_lumen.models import load_model
 
         with cancel_on_interrupt() as cancel, progress_bar(_unit) as show:
             run = run_model(
-                opened, model, region=region, out=out, device=device, on_progress=show, cancel=cancel
+                opened,
+                load_model(model, trust=trust),
+                region=region,
+                out=out,
+                device=device,
+                on_progress=show,
+                cancel=cancel,
             )
     console = results()
     for line in _report(run, slide):

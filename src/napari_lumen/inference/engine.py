@@ -22,6 +22,7 @@ from napari_lumen.errors import Cancelled, SlideError
 from napari_lumen.geometry import Window
 from napari_lumen.inference.plan import CHUNK, Cell, Plan, blending_window
 from napari_lumen.models import Model, record_attention
+from napari_lumen.models.folding import folded
 from napari_lumen.slides import Slide
 
 Array = npt.NDArray[np.float32]
@@ -112,7 +113,8 @@ class Engine:
     ) -> None:
         self._slide = slide
         self._card = model.card
-        self._network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = folded(model.network)
+        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._plan = plan
         self._device = device
         self._batch = batch

@@ -18,7 +18,7 @@ import platformdirs
 from shapely.geometry.base import BaseGeometry
 
 from napari_lumen import __version__
-from napari_lumen.errors import Cancelled, LumenError, RunError, SlideError
+from napari_lumen.errors import Cancelled, LumenError, ModelError, RunError, SlideError
 from napari_lumen.geometry import Region, Window
 from napari_lumen.inference.device import resolve_device
 from napari_lumen.inference.engine import Engine
@@ -80,6 +80,7 @@ def predict(
     if not isinstance(model, Model):
         model = load_model(model)
     _require_rgb(slide, model)
+    _require_maps(model)
     slide.require_mpp()
     target = _target(out, slide, model)
     teller = _Teller(on_progress or (lambda progress: None), cancel or Event())
@@ -95,6 +96,20 @@ def _require_rgb(slide: Slide, model: Model) -> None:
         raise SlideError(
             f"{slide.path.name} is not a colour picture, it holds {len(slide.channels)} channels ({names}): "
             f"{model.card.title} reads RGB. Choose a slide of a stained section."
+        )
+
+
+def _require_maps(model: Model) -> None:
+    card = model.card
+    if card.task != "segmentation":
+        raise ModelError(
+            f"{card.title} tells the class of a whole tile ({card.task}), and a run needs one for each "
+            "pixel: choose a model for segmentation."
+        )
+    if len(card.input.views) > 1:
+        raise ModelError(
+            f"{card.title} looks at {len(card.input.views)} fields of view at once, and a run reads one: "
+            "choose a model with a single view."
         )
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_lumen.annotations.classes import ClassTable
 
+Task = Literal["segmentation", "classification"]
+Activation = Literal["sigmoid", "softmax"]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong with a card or a config, naming its field, for a sentence."""
+    first = error.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"field {field!r}: {message}" if field else message
 
 
 class View(BaseModel):
@@ -58,19 +69,21 @@ class ModelCard(BaseModel):
 
     model_config = _FROZEN
 
-    name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the folder and on the command line."
-    )
+    name: str = Field(pattern=NAME_PATTERN, description="Name of the folder and on the command line.")
     title: str = Field(description="Name shown in lists.")
     summary: str = Field(description="One sentence: what it finds, on what.")
-    task: Literal["segmentation"] = Field(description="segmentation: a class for each pixel.")
+    task: Task = Field(
+        description="segmentation: a class for each pixel; classification: a class for each tile."
+    )
     architecture: str = Field(description="Name of the network, see napari_lumen.models.names().")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the network.")
-    activation: Literal["sigmoid", "softmax"] = Field(
-        description="Turns logits to probabilities; sigmoid has one channel per class, softmax one for "
-        "the background too, first."
+    activation: Activation = Field(
+        description="Turns logits to probabilities. sigmoid: one channel per class; softmax: one per class "
+        "too in classification, and in segmentation one more, first, for the background."
     )
-    classes: ClassTable = Field(description="Classes in the order of the channels, background left out.")
+    classes: ClassTable = Field(
+        description="Classes in the order of the channels; the background of a segmentation is left out."
+    )
     input: InputSpec = Field(description="What the network eats.")
     attention: tuple[str, ...] = Field(
         default=(), description="Attention maps stored by a run, by their recorded names."
@@ -79,9 +92,18 @@ class ModelCard(BaseModel):
     scores: dict[str, float] = Field(description="Measured scores, each key naming measure and data.")
     licence: str = Field(description="Licence of the weights.")
     limits: str = Field(description="What the model is not for.")
-    weights_sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Checksum of weights.safetensors.")
+    weights_sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="Checksum of weights.safetensors, or of the file of a foreign model.",
+    )
 
     @property
     def mpp(self) -> float:
         """µm per pixel of the first view."""
         return self.input.views[0].mpp
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network gives for this task, activation and classes."""
+        background = self.task == "segmentation" and self.activation == "softmax"
+        return len(self.classes) + background

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -153,7 +154,8 @@ class FocusNetPP(nn.Module):
     gates, ``scale4`` (coarsest) to ``scale1`` the probability of each decoder scale.
     """
 
-    stride = _STRIDE
+    task: ClassVar[str] = "segmentation"
+    view_count = 1
 
     def __init__(self, preset: str = "table", dropout: float = 0.5) -> None:
         super().__init__()

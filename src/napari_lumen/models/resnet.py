@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -105,6 +106,9 @@ class ResNet(nn.Module):
     Input (N, 3, H, W), normalised by ImageNet's mean and deviation when pretrained there; any H and W.
     Output (N, classes) logits, or (N, C) means over the last level without `classes`.
     """
+
+    task: ClassVar[str] = "classification"
+    view_count = 1
 
     def __init__(
         self,

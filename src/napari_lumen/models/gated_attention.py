@@ -1,0 +1,247 @@
+"""Gated attention for fine-grained classification (Fan, Chakraborti, Chang, Xu and Rittscher).
+
+A global branch sees the whole image small and says where its key instances are; a local branch sees those
+at full resolution; both are fused (Fig. 2 of the paper). Section and equation numbers are the paper's.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_lumen.models.attention import AttentionPoint, channel_mean, mark_attention
+from napari_lumen.models.instances import InstanceSelection, crop_instances, resize
+from napari_lumen.models.resnet import ResNet
+from napari_lumen.models.rival_attentions import RIVALS
+
+_DILATIONS = (2, 4)  # larger ones would read mostly padding on a 7x7 map
+
+
+class SemanticMap(nn.Module):
+    """Semantic map M of section 2.1: the sum over the channels of two parallel dilated blocks.
+
+    A block is a 3x3 convolution, batch normalisation and ReLU, of `width` channels. Input X (N, C, h, w);
+    output float32 (N, 1, h, w), at least 0.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(self._block(channels, width, dilation) for dilation in _DILATIONS)
+
+    @staticmethod
+    def _block(channels: int, width: int, dilation: int) -> nn.Sequential:
+        conv = nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation, bias=False)
+        norm = nn.BatchNorm2d(width)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        # a sum of unscaled channels would make the softmax of M nearly one-hot
+        nn.init.constant_(norm.weight, (len(_DILATIONS) * width) ** -0.5)
+        return nn.Sequential(conv, norm, nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return M; each block is summed by itself, which spares joining them."""
+        sums = [block(x).sum(dim=1, keepdim=True, dtype=torch.float32) for block in self.blocks]
+        m: Tensor = sums[0] + sums[1]
+        return m
+
+
+class SpatialSoftmax(nn.Module):
+    """Semantic map S, equation 1: the softmax of M over its positions, (N, 1, h, w) to the same.
+
+    Computed in float32 with the maximum subtracted, so that it is finite for any finite M.
+    """
+
+    def forward(self, m: Tensor) -> Tensor:
+        """Return S, which sums to 1 in each image."""
+        return m.flatten(1).softmax(dim=1, dtype=torch.float32).reshape(m.shape)
+
+
+class ChannelGate(nn.Module):
+    """Gate of each channel, of equation 2: ReLU(tanh(<X_k, S>)).
+
+    X and S are non-negative in the network, where the ReLU therefore changes nothing.
+    """
+
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """Return the gates (N, C) of X (N, C, h, w) and S (N, 1, h, w); in [0, 1), rounding apart."""
+        coefficient = torch.einsum("nchw,nohw->nc", x, s.to(x.dtype))
+        return F.relu(torch.tanh(coefficient))
+
+
+class GatedAttention(nn.Module):
+    """Global and instance features of an image, fused for its classification.
+
+    Parameters
+    ----------
+    classes : int
+        Classes of an image: 5 species of fungi, 4 classes of BACH.
+    module : {"gated", "spatial", "channel", "dual", "se", "global_context", "none"}
+        The paper's gated attention, a rival of Table 2 (see `rival_attentions`), or no attention.
+    global_depth, local_depth : {18, 34, 50, 101, 152}
+        Layers of the ResNet of the whole image and of the one shared by its instances.
+    instances : int
+        Instances that are fused, K.
+    threshold, margin : float
+        See `InstanceSelection`.
+    global_size, local_size : int
+        Side to which the whole image and its instances are resized, px.
+    dilated_width : int
+        Channels of each dilated block of gated attention.
+    pretrained, local_pretrained : str, path or None
+        File or URL of ImageNet weights of the two ResNets; see `load_pretrained`.
+
+    Notes
+    -----
+    Input (N, 3, H, W) at full resolution, any H and W, normalised as the weights of the ResNets expect.
+    Output (N, classes) logits: Y_f of equation 3, by which the paper predicts; `global_and_fused` returns
+    Y_g as well, for the loss.
+
+    The global branch sees the whole image resized to `global_size`, its aspect not kept: the spatial maps,
+    7x7 at 224 px, cover the whole image, edge to edge. Recorded:
+
+    - ``semantic``: M; ``semantic_S``: S; ``channel_gate``: the gates, all three for ``module="gated"``;
+    - ``rival.se``: the gates for ``module="se"``;
+    - ``omega``: the attention map of equation 2, which for every module is the channel mean of its output;
+    - ``instances``: boxes and scores, see `InstanceSelection`; its ``normalise`` gives the mask.
+
+    Selection has no gradient: the dilated blocks learn through the gated features that Y_g and Y_f pool.
+    The local network runs on the used slots alone. Its batch normalisation therefore sees, in training,
+    the crops of all images of the batch together, from N to K N of them, and never an empty slot.
+
+    The device is waited for once, to select. `torch.compile` breaks the graph there; `torch.export` and
+    ONNX are refused with a ModelError, since the number of crops depends on the image. On the meta device
+    every slot is used.
+    """
+
+    task: ClassVar[str] = "classification"
+    view_count = 1
+
+    def __init__(
+        self,
+        *,
+        classes: int = 4,
+        module: str = "gated",
+        global_depth: int = 18,
+        local_depth: int = 50,
+        instances: int = 4,
+        threshold: float = 0.5,
+        margin: float = 0.1,
+        global_size: int = 224,
+        local_size: int = 336,
+        dilated_width: int = 512,
+        pretrained: str | Path | None = None,
+        local_pretrained: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("classes", classes),
+            ("global_size", global_size),
+            ("local_size", local_size),
+            ("dilated_width", dilated_width),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be 1 or more, not {value}")
+        if module != "gated" and module not in RIVALS:
+            raise ValueError(f"module must be one of gated, {', '.join(RIVALS)}, not {module!r}")
+        self.global_size, self.local_size = global_size, local_size
+        self.global_network = ResNet(global_depth, pretrained=pretrained)
+        channels = self.global_network.widths[-1]
+        self.rival = None if module == "gated" else RIVALS[module](channels)
+        if module == "gated":
+            self._add_gates(channels, dilated_width)
+        self.omega = mark_attention(
+            AttentionPoint(),
+            "spatial",
+            "Attention map: mean over channels of the attended features.",
+            (0.0 if module == "gated" else -math.inf, math.inf),
+            stage="global branch",
+            display="min-max",
+        )
+        self.instances = mark_attention(
+            InstanceSelection(instances, threshold, margin, global_size),
+            "boxes",
+            "Key instances, with the attention summed over each.",
+            (0.0, math.inf),
+            stage="instance branch",
+        )
+        self.local_network = ResNet(local_depth, pretrained=local_pretrained)
+        self.global_head = nn.Linear(channels, classes)
+        self.fused_head = nn.Linear(channels + instances * self.local_network.widths[-1], classes)
+
+    def _add_gates(self, channels: int, width: int) -> None:
+        self.semantic = mark_attention(
+            SemanticMap(channels, width),
+            "spatial",
+            "Semantic map before its softmax: sum of the multi-scale features over all channels.",
+            (0.0, math.inf),
+            stage="global branch",
+            display="min-max",
+        )
+        self.semantic_S = mark_attention(
+            SpatialSoftmax(),
+            "spatial",
+            "Semantic map: which positions the channels are measured by; sums to 1 over the image.",
+            stage="global branch",
+            display="min-max",
+            per_tile=True,
+            raw="semantic",
+        )
+        self.channel_gate = mark_attention(
+            ChannelGate(),
+            "channel",
+            "Gate of each channel: how much of it lies where the semantic map does.",
+            stage="global branch",
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits Y_f (N, classes) of images (N, 3, H, W)."""
+        attended = self._attended(image)
+        return self._fused(image, attended, attended.mean(dim=(2, 3)))
+
+    def global_and_fused(self, image: Tensor, *, fused: bool = True) -> tuple[Tensor, Tensor | None]:
+        """Return the two predictions that the loss weighs (equation 3).
+
+        Parameters
+        ----------
+        image : Tensor
+            (N, 3, H, W).
+        fused : bool
+            False leaves the instance branch out, which has no part in the loss while lambda is 1: its
+            weights get no gradient and its batch normalisation no statistics.
+
+        Returns
+        -------
+        y_g : Tensor
+            Logits (N, classes) of the global branch.
+        y_f : Tensor or None
+            Logits (N, classes) of the fusion, None without `fused`.
+        """
+        attended = self._attended(image)
+        pooled = attended.mean(dim=(2, 3))
+        y_g: Tensor = self.global_head(pooled)
+        return y_g, self._fused(image, attended, pooled) if fused else None
+
+    def _attended(self, image: Tensor) -> Tensor:
+        """Return the attended features (N, C, h, w) of the whole image, whose channel mean is Omega."""
+        x = self.global_network.levels(resize(image, self.global_size))[-1]
+        if self.rival is None:
+            gate = self.channel_gate(x, self.semantic_S(self.semantic(x)))
+            attended = x * gate[:, :, None, None]
+        else:
+            attended = self.rival(x)
+        out: Tensor = self.omega(attended)
+        return out
+
+    def _fused(self, image: Tensor, attended: Tensor, pooled: Tensor) -> Tensor:
+        boxes: Tensor = self.instances(channel_mean(attended.detach()))
+        crops, counts = crop_instances(image, boxes, self.local_size)
+        features = self.local_network(crops)
+        slots = nn.utils.rnn.pad_sequence(features.split(counts), batch_first=True)
+        empty = boxes.shape[1] - slots.shape[1]
+        local = F.pad(slots, (0, 0, 0, empty)).flatten(1)
+        logits: Tensor = self.fused_head(torch.cat([pooled, local], dim=1))
+        return logits

@@ -1,0 +1,290 @@
+"""Multi-stage classification of slides by semantic segmentation (Takahama et al., ICCV 2019).
+
+A feature extractor turns each patch of a slide into a short vector; the vectors, laid out as the patches
+lie on the slide, are the image that a U-Net segments (Fig. 2 of the paper). Section numbers in the
+comments are those of the paper.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_lumen.errors import ModelError
+from napari_lumen.models.attention import AttentionPoint, channel_norm, mark_attention
+from napari_lumen.models.feature_map import FeatureMap, lay_out
+from napari_lumen.models.googlenet import IMAGENET_MEAN, IMAGENET_STD, GoogLeNet
+from napari_lumen.models.resnet import ResNet
+from napari_lumen.models.unet import UNet
+
+_ENCODERS = ("googlenet", "resnet18")
+_VARIANTS = ("end_to_end", "classifier", "segmentation", "imagenet")
+_CLASSES = 2  # normal, tumour
+_STRIDE = 16  # of the U-Net: maps of free size have sides that are multiples of it
+
+
+def tumour_probability(logits: Tensor) -> Tensor:
+    """Return the softmax of class 1, (N, 2, h, w) to float32 (N, 1, h, w)."""
+    return logits.softmax(dim=1, dtype=torch.float32)[:, 1:]
+
+
+class FeatureExtractor(nn.Module):
+    """Feature extractor model f_1, ..., f_n (section 3.1): an encoder and two fully connected layers.
+
+    Parameters
+    ----------
+    encoder : {"googlenet", "resnet18"}
+        Takes images normalised by ImageNet's mean and deviation.
+    features : int or None
+        Length of the vector, the output of f_{n-1} after ReLU; None leaves both layers out, and the
+        vector is the mean of the encoder's last feature map.
+    classes : int or None
+        Outputs of f_n; None leaves it out.
+    pretrained : str, path or None
+        Weights of the encoder, see `load_pretrained`.
+    """
+
+    def __init__(
+        self, encoder: str, features: int | None, classes: int | None, pretrained: str | Path | None
+    ) -> None:
+        super().__init__()
+        self.backbone: GoogLeNet | ResNet
+        if encoder == "googlenet":
+            self.backbone = GoogLeNet(transform_input=True, pretrained=pretrained)
+            channels = self.backbone.width
+        else:
+            self.backbone = ResNet(18, pretrained=pretrained)
+            channels = self.backbone.widths[-1]
+        self.width = channels if features is None else features
+        self.dropout = nn.Dropout(0.2)  # of GoogLeNet, before its last layer
+        self.reduce = None if features is None else nn.Linear(channels, features)
+        self.head = None if classes is None else nn.Linear(self.width, classes)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Return the vectors (N, width) of patches (N, 3, h, w), no value below 0."""
+        pooled: Tensor = self.backbone(patches)
+        return pooled if self.reduce is None else F.relu(self.reduce(self.dropout(pooled)))
+
+
+class MultiStage(nn.Module):
+    """Multi-stage model: a feature extractor for patches and a U-Net for the map of their vectors.
+
+    Parameters
+    ----------
+    encoder : {"googlenet", "resnet18"}
+    variant : {"end_to_end", "classifier", "segmentation", "imagenet"}
+        ``end_to_end``: the whole model without f_n; Separate Learning trains the same network.
+        ``classifier``: the feature extractor with f_n alone, the first stage of Separate Learning and the
+        baseline Classification Only; its weights fit the whole model but for ``extractor.head``.
+        ``segmentation``: a U-Net on the reduced image, the baseline Segmentation Only.
+        ``imagenet``: the encoder as `pretrained` leaves it, frozen, and a U-Net on its pooled output.
+    map_size : int or None
+        Cells along a side of a map: 32 for biopsies, one map a lump of tissue, and 512 for lymph nodes in
+        the paper; None for maps as large as the tissue asks.
+    features : int
+        Length of a patch's vector.
+    width : int
+        Channels of the U-Net's first level.
+    patch : int
+        Side of a patch in pixels: one cell of the map.
+    crop : int
+        Side of the middle of a patch that the extractor sees in `forward`.
+    mini_batch : int
+        Patches that `forward` extracts at a time, which bounds its memory (section 3.2.2); the result is
+        the same for any number. An extractor in training mode sees all at once, for its batch statistics.
+    pretrained : str, path or None
+        File or URL of the encoder's weights, see `load_pretrained`.
+
+    Notes
+    -----
+    Input (N, 3, H, W), any H and W, normalised by ImageNet's mean and deviation whatever the encoder: a
+    field of view, of which every patch counts as tissue. The patches at its lower and right edges are
+    filled up with white. Output (N, 2, H, W) logits of normal and tumour, constant over each patch but in
+    ``segmentation``. Fields of view with sides of many patches show the U-Net the surroundings that it is
+    for; one larger than `map_size` enlarges the map. Can be exported for fixed H and W, and for any number
+    of images of which all patches fit one mini-batch; `assemble` depends on its data and cannot.
+
+    Slides go through `features`, `assemble` and `segment`, through which gradients flow: with
+    ``g = dL/dx`` of the vectors x, the gradient of ``(g * x).sum()`` by the extractor's weights is that of
+    L (equations 2 to 4), one mini-batch after the other.
+
+    Recorded: ``feature_norm`` and ``tumour_prob``, a value a cell. The norm of the gradient is
+    `channel_norm` of ``assemble(g, cells).values``.
+    """
+
+    task: ClassVar[str] = "segmentation"
+    view_count = 1
+
+    def __init__(
+        self,
+        *,
+        encoder: str = "googlenet",
+        variant: str = "end_to_end",
+        map_size: int | None = None,
+        features: int = 16,
+        width: int = 64,
+        patch: int = 256,
+        crop: int = 224,
+        mini_batch: int = 64,
+        pretrained: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        if encoder not in _ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(_ENCODERS)}, not {encoder!r}")
+        if variant not in _VARIANTS:
+            raise ValueError(f"variant must be one of {', '.join(_VARIANTS)}, not {variant!r}")
+        for name, value in (("map_size", map_size), ("features", features), ("mini_batch", mini_batch)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, not {value}")
+        if not 1 <= crop <= patch:
+            raise ValueError(f"crop must be from 1 to the side of a patch, {patch}, not {crop}")
+        self.variant, self.map_size = variant, map_size
+        self.patch, self.crop, self.mini_batch = patch, crop, mini_batch
+        self.extractor: FeatureExtractor | None = None
+        self.segmenter: UNet | None = None
+        self.feature_norm, self.tumour_prob = AttentionPoint(), AttentionPoint()
+        if variant == "segmentation":
+            if pretrained is not None:
+                raise ValueError("pretrained is the encoder's, and the variant segmentation has none")
+            self.segmenter = UNet(classes=_CLASSES, width=width)
+        else:
+            self.extractor = FeatureExtractor(
+                encoder,
+                None if variant == "imagenet" else features,
+                _CLASSES if variant == "classifier" else None,
+                pretrained,
+            )
+            mark_attention(
+                self.feature_norm,
+                "spatial",
+                "Length of the vector of each patch.",
+                (0.0, math.inf),
+                display="min-max",
+                reduce=channel_norm,
+            )
+            if variant == "imagenet":
+                self.extractor.requires_grad_(False).eval()
+            if variant != "classifier":
+                inputs = self.extractor.width
+                self.segmenter = UNet(inputs=inputs, classes=_CLASSES, width=width, padding="zero")
+        mark_attention(
+            self.tumour_prob, "spatial", "Probability of tumour of each patch.", reduce=tumour_probability
+        )
+        white = (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
+        self._white: Tensor
+        self.register_buffer("_white", white.view(3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> MultiStage:
+        """Set the training mode, in which a frozen extractor keeps its statistics."""
+        super().train(mode)
+        if self.extractor is not None and self.variant == "imagenet":
+            self.extractor.eval()
+        return self
+
+    def features(self, patches: Tensor) -> Tensor:
+        """Return the vectors x (N, features) of patches (N, 3, h, w), no value below 0."""
+        if self.extractor is None:
+            raise ModelError(f"The variant {self.variant!r} of multistage has no feature extractor.")
+        vectors: Tensor = self.extractor(patches)
+        return vectors
+
+    def patch_logits(self, patches: Tensor) -> Tensor:
+        """Return the logits (N, 2) that f_n gives patches (N, 3, h, w) one by one."""
+        if self.extractor is None or self.extractor.head is None:
+            raise ModelError(
+                f"The variant {self.variant!r} of multistage has no classifier of patches; build "
+                "variant='classifier'."
+            )
+        logits: Tensor = self.extractor.head(self.features(patches))
+        return logits
+
+    def assemble(self, features: Tensor, cells: Tensor, shape: tuple[int, int] | None = None) -> FeatureMap:
+        """Lay out vectors as their patches lie on the slide, the box around them centred (section 3.1).
+
+        The gradient of the map reaches the vectors. One map a slide, or one a lump of tissue, see `lumps`.
+
+        Parameters
+        ----------
+        features : Tensor
+            (N, C), one vector a patch.
+        cells : Tensor
+            (N, 2) integers, row and column of each patch in the slide's grid; no two patches share one.
+        shape : (int, int), optional
+            Rows and columns of the map; by default `map_size`, and without one the smallest multiples of
+            16 that hold all patches.
+
+        Raises
+        ------
+        ValueError
+            When there is no patch, not one cell a vector, or two patches share one.
+
+        Warns
+        -----
+        UserWarning
+            When the patches do not fit: the map is then the middle of their box.
+        """
+        if shape is None and self.map_size is not None:
+            shape = (self.map_size, self.map_size)
+        return lay_out(features, cells, shape, multiple=_STRIDE)
+
+    def segment(self, feature_map: Tensor) -> Tensor:
+        """Return the logits (N, 2, rows, columns) of maps (N, C, rows, columns)."""
+        if self.segmenter is None:
+            raise ModelError(f"The variant {self.variant!r} of multistage has no network for maps.")
+        logits: Tensor = self.tumour_prob(self.segmenter(self.feature_norm(feature_map)))
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N, 2, H, W) of fields of view (N, 3, H, W)."""
+        if self.extractor is None:
+            return self.segment(x)
+        count, _, height, width = x.shape
+        rows, columns = -(-height // self.patch), -(-width // self.patch)
+        vectors = self._in_mini_batches(self.extractor, self._cropped_patches(x, rows, columns))
+        grid = vectors.view(count, rows, columns, -1)
+        cells = self.feature_norm(grid.permute(0, 3, 1, 2))
+        if self.extractor.head is not None:
+            scores: Tensor = self.extractor.head(grid)
+            logits = scores.permute(0, 3, 1, 2)
+        else:
+            logits = self._segment_in_the_middle(cells)
+        logits = self.tumour_prob(logits)
+        return F.interpolate(logits, scale_factor=float(self.patch))[..., :height, :width]
+
+    def _cropped_patches(self, x: Tensor, rows: int, columns: int) -> Tensor:
+        """Return the middles of the patches of (N, 3, H, W), row by row, (N rows columns, 3, crop, crop)."""
+        count, channels, height, width = x.shape
+        if (height, width) != (rows * self.patch, columns * self.patch):
+            filled = self._white.to(x.dtype).repeat(count, 1, rows * self.patch, columns * self.patch)
+            filled[..., :height, :width] = x
+            x = filled
+        middle = slice((self.patch - self.crop) // 2, (self.patch + self.crop) // 2)
+        grid = x.view(count, channels, rows, self.patch, columns, self.patch)
+        crops = grid[:, :, :, middle, :, middle].permute(0, 2, 4, 3, 5, 1)
+        # channels last, since they are copied anyhow: the encoders' convolutions are faster so
+        return crops.reshape(-1, self.crop, self.crop, channels).contiguous().permute(0, 3, 1, 2)
+
+    def _in_mini_batches(self, extractor: FeatureExtractor, patches: Tensor) -> Tensor:
+        if extractor.training or patches.shape[0] <= self.mini_batch:
+            vectors: Tensor = extractor(patches)
+            return vectors
+        return torch.cat([extractor(batch) for batch in torch.split(patches, self.mini_batch)])
+
+    def _segment_in_the_middle(self, cells: Tensor) -> Tensor:
+        """Segment cells (N, C, rows, columns) where `assemble` would lay them out; (N, 2, rows, columns)."""
+        assert self.segmenter is not None  # all variants without f_n have it
+        rows, columns = cells.shape[-2:]
+        tall, wide = max(self._side(rows), rows), max(self._side(columns), columns)
+        top, left = (tall - rows) // 2, (wide - columns) // 2
+        feature_map = F.pad(cells, (left, wide - columns - left, top, tall - rows - top))
+        logits: Tensor = self.segmenter(feature_map)
+        return logits[..., top : top + rows, left : left + columns]
+
+    def _side(self, cells: int) -> int:
+        """Return the side of a map for tissue of so many cells."""
+        return self.map_size or -(-cells // _STRIDE) * _STRIDE

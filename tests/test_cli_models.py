@@ -1,0 +1,160 @@
+"""`napari-lumen models`: listing, showing, fetching and removing; and `predict` with foreign models."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from torch import Tensor, nn
+from typer.testing import CliRunner, Result
+
+from hub_server import Hub, write_model
+from napari_lumen.cli import app
+from napari_lumen.inference import Run
+from napari_lumen.models import ModelCard, install_model, load_model
+from napari_lumen.models.library import user_models
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, [str(part) for part in arguments])
+
+
+def assert_refused(result: Result, *parts: str) -> None:
+    """One sentence on stderr, nothing on stdout, exit code 1, no traceback."""
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "published")
+
+
+class Dark(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (0.5 - x.mean(dim=1, keepdim=True)) * 200
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A foreign model that finds what is dark."""
+    file = tmp_path / "dark.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(Dark()), str(file))
+    sidecar = {"mpp": 0.5, "tile": 64, "task": "segmentation", "activation": "sigmoid", "classes": ["dark"]}
+    file.with_suffix(".json").write_text(json.dumps(sidecar))
+    return file
+
+
+@pytest.fixture
+def unloadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail the test when a foreign program is loaded."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("a foreign program was loaded")
+
+    monkeypatch.setattr(torch.jit, "load", load)
+
+
+@pytest.mark.usefixtures("unloadable")
+def test_the_list_says_kind_and_task_and_names_what_is_broken(published: Path, program: Path) -> None:
+    install_model(published, "mine")
+    install_model(program)
+    (user_models() / "broken").mkdir()
+    (user_models() / "broken" / "card.json").write_text("{}")
+    result = call("models", "list")
+    assert result.exit_code == 0, result.stderr
+    rows = {line.split()[0]: line.split() for line in result.stdout.splitlines()}
+    assert rows["nuclei-focusnetpp-light"][1:5] == ["shipped", "segmentation", "nucleus", "0.5"]
+    assert rows["mine"][1:5] == ["yours", "segmentation", "gland", "0.5"]
+    assert rows["dark"][1:5] == ["TorchScript", "segmentation", "dark", "0.5"]
+    assert "broken" not in rows
+    assert f"Your own models lie in {user_models()}" in result.stdout
+    assert result.stderr.startswith("Warning: The card ")
+    assert result.stderr.count("\n") == 1
+    assert "field 'name'" in result.stderr
+
+
+@pytest.mark.usefixtures("unloadable")
+def test_a_foreign_model_is_shown_without_being_run(program: Path) -> None:
+    result = call("models", "show", program)
+    assert result.exit_code == 0, result.stderr
+    for part in ("TorchScript", "segmentation", "64 x 64 px at 0.5 µm per pixel", "unknown", str(program)):
+        assert part in result.stdout
+    card = ModelCard.model_validate_json(call("models", "show", program, "--json").stdout)
+    assert card.architecture == "TorchScript"
+    program.with_suffix(".json").write_text('{"tile": 64}')
+    assert_refused(call("models", "show", program), "dark.json", "field 'mpp'")
+
+
+def test_a_model_is_fetched_from_a_hub_and_removed(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub()
+    hub.files = {file.name: file.read_bytes() for file in published.iterdir()}
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    result = call("models", "fetch", "hub:lab/glands", "--as", "mine")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"mine: {user_models() / 'mine'}\n"
+    assert load_model("mine").card.title == "Glands"
+    assert_refused(call("models", "fetch", "hub:lab/glands", "--as", "mine"), "already", "another name")
+    assert_refused(call("models", "fetch", "hub:lab/nothing"), "no model lab/nothing on the hub")
+    assert_refused(call("models", "fetch", "hub:lab"), "hub:ORG/NAME")
+    hub.close()
+    assert_refused(call("models", "fetch", "hub:lab/nothing"), "cannot be fetched")
+    assert "mine" in call("models", "list").stdout
+    result = call("models", "remove", "mine")
+    assert (result.exit_code, result.stdout) == (0, f"Removed {user_models() / 'mine'}\n")
+    assert "mine" not in call("models", "list").stdout
+    assert_refused(call("models", "remove", "mine"), "no model 'mine' in your folder")
+    assert_refused(call("models", "remove", "nuclei-focusnetpp-light"), "in your folder")
+
+
+def test_predict_runs_a_foreign_model_only_when_trusted(program: Path, tmp_path: Path) -> None:
+    pixels = np.full((256, 256, 3), 255, np.uint8)
+    pixels[64:128, 64:192] = 0
+    slide, out = tmp_path / "slide.tif", tmp_path / "run"
+    resolution = {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(slide, pixels, tile=(256, 256), photometric="rgb", **resolution)
+    command = ("predict", slide, "--model", program, "--out", out, "--region", "0,0,256,256")
+    assert_refused(call(*command), "dark.pt", "--trust")
+    assert not out.exists()
+    result = call(*command, "--trust")
+    assert result.exit_code == 0, result.stderr
+    (count,) = Run.open(out).record.counts
+    assert (count.name, count.objects) == ("dark", 1)
+    assert count.area_mm2 == pytest.approx(64 * 128 * 0.25e-6)
+
+
+def test_describe_prints_numbers_and_maps_of_a_network_and_of_a_model() -> None:
+    found = call("models", "describe", "focusnetpp", "preset=light")
+    assert found.exit_code == 0
+    for piece in ("1,833,357", "5.37 GMAC", "FocusNet++, nuclei", "d1.0.att0"):
+        assert piece in found.output
+    as_json = json.loads(
+        call("models", "describe", "nuclei-focusnetpp-light", "--json", "--size", "128").output
+    )
+    assert as_json["parameters"] == 1_833_357
+    assert as_json["size"] == [128, 128]
+
+
+def test_describe_names_a_wrong_argument() -> None:
+    assert "name=value" in call("models", "describe", "resnet", "depth").output
+    wrong = call("models", "describe", "resnet", "depth=20")
+    assert_refused(wrong, "depth must be one of 18, 34, 50, 101, 152, not 20")
+
+
+def test_export_refuses_an_unknown_format() -> None:
+    refused = call("models", "export", "nuclei-focusnetpp-light", "x.pth")
+    assert_refused(refused, "exported to .pt2 or .onnx")

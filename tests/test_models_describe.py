@@ -1,0 +1,128 @@
+"""What `describe` says of a network, against hand calculation and against gradients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_lumen import ModelError
+from napari_lumen.models import VARIANTS, build, describe
+from napari_lumen.models.receptive_field import ReceptiveField
+
+
+def receptive_field(network: nn.Module, size: int = 64) -> int:
+    image = torch.rand(1, 1, size, size)
+    with torch.no_grad(), ReceptiveField() as fields:
+        fields.begin(image)
+        field = fields.of(network(image))
+    assert field is not None
+    return field.size
+
+
+def reached(network: nn.Module, size: int = 64) -> int:
+    """Columns of the input whose gradient from one output pixel is not zero, over all output pixels."""
+    image = torch.rand(1, 1, size, size, requires_grad=True)
+    out = network(image)
+    widest = 0
+    for column in range(out.shape[-1] // 3, 2 * out.shape[-1] // 3):
+        (gradient,) = torch.autograd.grad(out[0, 0, out.shape[-2] // 2, column], image, retain_graph=True)
+        columns = gradient[0, 0].abs().sum(dim=0).nonzero().flatten()
+        widest = max(widest, int(columns.max() - columns.min()) + 1)
+    return widest
+
+
+class _TwoScales(nn.Module):
+    """A fine and a coarse path, joined: the shape of every network here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(1, 2, 3, padding=1)
+        self.down = nn.AvgPool2d(2)
+        self.coarse = nn.Conv2d(2, 2, 3, padding=2, dilation=2)
+        self.up = nn.Upsample(scale_factor=2)
+        self.out = nn.Conv2d(4, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.fine(x)
+        joined: Tensor = self.out(torch.cat([fine, self.up(self.coarse(self.down(fine)))], dim=1))
+        return joined
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        (nn.Conv2d(1, 1, 3), 3),
+        (nn.Conv2d(1, 1, 3, dilation=4), 9),
+        (nn.Sequential(nn.Conv2d(1, 1, 3), nn.AvgPool2d(2), nn.Conv2d(1, 1, 3)), 8),
+        (nn.Sequential(nn.Conv2d(1, 2, 7, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1)), 11),
+        # bounds for what follows: outputs differ in which side of theirs they reach to
+        (nn.Sequential(nn.AvgPool2d(4), nn.ConvTranspose2d(1, 1, 4, 2, 1)), 10),
+        (nn.Sequential(nn.AvgPool2d(4), nn.Upsample(scale_factor=4)), 7),
+    ],
+)
+def test_the_receptive_field_is_that_of_the_operations(network: nn.Module, expected: int) -> None:
+    assert receptive_field(network) == expected
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        _TwoScales(),
+        nn.Sequential(nn.Conv2d(1, 4, 5, 2, 2), nn.Conv2d(4, 1, 3, padding=1)),
+        nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 1, 3, padding=1), nn.ConvTranspose2d(1, 1, 2, 2)),
+    ],
+)
+def test_no_gradient_reaches_beyond_the_receptive_field_and_one_reaches_its_edge(network: nn.Module) -> None:
+    torch.manual_seed(0)
+    found = receptive_field(network)
+    assert found - 1 <= reached(network) <= found  # nearest neighbours: a bound may be one pixel wide
+
+
+def test_a_gate_over_the_whole_image_is_told_apart_from_the_receptive_field() -> None:
+    focusnet = describe("focusnetpp", preset="light", size=64)
+    assert focusnet.whole_image
+    assert focusnet.receptive_field > 64
+    assert not describe("unet", width=4, size=64).whole_image
+
+
+def test_work_is_counted_as_by_hand() -> None:
+    found = describe("resnet", depth=18, classes=1000, size=224)
+    assert found.parameters == 11_689_512
+    assert found.macs == pytest.approx(1.814e9, rel=0.001)  # the figure of the paper, 1.8 billion
+    assert describe("focusnetpp", preset="table").macs == pytest.approx(21.84e9, rel=0.001)
+    doubled = describe("resnet", depth=18, size=(448, 224)).macs
+    assert doubled == pytest.approx(2 * describe("resnet", depth=18, size=224).macs, rel=0.01)
+
+
+def test_a_row_of_a_table_is_recognised_by_its_arguments() -> None:
+    found = describe("focusnetpp", preset="light", size=32).variant
+    assert found is not None
+    assert found.row == "FocusNet++, nuclei"
+    assert describe("focusnetpp", preset="light", dropout=0.1, size=32).variant is None
+
+
+def test_an_unknown_argument_is_named() -> None:
+    with pytest.raises(ModelError, match=r"cannot be built with.*nonsense"):
+        describe("resnet", nonsense=1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: f"{v.network}-{v.row}")
+def test_every_row_of_the_tables_can_be_built(variant: object) -> None:
+    from napari_lumen.models import Variant
+
+    assert isinstance(variant, Variant)
+    with torch.device("meta"):
+        build(variant.network, **variant.arguments)
+    if variant.baseline is not None:
+        assert any(v.row == variant.baseline and v.paper == variant.paper for v in VARIANTS)
+
+
+def test_the_documented_tables_are_those_of_the_code() -> None:
+    from napari_lumen.models.table import markdown_tables
+
+    document = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    marker = "<!-- the tables below are made by `napari-lumen models table` -->\n\n"
+    assert document.partition(marker)[2] == markdown_tables(), "run: napari-lumen models table"

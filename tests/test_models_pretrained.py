@@ -1,0 +1,213 @@
+"""ResNet and published weights: torchvision's names, checked files, and no code run."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from napari_lumen import ModelError
+from napari_lumen.models import build
+from napari_lumen.models.resnet import ResNet
+
+
+def published_resnet18(classes: int = 1000) -> dict[str, Tensor]:
+    """Return a state dict of the layout of torchvision's resnet18, its names and shapes written out."""
+    state: dict[str, Tensor] = {}
+
+    def norm(name: str, width: int) -> None:
+        for key in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{name}.{key}"] = torch.rand(width) + 0.5
+        state[f"{name}.num_batches_tracked"] = torch.tensor(0)
+
+    state["conv1.weight"] = torch.rand(64, 3, 7, 7)
+    norm("bn1", 64)
+    inputs = 64
+    for level, width in enumerate((64, 128, 256, 512), start=1):
+        for block in range(2):
+            before = f"layer{level}.{block}"
+            state[f"{before}.conv1.weight"] = torch.rand(width, inputs, 3, 3)
+            norm(f"{before}.bn1", width)
+            state[f"{before}.conv2.weight"] = torch.rand(width, width, 3, 3)
+            norm(f"{before}.bn2", width)
+            if block == 0 and level > 1:
+                state[f"{before}.downsample.0.weight"] = torch.rand(width, inputs, 1, 1)
+                norm(f"{before}.downsample.1", width)
+            inputs = width
+    state["fc.weight"] = torch.rand(classes, 512)
+    state["fc.bias"] = torch.rand(classes)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("depth", "weights", "entries"),
+    # weights of the papers, entries of torchvision's state dicts
+    [
+        (18, 11_689_512, 122),
+        (34, 21_797_672, 218),
+        (50, 25_557_032, 320),
+        (101, 44_549_160, 626),
+        (152, 60_192_808, 932),
+    ],
+)
+def test_resnet_has_the_weights_and_names_of_the_published_ones(
+    depth: int, weights: int, entries: int
+) -> None:
+    with torch.device("meta"):
+        network = build("resnet", depth=depth, classes=1000)
+    assert sum(p.numel() for p in network.parameters()) == weights
+    assert len(network.state_dict()) == entries
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "sides"), [(32, (16, 8, 4, 2)), (16, (16, 8, 4, 4)), (8, (16, 8, 8, 8))]
+)
+def test_the_output_stride_keeps_the_last_levels_large(output_stride: int, sides: tuple[int, ...]) -> None:
+    network = ResNet(18, output_stride=output_stride).eval()
+    with torch.inference_mode():
+        levels = network.levels(torch.rand(1, 3, 64, 64))
+    assert tuple(level.shape[-1] for level in levels) == sides
+
+
+def test_an_impossible_resnet_is_refused() -> None:
+    with pytest.raises(ModelError, match="depth must be one of 18, 34, 50, 101, 152, not 20"):
+        build("resnet", depth=20)
+    with pytest.raises(ModelError, match="output_stride must be 8, 16 or 32, not 4"):
+        build("resnet", output_stride=4)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_published_weights_are_taken_whole(tmp_path: Path, suffix: str) -> None:
+    state = published_resnet18()
+    file = tmp_path / f"resnet18{suffix}"
+    save_file(state, file) if suffix == ".safetensors" else torch.save(state, file)
+    network = ResNet(18, classes=1000, pretrained=file)
+    assert network.pretrained is not None
+    assert network.pretrained.loaded == 122
+    assert network.pretrained.missing == network.pretrained.unexpected == network.pretrained.left_out == ()
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+def test_an_encoder_takes_them_without_the_last_layer(tmp_path: Path) -> None:
+    torch.save(published_resnet18(), tmp_path / "w.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        without = ResNet(18, pretrained=tmp_path / "w.pth").pretrained
+        other = ResNet(18, classes=4, pretrained=tmp_path / "w.pth").pretrained
+    assert without is not None
+    assert other is not None
+    assert without.left_out == other.left_out == ("fc.weight", "fc.bias")
+
+
+def test_wrapped_and_parallel_state_dicts_are_unwrapped(tmp_path: Path) -> None:
+    wrapped = {f"module.{key}": value for key, value in published_resnet18().items()}
+    torch.save({"epoch": 3, "state_dict": wrapped}, tmp_path / "w.pth")
+    report = ResNet(18, pretrained=tmp_path / "w.pth").pretrained
+    assert report is not None
+    assert report.missing == ()
+
+
+def test_missing_and_unexpected_keys_are_named(tmp_path: Path) -> None:
+    state = published_resnet18()
+    del state["layer3.1.conv2.weight"]
+    state["head.weight"] = torch.zeros(3)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.warns(
+        UserWarning, match=r"1 are \(layer3\.1\.conv2\.weight\) missing.*1 are \(head\.weight\)"
+    ):
+        report = ResNet(18, pretrained=tmp_path / "w.pth").pretrained
+    assert report is not None
+    assert report.missing == ("layer3.1.conv2.weight",)
+    assert report.unexpected == ("head.weight",)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch.save({"some.weight": torch.zeros(3)}, tmp_path / "other.pth")
+    with pytest.raises(ModelError, match="are not of this network"):
+        ResNet(18, pretrained=tmp_path / "other.pth")
+    torch.save(published_resnet18(), tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"do not fit: layer1\.0\.conv1\.weight is \(64, 64, 3, 3\) there"):
+        ResNet(50, pretrained=tmp_path / "w.pth")
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (eval, ("__import__('pathlib').Path('ran').touch()",))
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": _Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ModelError, match="hold more than tensors, which could run code"):
+        ResNet(18, pretrained=tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights at all", b"PK\x03\x04 cut"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_broken_file_is_one_sentence(tmp_path: Path, content: bytes, suffix: str) -> None:
+    file = tmp_path / f"broken{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"^The weights .*broken") as error:
+        ResNet(18, pretrained=file)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"gone\.pth cannot be read \(No such file or directory\)"):
+        ResNet(18, pretrained=tmp_path / "gone.pth")
+
+
+def test_a_checksum_in_the_name_is_held(tmp_path: Path) -> None:
+    torch.save(published_resnet18(), tmp_path / "w.pth")
+    digest = hashlib.sha256((tmp_path / "w.pth").read_bytes()).hexdigest()
+    good = (tmp_path / "w.pth").rename(tmp_path / f"resnet18-{digest[:8]}.pth")
+    assert ResNet(18, pretrained=good).pretrained is not None
+    bad = good.rename(tmp_path / "resnet18-0badc0de.pth")
+    with pytest.raises(ModelError, match="damaged or were replaced: their SHA-256 begins"):
+        ResNet(18, pretrained=bad)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = lambda *a: _Quiet(*a, directory=str(folder))  # noqa: E731
+    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    httpd.server_close()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_weights_come_by_url_and_are_kept(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "served" / "w.pth"
+    torch.save(published_resnet18(), file)
+    assert _taken(ResNet(18, pretrained=f"{server}/w.pth")) == 120
+    file.unlink()
+    assert _taken(ResNet(18, pretrained=f"{server}/w.pth")) == 120  # from the cache
+    with pytest.raises(ModelError, match="cannot be fetched"):
+        ResNet(18, pretrained=f"{server}/other.pth")
+
+
+def _taken(network: nn.Module) -> int:
+    assert isinstance(network, ResNet)
+    assert network.pretrained is not None
+    return network.pretrained.loaded
