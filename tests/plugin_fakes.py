@@ -12,11 +12,19 @@ import numpy as np
 import tifffile
 from psygnal import Signal
 
-from fakes import ArraySlide
+from fakes import ArraySlide, Constant, model_of
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Window
-from napari_lumen.inference.run import RUN_FILE, ClassCount, RasterRecord, Run, RunRecord
+from napari_lumen.inference.run import (
+    RUN_FILE,
+    ClassCount,
+    FailedTile,
+    RasterRecord,
+    Run,
+    RunRecord,
+    Session,
+)
 from napari_lumen.inference.store import RunStore
 from napari_lumen.plugin.catalogue import Catalogue, ModelChoice
 from napari_lumen.plugin.jobs import Callbacks, Job
@@ -45,9 +53,9 @@ def write_run(
     grid = Grid((shape[0], shape[1]), (step, step))
     coarse = grid.coarsened(stride)
     store = RunStore(folder, mpp)
-    labels = store.create("labels/classes", grid, levels, np.uint8, chunk=512)
-    probability = store.create("probability", grid, levels, np.uint8, chunk=512, channels=2)
-    attention = store.create("attention/d2.0.att0", coarse, 1, np.float16, chunk=512, fill=float("nan"))
+    labels = store.create("labels/classes", grid, levels, np.uint8, block=512)
+    probability = store.create("probability", grid, levels, np.uint8, block=512, channels=2)
+    attention = store.create("attention/d2.0.att0", coarse, 1, np.float16, block=512, fill=float("nan"))
     for level in range(levels):
         part = tuple(slice(s.start >> level, s.stop >> level) for s in marked.slices)
         labels.arrays[level][part] = 1
@@ -90,11 +98,23 @@ def write_run(
         min_object_um2=10.0,
         analysed_mm2=2.13,
         tiles=12,
-        failed_tiles=failed,
-        device="cpu",
-        started="2026-01-01T00:00:00+00:00",
-        seconds={"running the model": 12.0},
-        versions={},
+        tile=256,
+        overlap=32,
+        failed_tiles=tuple(
+            FailedTile(y=y, x=x, height=256, width=256, why="It is broken.") for y, x in failed
+        ),
+        card=model_of(Constant(0.5), classes=NUCLEUS).card,
+        sessions=(
+            Session(
+                started="2026-01-01T00:00:00+00:00",
+                device="cpu",
+                batch=4,
+                tiles=12,
+                seconds={"running the model": 12.0},
+                busy=1.0,
+                versions={},
+            ),
+        ),
     )
     (folder / RUN_FILE).write_text(record.model_dump_json())
     return Run(folder, record)

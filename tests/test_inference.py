@@ -25,11 +25,16 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Progress, Run, predict
-from napari_lumen.inference.engine import Engine
+from napari_lumen.inference.forward import Forward
+from napari_lumen.inference.frontier import FinishedCell, Frontier
 from napari_lumen.inference.objects import ObjectCounter
-from napari_lumen.inference.plan import blending_window, make_plan
+from napari_lumen.inference.order import Order
+from napari_lumen.inference.pipeline import Pipeline
+from napari_lumen.inference.plan import Plan, blending_window, make_plan
+from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.store import halve_labels, halve_mean
 from napari_lumen.inference.tissue import tissue_mask
+from napari_lumen.models import Model
 
 WHITE, PURPLE = 255, (90, 30, 110)
 
@@ -107,6 +112,24 @@ def test_a_constant_comes_out_as_that_constant(tmp_path: Path, probability: floa
     assert not stored[:, 417:].any()
 
 
+def answered(slide: ArraySlide, model: Model, plan: Plan) -> list[FinishedCell]:
+    """All cells of a plan, as the engine hands them to the writer."""
+    cells = list(plan.tiles_per_cell())
+    frontier = Frontier(plan, cells, limit=1)  # all but one wait on disk
+    pipeline = Pipeline(
+        TileReader(slide, plan.grid, model.card.input.views), Forward(model, torch.device("cpu")), Event()
+    )
+    found = []
+    for batch in pipeline.run(Order(plan, cells)):
+        assert batch.answer is not None
+        for index, tile in enumerate(batch.tiles):
+            maps = {name: values[index] for name, values in batch.answer.attention.items()}
+            frontier.add(tile, batch.answer.probability[index], maps)
+            found += frontier.arrived(tile)
+    frontier.close()
+    return found
+
+
 def test_no_seam_against_one_forward_pass_of_the_whole() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (160, 224, 3), np.uint8)
@@ -115,8 +138,7 @@ def test_no_seam_against_one_forward_pass_of_the_whole() -> None:
     slide = ArraySlide(pixels)
     model = model_of(network, size=64, overlap=32)  # a receptive field of 5 px
     plan = make_plan(slide, model.card.input, Region(0, 0, 160, 224))
-    engine = Engine(slide, model, plan, torch.device("cpu"), 3, Event())
-    (chunk,) = (chunk for _, chunks in engine.run() for chunk in chunks)
+    (chunk,) = answered(slide, model, plan)
     padded = np.pad(pixels, ((8, 8), (8, 8), (0, 0)), constant_values=255)  # outside a slide is white
     with torch.inference_mode():
         whole = network(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255).sigmoid()
@@ -157,7 +179,7 @@ def test_progress_is_told_in_order_and_ends_at_the_total(tmp_path: Path) -> None
         on_progress=told.append,
     )
     stages = list(dict.fromkeys(p.stage for p in told))
-    assert stages == ["finding tissue", "running the model", "building the pyramid", "counting"]
+    assert stages == ["finding tissue", "running the model", "counting"]
     tiles = [p for p in told if p.stage == "running the model"]
     assert [p.done for p in tiles] == sorted(p.done for p in tiles)
     assert tiles[-1].done == tiles[-1].total == 49
@@ -181,7 +203,7 @@ def test_cancel_stops_within_one_batch_and_leaves_nothing(tmp_path: Path) -> Non
             cancel=cancel,
         )
     assert told[-1].done == 4  # one batch on the CPU
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert list((tmp_path / "runs").iterdir()) == []  # no cell was finished yet
 
 
 def test_a_bad_tile_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -191,8 +213,11 @@ def test_a_bad_tile_is_recorded_and_the_run_goes_on(tmp_path: Path) -> None:
     labels = np.asarray(run.levels(run.labels)[0])
     assert labels[102, 102] == 0
     assert labels[10, 10] == labels[290, 290] == 1
-    assert run.record.failed_tiles == ((40, 40), (40, 88), (88, 40), (88, 88))
-    assert run.record.tiles == 45
+    failed = [(tile.y, tile.x, tile.height, tile.width) for tile in run.record.failed_tiles]
+    assert sorted(failed) == [(y, x, 64, 64) for y in (40, 88) for x in (40, 88)]
+    assert run.record.failed_tiles[0].why == "array.tif cannot be decoded there."
+    assert sum(session.tiles for session in run.record.sessions) == 45
+    assert run.record.tiles == 49
 
 
 def test_a_run_of_which_nothing_could_be_read_is_an_error(tmp_path: Path) -> None:
@@ -208,8 +233,8 @@ def test_what_cannot_run_says_why_in_one_sentence(tmp_path: Path) -> None:
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="is not an empty folder"):
-        predict(slide, model, None, taken)
-    assert (taken / "notes.txt").read_text() == "mine"
+        predict(slide, model, Region(0, 0, 9, 9), taken)
+    assert [(p.name, p.read_text()) for p in taken.iterdir()] == [("notes.txt", "mine")]
     with pytest.raises(RunError, match=r"outside array\.tif"):
         predict(slide, model, Region(400, 400, 10, 10), tmp_path / "a")
     with pytest.raises(RunError, match=r"The region \(0, 0, 9, 9\) is not one"):

@@ -10,14 +10,14 @@ from scipy.ndimage import label as connected
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from napari_lumen.inference.plan import CHUNK, Cell
+from napari_lumen.inference.plan import Cell
 
 Labels = npt.NDArray[np.uint8]
 _NEIGHBOURS = np.ones((3, 3), int)  # diagonal pixels touch
 
 
 class ObjectCounter:
-    """Connected areas (8 neighbours) of one class, chunk by chunk, joined across chunk borders.
+    """Connected areas (8 neighbours) of one class, block by block, joined across their borders.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class ObjectCounter:
         self._borders: dict[Cell, dict[str, npt.NDArray[np.int64]]] = {}
 
     def add(self, cell: Cell, labels: Labels) -> None:
-        """Add one chunk; each chunk once, in any order."""
+        """Add one block; each once, in any order."""
         components, count = connected(labels == self._value, _NEIGHBOURS)
         self._areas.append(np.bincount(components.ravel(), minlength=count + 1)[1:])
         ids = np.where(components > 0, components + self._objects, 0).astype(np.int64)
@@ -76,14 +76,12 @@ def _pairs(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> npt.NDArray[np
 
 
 def count_objects(
-    values: Iterable[int], cells: Iterable[Cell], read: Callable[[Cell], Labels]
+    values: Iterable[int], blocks: Iterable[Cell], read: Callable[[Cell], Labels]
 ) -> dict[int, npt.NDArray[np.int64]]:
-    """Return the object areas (px) of each label value over the given chunks of side `CHUNK`."""
+    """Return the object areas (px) of each label value over the given blocks, neighbours joined."""
     counters = {value: ObjectCounter(value) for value in values}
-    for cell in cells:
-        labels = read(cell)
-        if labels.shape[0] > CHUNK or labels.shape[1] > CHUNK:
-            raise ValueError(f"a chunk is at most {CHUNK} px a side, not {labels.shape}")
+    for block in blocks:
+        labels = read(block)
         for counter in counters.values():
-            counter.add(cell, labels)
+            counter.add(block, labels)
     return {value: counter.areas() for value, counter in counters.items()}

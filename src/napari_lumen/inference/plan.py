@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,8 @@ from napari_lumen.inference.tissue import tissue_mask
 from napari_lumen.models import InputSpec
 from napari_lumen.slides import Slide
 
-CHUNK = 512  # px of the run's grid; chunks are finished and written one by one
+CELL = 256  # px of the run's grid a side: cells are finished and recorded one by one
+BLOCK = 8  # cells a side: what is written to one file
 _COARSEST = 1024  # longer side of the coarsest level of a result
 Cell = tuple[int, int]
 
@@ -49,22 +52,32 @@ class Plan:
     tiles: tuple[Window, ...]
     area: BaseGeometry
 
-    def chunks_of(self, tile: Window) -> Iterator[Cell]:
-        """Yield the chunks (row, column) that a tile writes into."""
-        inside = tile.intersect(Window(0, 0, *self.grid.shape))
-        for row in range(inside.y // CHUNK, -(-(inside.y + inside.height) // CHUNK)):
-            for column in range(inside.x // CHUNK, -(-(inside.x + inside.width) // CHUNK)):
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of all of it; equal for equal plans, in any session."""
+        numbers = np.array([(tile.y, tile.x) for tile in self.tiles], np.int64)
+        facts = (self.grid.shape, self.grid.step, self.levels, self.tile, self.overlap)
+        digest = hashlib.sha256(repr(facts).encode())
+        digest.update(numbers.tobytes())
+        digest.update(shapely.to_wkb(shapely.normalize(self.area)))
+        return digest.hexdigest()
+
+    def cells_of(self, tile: Window) -> Iterator[Cell]:
+        """Yield the cells (row, column) that a tile has weight in."""
+        margin = self.overlap // 4  # where `blending_window` is 0
+        weighty = Window(tile.y + margin, tile.x + margin, tile.height - 2 * margin, tile.width - 2 * margin)
+        inside = weighty.intersect(Window(0, 0, *self.grid.shape))
+        for row in range(inside.y // CELL, -(-(inside.y + inside.height) // CELL)):
+            for column in range(inside.x // CELL, -(-(inside.x + inside.width) // CELL)):
                 yield row, column
 
-    def tiles_per_chunk(self) -> Counter[Cell]:
-        """Count how many tiles each chunk waits for."""
-        return Counter(cell for tile in self.tiles for cell in self.chunks_of(tile))
+    def tiles_per_cell(self) -> Counter[Cell]:
+        """Count how many tiles each cell waits for."""
+        return Counter(cell for tile in self.tiles for cell in self.cells_of(tile))
 
-    def chunk_window(self, cell: Cell) -> Window:
-        """Return the pixels of a chunk, clipped to the grid."""
-        return Window(cell[0] * CHUNK, cell[1] * CHUNK, CHUNK, CHUNK).intersect(
-            Window(0, 0, *self.grid.shape)
-        )
+    def cell_window(self, cell: Cell) -> Window:
+        """Return the pixels of a cell, clipped to the grid."""
+        return Window(cell[0] * CELL, cell[1] * CELL, CELL, CELL).intersect(Window(0, 0, *self.grid.shape))
 
 
 def make_plan(slide: Slide, spec: InputSpec, region: Region | BaseGeometry | None) -> Plan:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Pair
+from napari_lumen.models.card import ModelCard
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -45,6 +46,32 @@ class ClassCount(BaseModel):
     area_mm2: float = Field(description="Area of the class in mm².")
 
 
+class Session(BaseModel):
+    """One stretch of work on a run: from a call to its end, or to that of the run."""
+
+    model_config = _FROZEN
+
+    started: str = Field(description="ISO 8601.")
+    device: str = Field(description="Device that the network ran on.")
+    batch: int = Field(description="Tiles that went through the network together.")
+    tiles: int = Field(description="Tiles that went through the network.")
+    seconds: dict[str, float] = Field(description="Wall time by stage.")
+    busy: float = Field(description="Share of the time of `running the model` in which it computed.")
+    versions: dict[str, str] = Field(description="Versions of the software.")
+
+
+class FailedTile(BaseModel):
+    """A tile that could not be read."""
+
+    model_config = _FROZEN
+
+    y: float = Field(description="Upper edge, level-0 px.")
+    x: float = Field(description="Left edge, level-0 px.")
+    height: float = Field(description="Level-0 px.")
+    width: float = Field(description="Level-0 px.")
+    why: str = Field(description="What the slide's reader said.")
+
+
 class RunRecord(BaseModel):
     """The whole of `run.json`."""
 
@@ -68,14 +95,34 @@ class RunRecord(BaseModel):
     counts: tuple[ClassCount, ...] = Field(description="What was found, by class.")
     min_object_um2: float = Field(description="Smaller connected areas are not counted.")
     analysed_mm2: float = Field(description="Area of the slide that the model saw and answered for, mm².")
-    tiles: int = Field(description="Tiles that went through the network.")
-    failed_tiles: tuple[tuple[int, int], ...] = Field(
-        default=(), description="Upper left level-0 px (y, x) of tiles that could not be read."
+    tiles: int = Field(description="Tiles of the plan.")
+    tile: int = Field(description="Side of a tile of the first view, px at `model_mpp`.")
+    overlap: int = Field(description="What neighbouring tiles share, px at `model_mpp`.")
+    failed_tiles: tuple[FailedTile, ...] = Field(
+        default=(), description="Tiles that could not be read twice; what they cover alone is left open."
     )
-    device: str = Field(description="Device that the network ran on.")
-    started: str = Field(description="Time of start, ISO 8601.")
-    seconds: dict[str, float] = Field(description="Wall time by stage.")
-    versions: dict[str, str] = Field(description="Versions of the software.")
+    card: ModelCard = Field(description="The model's card.")
+    sessions: tuple[Session, ...] = Field(description="One, or more where the run was resumed.")
+    seed: int | None = Field(default=None, description="None: nothing in the run is random.")
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time by stage, all sessions together."""
+        total: dict[str, float] = {}
+        for session in self.sessions:
+            for stage, seconds in session.seconds.items():
+                total[stage] = total.get(stage, 0.0) + seconds
+        return total
+
+    @property
+    def device(self) -> str:
+        """Devices that the network ran on."""
+        return ", ".join(dict.fromkeys(session.device for session in self.sessions))
+
+    @property
+    def started(self) -> str:
+        """Time of the first start, ISO 8601."""
+        return self.sessions[0].started
 
 
 @dataclass(frozen=True)
@@ -108,7 +155,8 @@ class Run:
             return cls(folder, RunRecord.model_validate_json(file.read_bytes()))
         except OSError as error:
             raise RunError(
-                f"{folder} holds no finished run: {RUN_FILE} cannot be read ({error.strerror}). Run it again."
+                f"{folder} holds no finished run: {RUN_FILE} cannot be read ({error.strerror}). "
+                "Run it again with that folder; it goes on from what is finished."
             ) from error
         except ValidationError as error:
             first = error.errors()[0]

@@ -19,27 +19,37 @@ _VERSION = "0.5"
 
 @dataclass(frozen=True)
 class Pyramid:
-    """The arrays of one raster, finest first: (h, w), or (channels, h, w), and the side of their chunks."""
+    """The arrays of one raster, finest first: (h, w), or (channels, h, w).
+
+    Attributes
+    ----------
+    path : str
+        Group inside the folder.
+    grid : Grid
+        Of the finest level.
+    arrays : tuple of zarr.Array
+    block : int
+        Pixels a side of what is one file, at each level.
+    """
 
     path: str
     grid: Grid
     arrays: tuple[zarr.Array[Any], ...]
-    chunk: int
+    block: int
 
 
 class RunStore:
-    """Creates the rasters of a run in a new folder.
+    """Creates the rasters of a run in a folder, or opens them where an earlier session has created them.
 
     Parameters
     ----------
     folder : Path
-        Must not hold a group yet.
     mpp : (float, float)
         µm per level-0 pixel of the slide.
     """
 
     def __init__(self, folder: Path, mpp: Pair) -> None:
-        self._root = zarr.create_group(str(folder), zarr_format=3)
+        self._root = zarr.open_group(str(folder), mode="a", zarr_format=3)
         self._mpp = mpp
 
     def create(
@@ -49,12 +59,12 @@ class RunStore:
         levels: int,
         dtype: npt.DTypeLike,
         *,
-        chunk: int,
+        block: int,
         channels: int | None = None,
         fill: float = 0,
         extra: dict[str, Any] | None = None,
     ) -> Pyramid:
-        """Create the empty arrays of a pyramid whose every level is exactly twice as coarse.
+        """Create the empty arrays of a pyramid whose every level is exactly twice as coarse, or open them.
 
         Parameters
         ----------
@@ -64,8 +74,8 @@ class RunStore:
             Of the finest level.
         levels : int
         dtype : numpy dtype
-        chunk : int
-            Side of a chunk, px.
+        block : int
+            Pixels a side of what becomes one file; inside it, chunks can be read one by one.
         channels : int, optional
             Size of a first axis.
         fill : float
@@ -75,14 +85,23 @@ class RunStore:
         """
         group = self._root.require_group(path)
         lead = () if channels is None else (channels,)
-        arrays = []
+        arrays: list[zarr.Array[Any]] = []
         for level in range(levels):
             shape = grid.coarsened(2**level).shape
+            name = f"{path}/{level}"
+            earlier = self._root.get(name)
+            if isinstance(earlier, zarr.Array):
+                arrays.append(earlier)
+                continue
+            # a shard has whole chunks, and never reaches a chunk beyond the array
+            chunk = _chunk(block, max(shape))
+            reach = -(-max(shape) // chunk) * chunk
             arrays.append(
                 group.create_array(
                     str(level),
                     shape=(*lead, *shape),
-                    chunks=(*(1 for _ in lead), min(chunk, shape[0]), min(chunk, shape[1])),
+                    chunks=(*(1 for _ in lead), chunk, chunk),
+                    shards=(*lead, min(block, reach), min(block, reach)),
                     dtype=np.dtype(dtype),
                     fill_value=fill,
                     dimension_names=[*("c" for _ in lead), "y", "x"],
@@ -90,7 +109,7 @@ class RunStore:
             )
         multiscales = self._multiscales(path, grid, levels, channels is not None, "")
         group.attrs["ome"] = {"version": _VERSION, "multiscales": multiscales, **(extra or {})}
-        return Pyramid(path, grid, tuple(arrays), chunk)
+        return Pyramid(path, grid, tuple(arrays), block)
 
     def describe(self, probability: Pyramid, labels: Sequence[str]) -> None:
         """Make the folder itself an image, the probability, with a list of label images."""
@@ -119,6 +138,14 @@ class RunStore:
         axes = [{"name": "c", "type": "channel"}] if channels else []
         axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
         return [{"name": name, "axes": axes, "datasets": datasets}]
+
+
+def _chunk(block: int, side: int) -> int:
+    """Return the side of the chunks of a block: 512 px or the largest power of two that it is made of."""
+    chunk = 512
+    while chunk > 1 and (block % chunk or chunk >= 2 * side):
+        chunk //= 2
+    return chunk
 
 
 def image_label(classes: ClassTable) -> dict[str, Any]:

@@ -1,10 +1,9 @@
-"""From finished chunks to the arrays of a run, their pyramids and their counts."""
+"""From finished cells to the rasters of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,92 +11,119 @@ import rasterio.features
 import shapely
 from affine import Affine
 
-from napari_lumen.geometry import Window
-from napari_lumen.inference.engine import Chunk
-from napari_lumen.inference.objects import count_objects
-from napari_lumen.inference.plan import CHUNK, Cell, Plan
-from napari_lumen.inference.run import ClassCount, Kind, RasterRecord
-from napari_lumen.inference.store import Pyramid, RunStore, halve_labels, halve_mean, image_label
+from napari_lumen.geometry import Pair, Window
+from napari_lumen.inference.frontier import FinishedCell
+from napari_lumen.inference.ledger import Ledger
+from napari_lumen.inference.plan import BLOCK, CELL, Cell, Plan
+from napari_lumen.inference.rasters import LiveRaster
+from napari_lumen.inference.reading import TileReader
+from napari_lumen.inference.run import Kind, RasterRecord
+from napari_lumen.inference.store import RunStore, halve_labels, halve_mean, image_label
 from napari_lumen.models import Model, attention_modules
-from napari_lumen.slides import Slide
 
-MIN_OBJECT_UM2 = 10.0
 _THRESHOLD = 0.5  # of the probability: below it a pixel is background
+_SHARE = 0.02  # of the time, at most, goes into writing before the end
+_SOONEST = 1.0  # s between two writes
 
 
 class ResultWriter:
-    """Writes finished chunks, clipped to what was asked.
+    """Writes finished cells, clipped to what was asked, and records them when they are on disk.
 
     Parameters
     ----------
-    slide : Slide
-    model : Model
     plan : Plan
+    model : Model
+    mpp : (float, float)
+        µm per level-0 pixel of the slide.
     folder : Path
-        New or empty.
+        Of the run; what an earlier session wrote there stays.
     strides : dict of str to int
         Pixels of the plan's grid per pixel of each attention map.
+    ledger : Ledger
 
     Attributes
     ----------
-    covered : int
-        Pixels of the grid that a tile answered for.
+    labels, probability : LiveRaster
+    attention : dict of str to LiveRaster
     """
 
-    def __init__(self, slide: Slide, model: Model, plan: Plan, folder: Path, strides: dict[str, int]) -> None:
+    def __init__(
+        self, plan: Plan, model: Model, mpp: Pair, folder: Path, strides: dict[str, int], ledger: Ledger
+    ) -> None:
         self._plan = plan
         self._classes = model.card.classes
-        self._mpp = slide.require_mpp()
         self._descriptions = {info.name: info.description for info, _ in attention_modules(model.network)}
-        self._cells: list[Cell] = []
-        self.covered = 0
-        store = RunStore(folder, self._mpp)
-        self._labels = store.create(
-            "labels/classes", plan.grid, plan.levels, np.uint8, chunk=CHUNK, extra=image_label(self._classes)
+        self._strides = strides
+        self._ledger = ledger
+        self._pending: list[tuple[Cell, int]] = []
+        self._last = time.monotonic()
+        self._spent = 0.0
+        store = RunStore(folder, mpp)
+        side = BLOCK * CELL
+        extra = image_label(self._classes)
+        self.labels = LiveRaster(
+            store.create("labels/classes", plan.grid, plan.levels, np.uint8, block=side, extra=extra),
+            halve_labels,
         )
-        self._probability = store.create(
-            "probability", plan.grid, plan.levels, np.uint8, chunk=CHUNK, channels=len(self._classes)
+        self.probability = LiveRaster(
+            store.create(
+                "probability", plan.grid, plan.levels, np.uint8, block=side, channels=len(self._classes)
+            ),
+            halve_mean,
         )
-        self._attention = {
-            name: store.create(
-                f"attention/{name}",
-                plan.grid.coarsened(stride),
-                _halvings(plan.grid.coarsened(stride).shape, plan.levels),
-                np.float16,
-                chunk=CHUNK // stride,
-                fill=float("nan"),
+        self.attention = {
+            name: LiveRaster(
+                store.create(
+                    f"attention/{name}",
+                    plan.grid.coarsened(stride),
+                    _halvings((CELL // stride, *plan.grid.coarsened(stride).shape), plan.levels),
+                    np.float16,
+                    block=side // stride,
+                    fill=float("nan"),
+                ),
+                halve_mean,
             )
             for name, stride in strides.items()
         }
-        self._strides = strides
-        store.describe(self._probability, ["classes"])
+        store.describe(self.probability.pyramid, ["classes"])
         self._area = plan.area
         shapely.prepare(self._area)
 
-    def write(self, chunk: Chunk) -> None:
-        """Write the finest level of one chunk."""
-        window = self._plan.chunk_window(chunk.cell)
-        inside = self._inside(window) & chunk.covered
-        if not inside.any():
-            return
-        probability = np.where(inside, chunk.probability, 0)
+    def write(self, cell: FinishedCell) -> None:
+        """Put one cell into all rasters; it is on disk, and in the ledger, at the next `flush`."""
+        window = self._plan.cell_window(cell.cell)
+        inside = self._inside(window) & cell.covered
+        if inside.any():
+            self._put(window, cell, inside)
+        self._pending.append((cell.cell, int(inside.sum())))
+
+    def _put(self, window: Window, cell: FinishedCell, inside: npt.NDArray[np.bool_]) -> None:
+        probability = np.where(inside, cell.probability, 0)
         values = np.array([item.value for item in self._classes], np.uint8)
         labels = np.where(probability.max(axis=0) >= _THRESHOLD, values[probability.argmax(axis=0)], 0)
-        self._labels.arrays[0][window.slices] = labels.astype(np.uint8)
-        self._probability.arrays[0][(slice(None), *window.slices)] = np.rint(probability * 255).astype(
-            np.uint8
-        )
-        for name, value in chunk.attention.items():
+        self.labels.write(window, labels.astype(np.uint8))
+        self.probability.write(window, np.rint(probability * 255).astype(np.uint8))
+        for name, value in cell.attention.items():
             stride = self._strides[name]
-            rows, columns = window.slices
-            target = (
-                slice(rows.start // stride, -(-rows.stop // stride)),
-                slice(columns.start // stride, -(-columns.stop // stride)),
-            )
             shown = np.where(_any_of_block(inside, stride), value, np.nan)
-            self._attention[name].arrays[0][target] = shown.astype(np.float16)
-        self._cells.append(chunk.cell)
-        self.covered += int(inside.sum())
+            place = Window(window.y // stride, window.x // stride, *shown.shape)
+            self.attention[name].write(place, shown.astype(np.float16))
+
+    def flush_now_and_then(self, reader: TileReader) -> None:
+        """Flush when that takes little of the time: a run is not slowed, and a crash loses seconds."""
+        since = time.monotonic() - self._last
+        if since > max(_SOONEST, self._spent / _SHARE):
+            self.flush(reader)
+
+    def flush(self, reader: TileReader) -> None:
+        """Write everything to disk, then record it."""
+        start = time.monotonic()
+        for raster in (self.labels, self.probability, *self.attention.values()):
+            raster.flush()
+        self._ledger.add(self._pending, reader.failures.items())
+        self._pending.clear()
+        self._last = time.monotonic()
+        self._spent = self._last - start
 
     def _inside(self, window: Window) -> npt.NDArray[np.bool_]:
         """Return which pixels have their centre in what was asked for."""
@@ -110,65 +136,23 @@ class ResultWriter:
             rasterio.features.rasterize([self._area], (window.height, window.width), transform=placed), bool
         )
 
-    def build_levels(self, tell: Callable[[int, int], None]) -> None:
-        """Fill the coarser levels from the finer ones, only where something was written."""
-        cells = set(self._cells)
-        rasters: list[tuple[Pyramid, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]]] = [
-            (self._labels, halve_labels),
-            (self._probability, halve_mean),
-            *((pyramid, halve_mean) for pyramid in self._attention.values()),
-        ]
-        for level in range(1, self._plan.levels):
-            tell(level - 1, self._plan.levels - 1)
-            cells = {(row // 2, column // 2) for row, column in cells}
-            for pyramid, halve in rasters:
-                if level >= len(pyramid.arrays):
-                    continue
-                finer, coarser = pyramid.arrays[level - 1], pyramid.arrays[level]
-                side = pyramid.chunk
-                for row, column in cells:
-                    rows = slice(row * side, min((row + 1) * side, coarser.shape[-2]))
-                    columns = slice(column * side, min((column + 1) * side, coarser.shape[-1]))
-                    if rows.start >= rows.stop or columns.start >= columns.stop:
-                        continue
-                    source = finer[..., rows.start * 2 : rows.stop * 2, columns.start * 2 : columns.stop * 2]
-                    coarser[..., rows, columns] = halve(np.asarray(source))
-        tell(self._plan.levels - 1, self._plan.levels - 1)
-
-    def area_mm2(self, pixels: int) -> float:
-        """Return the area of a number of pixels of the grid."""
-        height, width = self._plan.grid.scale(self._mpp)
-        return pixels * height * width / 1e6
-
-    def counts(self) -> tuple[ClassCount, ...]:
-        """Count the connected areas of each class."""
-
-        def read(cell: Cell) -> npt.NDArray[np.uint8]:
-            return np.asarray(self._labels.arrays[0][self._plan.chunk_window(cell).slices])
-
-        areas = count_objects([item.value for item in self._classes], self._cells, read)
-        smallest = MIN_OBJECT_UM2 / 1e6
-        return tuple(
-            ClassCount(
-                name=item.name,
-                objects=int(sum(self.area_mm2(int(area)) >= smallest for area in areas[item.value])),
-                area_mm2=self.area_mm2(int(areas[item.value].sum())),
-            )
-            for item in self._classes
-        )
+    def rasters(self) -> dict[str, LiveRaster]:
+        """Return all rasters by their paths in the folder."""
+        every = (self.labels, self.probability, *self.attention.values())
+        return {raster.pyramid.path: raster for raster in every}
 
     def records(self) -> tuple[RasterRecord, ...]:
-        """Say what was written and where."""
+        """Say what is written and where."""
         classes = ", ".join(item.name for item in self._classes)
         return (
-            _record(self._labels, "classes", "labels", f"Most probable class: {classes}."),
+            _record(self.labels, "classes", "labels", f"Most probable class: {classes}."),
             *(
-                _record(self._probability, item.name, "probability", f"Probability of {item.name}.", index)
+                _record(self.probability, item.name, "probability", f"Probability of {item.name}.", index)
                 for index, item in enumerate(self._classes)
             ),
             *(
-                _record(pyramid, name, "attention", self._descriptions[name])
-                for name, pyramid in self._attention.items()
+                _record(raster, name, "attention", self._descriptions[name])
+                for name, raster in self.attention.items()
             ),
         )
 
@@ -181,17 +165,18 @@ def _any_of_block(mask: npt.NDArray[np.bool_], side: int) -> npt.NDArray[np.bool
     return np.asarray(padded.reshape(height, side, width, side).any(axis=(1, 3)))
 
 
-def _halvings(shape: tuple[int, int], most: int) -> int:
-    """Return how many levels a raster can have, at most `most`, each exactly half of the one before."""
+def _halvings(sides: tuple[int, ...], most: int) -> int:
+    """Return how many levels sides can have, at most `most`, each exactly half of the one before."""
     levels = 1
-    while levels < most and all(side % 2**levels == 0 for side in shape):
+    while levels < most and all(side % 2**levels == 0 for side in sides):
         levels += 1
     return levels
 
 
 def _record(
-    pyramid: Pyramid, name: str, kind: Kind, description: str, channel: int | None = None
+    raster: LiveRaster, name: str, kind: Kind, description: str, channel: int | None = None
 ) -> RasterRecord:
+    pyramid = raster.pyramid
     return RasterRecord(
         name=name,
         kind=kind,

@@ -1,0 +1,163 @@
+"""The folder of a run: who holds it, what run it is of, and whether it may go on there."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_lumen.errors import RunError
+from napari_lumen.geometry import Pair
+
+PLAN_FILE = "plan.json"
+_LOCK_FILE, _HOLDER_FILE = ".lock", ".holder.json"
+
+
+class Identity(BaseModel):
+    """What makes two runs the same: the answer is a function of these alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = Field(default=1, description="Version of the layout of the folder.")
+    fingerprint: str = Field(description="Fingerprint of the slide.")
+    slide: str = Field(description="Path of the slide when the run was begun.")
+    mpp: Pair = Field(description="µm per level-0 pixel (y, x) that the run uses.")
+    model: str = Field(description="Name of the model.")
+    weights_sha256: str = Field(description="Checksum of the model's weights.")
+    card_sha256: str = Field(description="Checksum of what else of the model's card decides the answer.")
+    plan_sha256: str = Field(description="Checksum of the grid, the tiles and the area asked for.")
+
+    def difference(self, other: Identity) -> str | None:
+        """Return in words in what another run differs; a slide that was only moved is the same."""
+        for field, what in (
+            ("fingerprint", "another slide"),
+            ("model", "another model"),
+            ("weights_sha256", "a model of other weights: its file has changed since"),
+            ("card_sha256", "a model of another card: its file has changed since"),
+            ("mpp", "another pixel size"),
+            ("plan_sha256", "another region"),
+            ("format", "another version of napari-lumen"),
+        ):
+            if getattr(self, field) != getattr(other, field):
+                return what
+        return None
+
+
+def require_free(folder: Path) -> None:
+    """Check that a folder is new, empty or that of a run.
+
+    Raises
+    ------
+    RunError
+        When it is a file or holds something else.
+    """
+    if folder.is_file():
+        raise RunError(f"{folder} is a file. Choose a folder for the run.")
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if names - {_LOCK_FILE, _HOLDER_FILE} and PLAN_FILE not in names:
+        raise RunError(f"{folder} exists and is not an empty folder. Choose another folder for the run.")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a run folder against other processes while the block runs; a killed holder holds it no more.
+
+    Raises
+    ------
+    RunError
+        When another process or thread holds it, it holds something else, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        require_free(folder)
+        lock = FileLock(folder / _LOCK_FILE, timeout=0, thread_local=False)
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(
+            f"{folder} is in use: {_holder(folder)}. Wait for that run or choose another folder."
+        ) from error
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    try:
+        with suppress(OSError):
+            holder = {
+                "user": _user(),
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            (folder / _HOLDER_FILE).write_text(json.dumps(holder), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):  # the lock's own file stays: removing it could let two in
+            (folder / _HOLDER_FILE).unlink()
+        lock.release()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, in a container
+        return "unknown"
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = json.loads((folder / _HOLDER_FILE).read_text(encoding="utf-8"))
+        user, host, process, since = (holder[key] for key in ("user", "host", "pid", "since"))
+        return f"{user} runs there on {host}, process {process}, since {since}"
+    except (OSError, ValueError, KeyError):
+        return "another run writes there"
+
+
+def begin(folder: Path, identity: Identity) -> None:
+    """Note what run a folder is of, or check that it is of this one.
+
+    Raises
+    ------
+    RunError
+        When it holds another run.
+    """
+    file = folder / PLAN_FILE
+    try:
+        if file.exists():
+            difference = Identity.model_validate_json(file.read_bytes()).difference(identity)
+            if difference is None:
+                return
+            raise RunError(
+                f"{folder} holds a run of {difference}. Choose another folder, or delete that one "
+                "to begin anew."
+            )
+        write_text(file, identity.model_dump_json(indent=2) + "\n")
+    except ValidationError as error:
+        raise RunError(
+            f"{file} is damaged, so the run in that folder cannot go on. Delete the folder or choose another."
+        ) from error
+    except OSError as error:
+        raise disk_error(folder, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file that is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def disk_error(folder: Path, error: OSError) -> RunError:
+    """Return in one sentence that a folder cannot be written, and that nothing finished is lost."""
+    return RunError(
+        f"The run cannot be written to {folder}: {error.strerror or error}. Free some space or choose "
+        "another folder; what is finished stays, and the same call goes on from there."
+    )

@@ -1,0 +1,216 @@
+"""One network on one device: batches of pixels in, probabilities and maps out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_lumen.errors import RunError
+from napari_lumen.models import Model, record_attention
+from napari_lumen.models.folding import folded
+
+Array = npt.NDArray[np.float32]
+Batch = Sequence[npt.NDArray[np.uint8]]  # one (N, size, size, 3) array a view
+
+_CPU_BATCH = 4
+_MOST = 64  # tiles in a batch: no GPU was seen to gain beyond
+_WORTH = 1.05  # how much faster a doubled batch must be
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network said of one batch, on the CPU.
+
+    Attributes
+    ----------
+    probability : ndarray
+        (N, classes, h, w) float32 without the background, or (N, classes) for tiles that are classified.
+    attention : dict of str to ndarray
+        (N, h, w) float32 maps.
+    """
+
+    probability: Array
+    attention: dict[str, Array]
+
+
+class Pending(Protocol):
+    """A batch that is on its way."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether `result` would not wait."""
+
+    def result(self) -> Answer:
+        """Wait for the batch and return what was said of it."""
+
+
+class Forward:
+    """A model made ready on a device.
+
+    Parameters
+    ----------
+    model : Model
+    device : torch.device
+
+    Attributes
+    ----------
+    batch : int
+        Tiles that go through together; halved when the device runs out of memory.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        network = folded(model.network)
+        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._card = model.card
+        self._device = device
+        self._mean = torch.tensor(model.card.input.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(model.card.input.std, device=device).view(1, 3, 1, 1)
+        self.batch = _CPU_BATCH
+
+    def find_batch(self) -> None:
+        """Double the batch of a GPU while that makes a tile faster; a CPU gains nothing from large ones."""
+        if self._device.type != "cuda":
+            return
+        best = 0.0
+        size = 1
+        while size <= _MOST:
+            blank = self._blank(size)
+            try:
+                self.submit(blank).result()  # the first of a size chooses algorithms
+                start = time.perf_counter()
+                self.submit(blank).result()
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                break
+            rate = size / (time.perf_counter() - start)
+            if rate < best * _WORTH:
+                break
+            best, self.batch = rate, size
+            size *= 2
+
+    def blank(self) -> Answer:
+        """Return what the network says of one white tile."""
+        return self.submit(self._blank(1)).result()
+
+    def _blank(self, count: int) -> Batch:
+        return [np.full((count, view.size, view.size, 3), 255, np.uint8) for view in self._card.input.views]
+
+    def submit(self, views: Batch) -> Pending:
+        """Send a batch through the network, in halves when memory does not suffice.
+
+        Parameters
+        ----------
+        views : sequence of ndarray
+            (N, size, size, 3) uint8, one array a view.
+
+        Raises
+        ------
+        RunError
+            When memory does not suffice for a single tile.
+        """
+        count = len(views[0])
+        try:
+            return self._submit(views)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            if count == 1:
+                raise RunError(
+                    f"The memory of {self._device} does not suffice for one tile of {self._card.title}. "
+                    "Close other programs or choose another device."
+                ) from error
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch = max(1, min(self.batch, count // 2))
+        half = count // 2
+        return _Halves(
+            self.submit([view[:half] for view in views]), self.submit([view[half:] for view in views])
+        )
+
+    def _submit(self, views: Batch) -> Pending:
+        on_gpu = self._device.type == "cuda"
+        names = self._card.attention
+        with torch.inference_mode(), record_attention(self._network, *names) as maps:
+            tensors = tuple(self._prepared(view) for view in views)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=on_gpu):
+                logits = self._network(tensors if len(tensors) > 1 else tensors[0])
+            probability = self._probability(logits.float())
+            kept = {name: maps[name].float()[:, 0] for name in names}
+            if not on_gpu:
+                return _Ready(
+                    Answer(probability.cpu().numpy(), {name: m.cpu().numpy() for name, m in kept.items()})
+                )
+            return _OnItsWay(probability, kept)
+
+    def _prepared(self, view: npt.NDArray[np.uint8]) -> Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(view))
+        if self._device.type == "cuda":
+            pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+        else:
+            pixels = pixels.to(self._device)
+        # (N, h, w, 3) seen as (N, 3, h, w) lies channels-last already
+        return pixels.permute(0, 3, 1, 2).float().div_(255).sub_(self._mean).div_(self._std)
+
+    def _probability(self, logits: Tensor) -> Tensor:
+        """Return (N, classes, ...) without a background."""
+        if self._card.activation == "sigmoid":
+            return logits.sigmoid()
+        probability = logits.softmax(dim=1)
+        return probability if self._card.task == "classification" else probability[:, 1:]
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    answer: Answer
+    ready: bool = True
+
+    def result(self) -> Answer:
+        return self.answer
+
+
+class _OnItsWay:
+    """Copies from the GPU that run while the next batch is computed."""
+
+    def __init__(self, probability: Tensor, attention: Mapping[str, Tensor]) -> None:
+        self._probability = probability.to("cpu", non_blocking=True)
+        self._attention = {name: values.to("cpu", non_blocking=True) for name, values in attention.items()}
+        self._done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._done.record(torch.cuda.current_stream(probability.device))
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._done.query())
+
+    def result(self) -> Answer:
+        self._done.synchronize()
+        return Answer(
+            self._probability.numpy(), {name: values.numpy() for name, values in self._attention.items()}
+        )
+
+
+@dataclass(frozen=True)
+class _Halves:
+    first: Pending
+    second: Pending
+
+    @property
+    def ready(self) -> bool:
+        return self.first.ready and self.second.ready
+
+    def result(self) -> Answer:
+        first, second = self.first.result(), self.second.result()
+        return Answer(
+            np.concatenate([first.probability, second.probability]),
+            {name: np.concatenate([m, second.attention[name]]) for name, m in first.attention.items()},
+        )

@@ -1,0 +1,235 @@
+"""The frontier of a run: cells that still wait for tiles, as weighted sums, within a bound of memory."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lumen.geometry import Window
+from napari_lumen.inference.plan import CELL, Cell, Plan, blending_window
+
+Array = npt.NDArray[np.float32]
+
+_LIMIT = 192 << 20  # bytes of sums held in memory; the rest waits on disk
+
+
+@dataclass(frozen=True)
+class FinishedCell:
+    """What all tiles together say of one cell.
+
+    Attributes
+    ----------
+    cell : (int, int)
+        Row and column of the cell.
+    probability : ndarray
+        (classes, h, w) float32 in [0, 1]; 0 where no tile answered.
+    covered : ndarray
+        bool (h, w): where a tile answered.
+    attention : dict of str to ndarray
+        (h / stride, w / stride) float32, NaN where no tile answered.
+    """
+
+    cell: Cell
+    probability: Array
+    covered: npt.NDArray[np.bool_]
+    attention: dict[str, Array]
+
+
+@dataclass
+class _Sum:
+    """Weighted sum of what tiles say of one cell, (channels, h, w), and the sum of weights, (h, w)."""
+
+    value: Array
+    weight: Array
+
+    @classmethod
+    def empty(cls, channels: int, height: int, width: int) -> _Sum:
+        return cls(np.zeros((channels, height, width), np.float32), np.zeros((height, width), np.float32))
+
+    def mean(self, otherwise: float) -> Array:
+        known = self.weight > 0
+        return np.where(known, self.value / np.where(known, self.weight, 1), np.float32(otherwise))
+
+
+@dataclass
+class _Open:
+    """A cell that still waits for tiles."""
+
+    probability: _Sum
+    attention: dict[str, _Sum] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        sums = (self.probability, *self.attention.values())
+        return sum(total.value.nbytes + total.weight.nbytes for total in sums)
+
+
+class Frontier:
+    """Adds up what tiles say, and hands on each cell when its last tile has arrived.
+
+    Parameters
+    ----------
+    plan : Plan
+    cells : iterable of (int, int)
+        Cells to be finished; what tiles say of others is dropped.
+    limit : int
+        Bytes of sums in memory; those touched longest ago go to a temporary file beyond it.
+    """
+
+    def __init__(self, plan: Plan, cells: Iterable[Cell], limit: int = _LIMIT) -> None:
+        self._plan = plan
+        wanted = set(cells)
+        self._remaining = Counter(
+            {cell: count for cell, count in plan.tiles_per_cell().items() if cell in wanted}
+        )
+        self._window = blending_window(plan.tile, plan.overlap)
+        self._pooled: dict[int, Array] = {}
+        self._limit = limit
+        self._held = 0
+        self._open: OrderedDict[Cell, _Open] = OrderedDict()
+        self._spilled: dict[Cell, Path] = {}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        """Forget what is not finished."""
+        self._open.clear()
+        self._spilled.clear()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def stride(self, side: int) -> int:
+        """Return how many pixels of the grid one pixel of a map covers whose tiles are `side` wide.
+
+        Tiles start at odd places of a very coarse map: it is then kept at the finest common step.
+        """
+        plan = self._plan
+        return math.gcd(plan.tile // side, plan.overlap // 2, plan.tile - plan.overlap, CELL)
+
+    def add(self, tile: Window, probability: Array, attention: Mapping[str, Array]) -> None:
+        """Add what the network says of one tile.
+
+        Parameters
+        ----------
+        tile : Window
+        probability : ndarray
+            (classes, tile, tile) float32.
+        attention : mapping of str to ndarray
+            (side, side) float32 maps that cover the tile.
+        """
+        maps = {name: self._at_stride(values) for name, values in attention.items()}
+        for cell in self._plan.cells_of(tile):
+            if cell not in self._remaining:
+                continue
+            window = self._plan.cell_window(cell)
+            opened = self._opened(cell, window, len(probability), maps)
+            _accumulate(opened.probability, window, probability, tile, self._window, 1)
+            for name, (stride, value) in maps.items():
+                _accumulate(opened.attention[name], window, value, tile, self._weights(stride), stride)
+        self._spill()
+
+    def arrived(self, tile: Window) -> list[FinishedCell]:
+        """Count a tile, added or failed, and return the cells that waited for it alone.
+
+        A cell of which no tile could be read comes out uncovered.
+        """
+        finished = []
+        for cell in self._plan.cells_of(tile):
+            if cell not in self._remaining:
+                continue
+            self._remaining[cell] -= 1
+            if self._remaining[cell] == 0:
+                del self._remaining[cell]
+                finished.append(self._finish(cell))
+        return finished
+
+    def _finish(self, cell: Cell) -> FinishedCell:
+        opened = self._take(cell)
+        if opened is None:
+            window = self._plan.cell_window(cell)
+            nothing = np.zeros((window.height, window.width), bool)
+            return FinishedCell(cell, np.zeros((1, *nothing.shape), np.float32), nothing, {})
+        return FinishedCell(
+            cell,
+            opened.probability.mean(0),
+            opened.probability.weight > 0,
+            {name: total.mean(math.nan)[0] for name, total in opened.attention.items()},
+        )
+
+    def _opened(
+        self, cell: Cell, window: Window, classes: int, maps: Mapping[str, tuple[int, Array]]
+    ) -> _Open:
+        opened = self._take(cell)
+        if opened is None:
+            opened = _Open(_Sum.empty(classes, window.height, window.width))
+            for name, (stride, _) in maps.items():
+                size = -(-window.height // stride), -(-window.width // stride)
+                opened.attention[name] = _Sum.empty(1, *size)
+        self._open[cell] = opened
+        self._held += opened.size
+        return opened
+
+    def _take(self, cell: Cell) -> _Open | None:
+        opened = self._open.pop(cell, None)
+        if opened is not None:
+            self._held -= opened.size
+            return opened
+        spilled = self._spilled.pop(cell, None)
+        if spilled is None:
+            return None
+        with np.load(spilled) as arrays:
+            sums = {key: arrays[key] for key in arrays.files}
+        spilled.unlink()
+        opened = _Open(_Sum(sums.pop("v"), sums.pop("w")))
+        for key in [key for key in sums if key.startswith("v:")]:
+            opened.attention[key[2:]] = _Sum(sums[key], sums[f"w:{key[2:]}"])
+        return opened
+
+    def _spill(self) -> None:
+        while self._held > self._limit and len(self._open) > 1:
+            cell, opened = self._open.popitem(last=False)
+            self._held -= opened.size
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="napari-lumen-")
+            path = Path(self._folder.name) / f"{cell[0]}-{cell[1]}.npz"
+            sums = {"v": opened.probability.value, "w": opened.probability.weight}
+            for name, total in opened.attention.items():
+                sums |= {f"v:{name}": total.value, f"w:{name}": total.weight}
+            np.savez(path, **sums)  # type: ignore[arg-type]  # its stubs take names for flags
+            self._spilled[cell] = path
+
+    def _at_stride(self, values: Array) -> tuple[int, Array]:
+        """Return the stride that a map (h, w) of a tile is kept at, and the map at it, (1, h, w)."""
+        stride = self.stride(values.shape[-1])
+        repeat = self._plan.tile // stride // values.shape[-1]
+        if repeat > 1:
+            values = np.kron(values, np.ones((repeat, repeat), np.float32))
+        return stride, values[None]
+
+    def _weights(self, stride: int) -> Array:
+        """Return the weights of a tile at a map's resolution, computed once."""
+        if stride not in self._pooled:
+            side = self._plan.tile // stride
+            blocks = self._window.reshape(side, stride, side, stride)
+            self._pooled[stride] = np.asarray(blocks.mean(axis=(1, 3)), np.float32)
+        return self._pooled[stride]
+
+
+def _accumulate(total: _Sum, cell: Window, value: Array, tile: Window, weight: Array, stride: int) -> None:
+    """Add a tile's part of a cell; value (channels, h, w) and weight (h, w) have one pixel per `stride`."""
+    common = cell.intersect(tile)
+    height, width = -(-common.height // stride), -(-common.width // stride)
+    top, left = (common.y - cell.y) // stride, (common.x - cell.x) // stride
+    y, x = (common.y - tile.y) // stride, (common.x - tile.x) // stride
+    inside = weight[y : y + height, x : x + width]
+    total.value[:, top : top + height, left : left + width] += (
+        value[:, y : y + height, x : x + width] * inside
+    )
+    total.weight[top : top + height, left : left + width] += inside

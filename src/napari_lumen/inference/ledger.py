@@ -1,0 +1,90 @@
+"""What of a run is finished: one line a cell, written when its pixels are on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_lumen.geometry import Window
+from napari_lumen.inference.plan import Cell
+
+LEDGER_FILE = "ledger.jsonl"
+
+
+@dataclass
+class Ledger:
+    """The cells of a run that are finished, and the tiles that failed.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run. What an earlier session wrote there is read; a last line cut by a crash is dropped.
+
+    Attributes
+    ----------
+    covered : dict of (int, int) to int
+        Pixels of each finished cell that the model answered for.
+    failed : dict of Window to str
+        Tiles that could not be read, and why.
+    """
+
+    folder: Path
+    covered: dict[Cell, int] = field(default_factory=dict)
+    failed: dict[Window, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            data = self._file.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with self._file.open("r+b") as file:
+                file.truncate(len(whole))
+        for line in whole.splitlines():
+            entry = json.loads(line)
+            if "again" in entry:
+                self._forget(tuple(cell) for cell in entry["again"])
+            elif "cell" in entry:
+                self.covered[entry["cell"][0], entry["cell"][1]] = entry["covered"]
+            else:
+                self.failed[Window(*entry["tile"])] = entry["why"]
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / LEDGER_FILE
+
+    def add(self, covered: Iterable[tuple[Cell, int]], failed: Iterable[tuple[Window, str]]) -> None:
+        """Record cells whose pixels are on disk, and tiles that failed; on disk when this returns."""
+        lines: list[Mapping[str, object]] = []
+        for cell, pixels in covered:
+            self.covered[cell] = pixels
+            lines.append({"cell": list(cell), "covered": pixels})
+        for tile, why in failed:
+            if tile not in self.failed:
+                self.failed[tile] = why
+                lines.append({"tile": [tile.y, tile.x, tile.height, tile.width], "why": why})
+        self._append(lines)
+
+    def try_again(self, cells: Iterable[Cell]) -> None:
+        """Forget that tiles failed, and that the cells which they left open are finished."""
+        if self.failed:
+            again = [cell for cell in cells if cell in self.covered]
+            self._forget(again)
+            self._append([{"again": [list(cell) for cell in again]}])
+
+    def _forget(self, cells: Iterable[Cell]) -> None:
+        for cell in cells:
+            self.covered.pop(cell, None)
+        self.failed.clear()
+
+    def _append(self, lines: Sequence[Mapping[str, object]]) -> None:
+        if not lines:
+            return
+        with self._file.open("ab") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+            file.flush()
+            os.fsync(file.fileno())

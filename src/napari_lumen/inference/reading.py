@@ -1,0 +1,64 @@
+"""Reading the views of a tile: the tile itself and, for networks that want it, its context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lumen.errors import SlideError
+from napari_lumen.geometry import Grid, Window
+from napari_lumen.models import View
+from napari_lumen.slides import Slide
+
+Views = tuple[npt.NDArray[np.uint8], ...]
+
+
+@dataclass
+class TileReader:
+    """Reads tiles of a slide, each once more when it fails.
+
+    Parameters
+    ----------
+    slide : Slide
+    grid : Grid
+        That tiles are windows of, at the mpp of the first view.
+    views : sequence of View
+        What the network eats. All views of a tile share its centre; what lies outside the slide is white.
+
+    Attributes
+    ----------
+    failures : dict of Window to str
+        Tiles that could not be read even the second time, and why.
+    """
+
+    slide: Slide
+    grid: Grid
+    views: Sequence[View]
+    failures: dict[Window, str] = field(default_factory=dict)
+
+    def read(self, tile: Window) -> Views | None:
+        """Return one (size, size, 3) uint8 array a view, or None when the tile cannot be read."""
+        for attempt in (1, 2):
+            try:
+                return tuple(self._view(tile, view) for view in self.views)
+            except SlideError as error:
+                if attempt == 2:
+                    self.failures[tile] = str(error)
+        return None
+
+    def _view(self, tile: Window, view: View) -> npt.NDArray[np.uint8]:
+        if view is self.views[0]:
+            return self.slide.read_grid(self.grid, tile)
+        region = self.grid.region_of(tile)
+        mpp = self.slide.require_mpp()
+        step = (view.mpp / mpp[0], view.mpp / mpp[1])
+        origin = (
+            region.y + (region.height - view.size * step[0]) / 2,
+            region.x + (region.width - view.size * step[1]) / 2,
+        )
+        return self.slide.read_grid(
+            Grid((view.size, view.size), step, origin), Window(0, 0, view.size, view.size)
+        )
