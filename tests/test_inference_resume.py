@@ -1,0 +1,238 @@
+"""Runs that are killed, cancelled, claimed twice or called again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+
+from fakes import ArraySlide, Darkness, model_of
+from napari_lumen import RunError
+from napari_lumen.errors import Cancelled
+from napari_lumen.geometry import Region, Window
+from napari_lumen.inference import Progress, Run, predict
+from napari_lumen.inference.folder import claimed
+from napari_lumen.inference.ledger import LEDGER_FILE, Ledger
+
+SIDE = 1500
+REGION = Region(0, 0, SIDE, SIDE)
+
+# what a killed process runs: the same call as in the test, a little slower than the disk
+CHILD = """
+import sys, time
+import torch
+sys.path.insert(0, {tests!r})
+import napari_lumen.inference.writer as writer
+from test_inference_resume import REGION, model, picture
+from fakes import ArraySlide
+from napari_lumen.inference import predict
+writer._SOONEST, writer._SHARE = 0.0, 1.0  # write after every batch, so that there is something to kill
+torch.set_num_threads(1)
+print("ready", flush=True)
+predict(ArraySlide(picture()), model(), REGION, {out!r}, on_progress=lambda p: time.sleep(0.004))
+print("done", flush=True)
+"""
+
+
+def picture() -> np.ndarray:
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 256, (SIDE // 30, SIDE // 30, 3), np.uint8)
+    return np.kron(coarse, np.ones((30, 30, 1), np.uint8))
+
+
+def model(**changes: object):  # type: ignore[no-untyped-def]
+    return model_of(Darkness(), size=128, overlap=32, attention=("attention",), **changes)  # type: ignore[arg-type]
+
+
+def arrays(run: Run) -> dict[str, np.ndarray]:
+    return {
+        f"{raster.name}/{level}": np.asarray(array)
+        for raster in run.record.rasters
+        for level, array in enumerate(run.levels(raster))
+    }
+
+
+def assert_same(run: Run, truth: Run) -> None:
+    """Equal labels but where the classes are within one step; probability within one step."""
+    found, wanted = arrays(run), arrays(truth)
+    assert found.keys() == wanted.keys()
+    for name, values in wanted.items():
+        kind = name.split("/")[0]
+        if kind == "classes":
+            close = np.abs(wanted[f"dark/{name.split('/')[1]}"] - 0.5) <= 1.5 / 255
+            np.testing.assert_array_equal(np.where(close, 0, found[name]), np.where(close, 0, values))
+        else:
+            np.testing.assert_allclose(found[name], values, atol=1.01 / 255)
+    assert run.record.counts == truth.record.counts
+    assert run.record.analysed_mm2 == truth.record.analysed_mm2
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return predict(ArraySlide(picture()), model(), REGION, tmp_path_factory.mktemp("truth") / "run")
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_goes_on_and_ends_as_if_it_had_not_been(
+    tmp_path: Path, undisturbed: Run
+) -> None:
+    out = tmp_path / "run"
+    code = CHILD.format(tests=str(Path(__file__).parent), out=str(out))
+    rng = np.random.default_rng(11)
+    finished = [0]
+    kills = 0
+    while kills < 20:
+        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0.02, 0.35))
+        child.send_signal(signal.SIGKILL)
+        done = child.stdout.read()
+        child.wait()
+        child.stdout.close()
+        if "done" in done:  # it was quicker: begin anew, so that twenty kills hit a run that is going on
+            assert_same(Run.open(out), undisturbed)
+            for file in sorted(out.rglob("*"), reverse=True):
+                file.rmdir() if file.is_dir() else file.unlink()
+            finished.append(0)
+            continue
+        kills += 1
+        finished.append(len(Ledger(out).covered) if out.exists() else 0)
+    assert any(after > before > 0 for before, after in pairwise(finished))
+    run = predict(ArraySlide(picture()), model(), REGION, out)
+    assert_same(run, undisturbed)
+    assert sum(session.tiles for session in run.record.sessions) < 2 * run.record.tiles
+
+
+def test_a_cancelled_run_goes_on_with_what_is_finished(tmp_path: Path, undisturbed: Run) -> None:
+    out, cancel = tmp_path / "run", Event()
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "running the model" and progress.done > 80:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        predict(ArraySlide(picture()), model(), REGION, out, on_progress=stop, cancel=cancel)
+    done = len(Ledger(out).covered)
+    assert done > 0
+    with pytest.raises(RunError, match="holds no finished run"):
+        Run.open(out)
+    told: list[Progress] = []
+    run = predict(ArraySlide(picture()), model(), REGION, out, on_progress=told.append)
+    assert_same(run, undisturbed)
+    assert len(run.record.sessions) == 2
+    first = next(p for p in told if p.stage == "running the model")
+    assert 0 < first.done < first.total == run.record.tiles
+
+
+def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
+    slide = ArraySlide(picture())
+    first = predict(slide, model(), REGION, tmp_path / "run")
+    slide.largest_read = 0
+    again = predict(slide, model(), REGION, tmp_path / "run")
+    assert again.record == first.record
+    assert slide.largest_read == 0
+
+
+@pytest.mark.parametrize(
+    ("slide", "changed", "region", "what"),
+    [
+        ({}, {}, Region(0, 0, 700, 700), "another region"),
+        ({"mpp": (0.4, 0.4)}, {}, REGION, "another pixel size"),
+        ({}, {"overlap": 16}, REGION, "a model of another card"),
+        ({}, {"weights": "1" * 64}, REGION, "a model of other weights: its file has changed since"),
+    ],
+)
+def test_a_folder_of_another_run_is_left_alone(
+    tmp_path: Path,
+    slide: dict[str, tuple[float, float]],
+    changed: dict[str, object],
+    region: Region,
+    what: str,
+) -> None:
+    predict(ArraySlide(picture()), model(), REGION, tmp_path / "run")
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*.json")}
+    other = model_of(
+        Darkness(), size=128, overlap=int(str(changed.get("overlap", 32))), attention=("attention",)
+    )
+    if "weights" in changed:
+        card = other.card.model_copy(update={"weights_sha256": changed["weights"]})
+        other = type(other)(other.network, card, other.path)
+    with pytest.raises(RunError, match=f"holds a run of {what}"):
+        predict(ArraySlide(picture(), **slide), other, region, tmp_path / "run")
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "run").rglob("*.json")} == before
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    with claimed(tmp_path / "run"), pytest.raises(RunError, match=rf"is in use: .*process {os.getpid()}"):
+        predict(ArraySlide(picture()), model(), REGION, tmp_path / "run")
+    predict(ArraySlide(picture()), model(), REGION, tmp_path / "run")
+
+
+def test_tiles_that_failed_are_tried_again_when_the_run_goes_on(tmp_path: Path, undisturbed: Run) -> None:
+    out, cancel = tmp_path / "run", Event()
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "running the model" and progress.done > 100:
+            cancel.set()
+
+    broken = ArraySlide(picture(), broken=Window(100, 100, 4, 4))
+    with pytest.raises(Cancelled):
+        predict(broken, model(), REGION, out, on_progress=stop, cancel=cancel)
+    assert Ledger(out).failed
+    run = predict(ArraySlide(picture()), model(), REGION, out)
+    assert run.record.failed_tiles == ()
+    assert_same(run, undisturbed)
+
+
+def test_a_half_written_line_of_the_ledger_is_dropped(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.add([((0, 1), 7), ((2, 3), 0)], [(Window(1, 2, 3, 4), "gone")])
+    with (tmp_path / LEDGER_FILE).open("ab") as file:
+        file.write(b'{"cell": [4, 5], "cov')
+    again = Ledger(tmp_path)
+    assert again.covered == {(0, 1): 7, (2, 3): 0}
+    assert again.failed == {Window(1, 2, 3, 4): "gone"}
+    again.add([((4, 5), 9)], [])
+    assert Ledger(tmp_path).covered == {(0, 1): 7, (2, 3): 0, (4, 5): 9}
+
+
+def test_a_full_disk_is_one_sentence_and_what_is_finished_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: Run
+) -> None:
+    from napari_lumen.inference import writer
+    from napari_lumen.inference.rasters import LiveRaster
+
+    monkeypatch.setattr(writer, "_SOONEST", 0.0)
+    monkeypatch.setattr(writer, "_SHARE", 1.0)
+    flush, calls = LiveRaster.flush, []
+
+    def full(self: LiveRaster) -> None:
+        calls.append(self)
+        if len(calls) > 30:
+            raise OSError(28, "No space left on device")
+        flush(self)
+
+    monkeypatch.setattr(LiveRaster, "flush", full)
+    with pytest.raises(RunError, match=r"cannot be written to .*run: No space left on device.*goes on"):
+        predict(ArraySlide(picture()), model(), REGION, tmp_path / "run")
+    monkeypatch.undo()
+    assert Ledger(tmp_path / "run").covered
+    assert_same(predict(ArraySlide(picture()), model(), REGION, tmp_path / "run"), undisturbed)
+
+
+def test_a_large_result_is_few_files(tmp_path: Path) -> None:
+    slide = ArraySlide(np.full((9000, 9000, 3), 90, np.uint8))
+    large = model_of(Darkness(), size=512, overlap=32)
+    run = predict(slide, large, Region(0, 0, 9000, 9000), tmp_path / "run")
+    assert sum(file.is_file() for file in run.path.rglob("*")) < 150
+    assert json.loads((run.path / "run.json").read_text())["counts"][0]["objects"] == 1
