@@ -33,7 +33,7 @@ from napari_lumen.inference.pipeline import Pipeline
 from napari_lumen.inference.plan import Plan, blending_window, make_plan
 from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.store import halve_labels, halve_mean
-from napari_lumen.inference.tissue import tissue_mask
+from napari_lumen.inference.tissue import mask_geometry, tissue_mask
 from napari_lumen.models import Model
 
 WHITE, PURPLE = 255, (90, 30, 110)
@@ -347,6 +347,44 @@ def test_tissue_is_found_and_glass_is_not() -> None:
     inside = mask[grid.window_of(Region(410, 510, 480, 980)).slices]
     assert inside.all()
     assert not mask[grid.window_of(Region(1200, 1800, 700, 1100)).slices].any()
+
+
+@pytest.mark.parametrize(
+    "ink", [(40, 70, 190), (30, 90, 160), (40, 150, 80), (200, 30, 50), (25, 25, 28)], ids=str
+)
+def test_marks_of_felt_pens_are_no_tissue(ink: tuple[int, int, int]) -> None:
+    base = glass(2000, 3000)
+    base[400:900, 500:1500] = (220, 150, 190)
+    base[1200:1300, 300:2700] = ink
+    mask, grid = tissue_mask(ArraySlide(base))
+    assert mask[grid.window_of(Region(420, 520, 460, 960)).slices].all()
+    assert not mask[grid.window_of(Region(1190, 350, 120, 2300)).slices].any()
+
+
+@pytest.mark.parametrize(
+    "stain",
+    [(225, 160, 195), (110, 70, 150), (150, 105, 75), (135, 145, 185), (200, 70, 95), (60, 110, 190)],
+    ids=["eosin", "haematoxylin", "DAB", "counterstain", "blood", "trichrome"],
+)
+def test_stains_are_not_taken_for_pens(stain: tuple[int, int, int]) -> None:
+    base = glass(1000, 1000)
+    base[300:600, 300:600] = stain
+    mask, grid = tissue_mask(ArraySlide(base))
+    assert mask[grid.window_of(Region(320, 320, 260, 260)).slices].all()
+
+
+def test_a_mask_becomes_the_region_that_it_covers(tmp_path: Path) -> None:
+    mask = np.zeros((50, 60), bool)
+    mask[10:30, 20:50] = True
+    mask[15:20, 30:35] = False
+    geometry = mask_geometry(mask, Grid((50, 60), (10.0, 10.0)))
+    assert geometry.bounds == (200, 100, 500, 300)
+    assert geometry.area == mask.sum() * 100
+    run = predict(
+        ArraySlide(np.zeros((500, 600, 3), np.uint8)), model_of(Darkness()), geometry, tmp_path / "r"
+    )
+    labels = np.asarray(run.levels(run.labels)[0])[:500, :600]
+    np.testing.assert_array_equal(labels, np.kron(mask, np.ones((10, 10), np.uint8)))
 
 
 def test_grey_slides_have_tissue_too() -> None:

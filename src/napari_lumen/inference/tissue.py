@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_dilation, gaussian_filter
+import rasterio.features
+import shapely
+from affine import Affine
+from scipy.ndimage import binary_dilation, gaussian_filter, label, mean
+from shapely.geometry.base import BaseGeometry
 from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_holes, remove_small_objects
 
@@ -20,10 +24,19 @@ _GROWN_UM = 24.0  # so that the pale rim of the tissue belongs to it
 # Otsu divides pale from dark where a slide is all tissue; glass never reaches the upper bound
 _SATURATION = (0.03, 0.10)
 _DARKNESS = (0.04, 0.15)
+# felt pens: strong colours that stains hardly have. Blue and green ink let less red through than green, by
+# far; haematoxylin alone does not. Red ink lets nothing else through; eosin and blood do.
+_PEN_SATURATION, _PEN_GREEN_OVER_RED = 0.5, 0.08
+_PEN_RED_OVER_OTHERS, _PEN_OTHERS = 0.4, 0.32
+_PEN_EDGE_UM = 40.0  # ink bleeds
+# trichrome and Alcian blue are as blue as ink: a mark is a lump of its own, and never most of the slide
+_PEN_OF_LUMP, _PEN_OF_SLIDE = 0.6, 0.4
 
 
 def tissue_mask(slide: Slide) -> tuple[Mask, Grid]:
     """Find tissue by Otsu's threshold on saturation, or on darkness where nothing is coloured.
+
+    Marks of felt pens beside the tissue are left out. Specks and holes below 2,500 µm² are ignored.
 
     Parameters
     ----------
@@ -40,16 +53,51 @@ def tissue_mask(slide: Slide) -> tuple[Mask, Grid]:
     grid = _mask_grid(slide.shape, slide.require_mpp())
     rgb = slide.read_grid(grid, Window(0, 0, *grid.shape)).astype(np.float32) / 255
     brightest, darkest = rgb.max(axis=-1), rgb.min(axis=-1)
-    # the floor keeps the noise of nearly black pixels (fluorescence) from looking colourful
-    mask = _above((brightest - darkest) / np.maximum(brightest, 0.25), *_SATURATION)
-    if mask.mean() < 1e-3:
-        mask = _above(float(np.median(brightest)) - brightest, *_DARKNESS)
     pixel_um2 = _pixel_um2(grid, slide.require_mpp())
+    # the floor keeps the noise of nearly black pixels (fluorescence) from looking colourful
+    saturation = (brightest - darkest) / np.maximum(brightest, 0.25)
+    pen = _pen_marks(rgb, saturation, max(1, round(_PEN_EDGE_UM / pixel_um2**0.5)))
+    if pen.any():  # a threshold between tissue and glass, not between ink and the rest
+        saturation[pen] = np.median(saturation[~pen])
+        brightest[pen] = np.median(brightest[~pen])
+    mask = _above(saturation, *_SATURATION) & ~pen
+    if mask.mean() < 1e-3:
+        mask = _above(float(np.median(brightest)) - brightest, *_DARKNESS) & ~pen
     smallest = max(1, round(_SMALLEST_UM2 / pixel_um2))
     mask = remove_small_objects(mask, max_size=smallest)
     mask = remove_small_holes(mask, max_size=smallest)
     grown = max(1, round(_GROWN_UM / pixel_um2**0.5))
-    return np.asarray(binary_dilation(mask, iterations=grown), bool), grid
+    return np.asarray(binary_dilation(mask, iterations=grown) & ~pen, bool), grid
+
+
+def mask_geometry(mask: Mask, grid: Grid) -> BaseGeometry:
+    """Return the outline of a mask as geometry in (x, y) level-0 px, what `predict` takes as a region.
+
+    Parameters
+    ----------
+    mask : ndarray
+        bool (h, w).
+    grid : Grid
+        Where the mask lies on the slide.
+    """
+    transform = Affine(grid.step[1], 0, grid.origin[1], 0, grid.step[0], grid.origin[0])
+    found = rasterio.features.shapes(mask.astype(np.uint8), mask=mask, transform=transform)
+    return shapely.union_all([shapely.geometry.shape(outline) for outline, _ in found])
+
+
+def _pen_marks(rgb: npt.NDArray[np.floating], saturation: npt.NDArray[np.floating], edge: int) -> Mask:
+    """Return where felt pens have marked the glass, their blurred edge of so many pixels included."""
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    others = np.maximum(green, blue)
+    cold = (saturation > _PEN_SATURATION) & (green - red > _PEN_GREEN_OVER_RED)
+    ink = cold | ((red - others > _PEN_RED_OVER_OTHERS) & (others < _PEN_OTHERS))
+    coloured = saturation > _SATURATION[1]
+    if not ink.any() or ink.sum() > _PEN_OF_SLIDE * coloured.sum():
+        return np.zeros(ink.shape, bool)
+    lumps, count = label(coloured | ink)
+    share = np.asarray(mean(ink, lumps, np.arange(count + 1)))
+    share[0] = 0
+    return np.asarray(binary_dilation(share[lumps] > _PEN_OF_LUMP, iterations=edge), bool)
 
 
 def _mask_grid(shape: tuple[int, int], mpp: Pair) -> Grid:
