@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,13 @@ def test_info_as_json_is_one_object(slide: Path) -> None:
         assert facts["fingerprint"] == opened.fingerprint
 
 
+def test_info_tells_of_a_name_that_is_no_text(slide: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.tif")
+    shutil.copyfile(slide, odd)
+    assert json.loads(call("info", odd, "--json").stdout)["path"].endswith(r"caf\xe9.tif")
+    assert call("info", odd).stdout.startswith(r"caf\xe9.tif")
+
+
 def test_info_of_a_real_slide(shared_data: Path) -> None:
     result = call("info", shared_data / "slides" / "CMU-1-Small-Region.svs")
     assert result.exit_code == 0
@@ -201,13 +209,23 @@ def test_predict_does_not_write_into_a_folder_with_something_in_it(
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-@pytest.mark.parametrize("region", ["1,2,3", "a,b,c,d", "0,0,0,5", "0,0,-5,5", "nan,0,5,5"])
+@pytest.mark.parametrize(
+    ("region", "part"),
+    [
+        ("1,2,3", "is not y,x,height,width"),
+        ("a,b,c,d", "is not y,x,height,width"),
+        ("nan,0,5,5", "is not y,x,height,width"),
+        ("0,0,0,5", "covers nothing"),
+        ("0,0,-5,5", "covers nothing"),
+    ],
+)
 def test_a_region_that_is_none_is_a_usage_error(
-    slide: Path, model: Path, tmp_path: Path, region: str
+    slide: Path, model: Path, tmp_path: Path, region: str, part: str
 ) -> None:
     result = call("predict", slide, "--model", model, "--out", tmp_path / "run", f"--region={region}")
     assert result.exit_code == 2
     assert "--region" in result.stderr
+    assert part in result.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -29,6 +29,7 @@ from napari_lumen.slides import Channel, open_slide
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.convert import Progress, convert, plan
 from napari_lumen.slides.convert.plan import halved
+from napari_lumen.slides.convert.work import WorkFolder
 from napari_lumen.slides.level import levels_from_shapes
 from napari_lumen.slides.slide import Slide
 
@@ -409,6 +410,46 @@ def test_another_slide_starts_anew(tmp_path: Path, slide_file: Path) -> None:
         np.testing.assert_array_equal(slide.read(0, 0, 2100, 2600), image)
 
 
+def test_a_slide_of_the_same_fingerprint_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_DEEPEST", 1)
+    monkeypatch.setattr("napari_lumen.slides.slide.fingerprint_of", lambda files: "all alike")
+    image, out = tissue(1300, 2600), tmp_path / "out.ome.zarr"
+    for name, pixels in (("one", image), ("other", 255 - image)):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "a.tif", pixels, tile=(256, 256), photometric="rgb")
+    with pytest.raises(Cancelled):
+        convert(tmp_path / "one" / "a.tif", out, on_progress=stop_at(10), cancel=STOP)
+    STOP.clear()
+    convert(tmp_path / "other" / "a.tif", out)
+    with open_slide(out) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 1300, 2600), 255 - image)
+
+
+@pytest.mark.parametrize("name", ["out.ome.tif", "out.ome.zarr"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_killed_before_it_tidied_up_the_same_call_tidies_up(
+    tmp_path: Path, name: str, overwrite: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: WorkFolder) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / name
+    if overwrite:
+        convert(ArraySlide(noise(30, 30, 3)), out)
+    with monkeypatch.context() as patched:
+        patched.setattr(WorkFolder, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            convert(ArraySlide(noise(40, 40, 3)), out, overwrite=overwrite)
+    before = contents(out)
+    again = ArraySlide(noise(40, 40, 3))
+    assert convert(again, out, overwrite=overwrite) == out
+    assert again.reads == 0
+    assert contents(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(SlideError, match="exists"):
+        convert(again, out)
+
+
 def test_an_unfinished_image_that_was_removed_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -474,6 +515,46 @@ def test_a_damaged_slide_is_not_converted_in_silence(tmp_path: Path) -> None:
     assert not (tmp_path / "out.ome.zarr").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*hatched")
+def test_a_damaged_slide_is_converted_with_marks_when_asked(tmp_path: Path) -> None:
+    image, out = tissue(600, 900), tmp_path / "out.ome.zarr"
+    path = tmp_path / "hole.tif"
+    tifffile.imwrite(path, image, tile=(256, 256), photometric="rgb", compression="deflate")
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.pages.first.dataoffsets[1]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\0" * 64)
+    refused = call("convert", path, out)
+    assert refused.exit_code == 1
+    assert "row 0, column 1" in refused.stderr
+    marked = call("convert", path, out, "--mark-damage")
+    assert marked.exit_code == 0, marked.stderr
+    assert "1 tile of hole.tif could not be decoded: hatched." in marked.stderr
+    with open_slide(out) as slide:
+        found = slide.read(0, 0, 600, 900)
+    assert set(np.unique(found[:256, 256:512])) == {168, 208}
+    found[:256, 256:512] = image[:256, 256:512]
+    np.testing.assert_array_equal(found, image)
+
+
+def test_what_the_network_did_not_deliver_is_read_again_instead_of_marked(tmp_path: Path) -> None:
+    failing = [True]
+
+    def unplugged(_: int) -> None:
+        if failing[0]:
+            raise SlideError("array.tif cannot be read.") from ConnectionError("no route")
+
+    image, out = tissue(600, 900), tmp_path / "out.ome.zarr"
+    slide = ArraySlide(image, on_read=unplugged)
+    with pytest.warns(UserWarning, match="hatched"), pytest.raises(SlideError, match=r"cannot be read\."):
+        convert(slide, out, mark_damage=True)
+    failing[0] = False
+    convert(slide, out, mark_damage=True)
+    with open_slide(out) as written:
+        np.testing.assert_array_equal(written.read(0, 0, 600, 900), image)
+
+
 # ---------------------------------------------------------------------------------------------------------
 # What cannot be done
 
@@ -519,6 +600,8 @@ def test_a_slide_does_not_replace_itself(slide_file: Path, tmp_path: Path) -> No
         ("out.ome.tif", {"mpp": 0.05}, "more than twice as fine"),
         ("out.ome.tif", {"mpp": 0.0}, "above 0"),
         ("out.ome.tif", {"mpp": float("nan")}, "above 0"),
+        ("out.ome.tif", {"mpp": "fine"}, "number or a pair"),
+        ("out.ome.tif", {"mpp": 100000}, "less than a pixel"),
         ("out.ome.tif", {"quality": 0}, "between 1 and 100"),
         ("out.ome.tif", {"compression": "webp"}, "jpeg or deflate or zstd"),
         ("out.ome.zarr", {"compression": "jpeg"}, "zstd"),
@@ -538,6 +621,30 @@ def test_channels_are_not_made_jpeg_and_an_unknown_pixel_size_cannot_be_changed(
         convert(ArraySlide(noise(50, 60, 2), DAPI_CD3), tmp_path / "out.ome.tif", compression="jpeg")
     with pytest.raises(SlideError, match="--slide-mpp"):
         convert(ArraySlide(noise(50, 60, 3), mpp=None), tmp_path / "out.ome.tif", mpp=0.5)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "float16"])
+def test_what_ome_has_no_type_for_is_kept_in_an_ome_zarr(tmp_path: Path, dtype: str) -> None:
+    image = noise(50, 60, 2).astype(dtype)
+    with pytest.raises(SlideError, match=f"{dtype}, for which an OME-TIFF has no type"):
+        convert(ArraySlide(image, DAPI_CD3), tmp_path / "out.ome.tif")
+    with open_slide(convert(ArraySlide(image, DAPI_CD3), tmp_path / "out.ome.zarr")) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 50, 60), image)
+        assert slide.read_at(0, 0, 20, 20, 0.5).dtype == dtype
+
+
+def test_a_folder_that_may_not_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    source = ArraySlide(noise(50, 60, 3))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "is_dir", refused)
+        with pytest.raises(SlideError, match="cannot be written: Permission denied") as caught:
+            convert(source, tmp_path / "out.ome.tif")
+    assert_one_sentence(caught.value, "out.ome.tif")
 
 
 def test_a_full_disk_is_told_in_a_sentence_and_can_be_gone_on_from(

@@ -1,200 +1,41 @@
-"""DICOM slides: in one file or many, in parts, sparse or full, against pydicom and OpenSlide."""
+"""DICOM slides: their pixels however they are stored and tiled, against pydicom and OpenSlide."""
 
 from __future__ import annotations
 
-import shutil
-import warnings
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
-import numpy.typing as npt
 import openslide
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate, encapsulate_extended
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
+from dicom_files import (
+    TILE,
+    Made,
+    assert_one_sentence,
+    encoded,
+    noise,
+    openslide_image,
+    picture,
+    tiles_of,
+    write_instance,
+    write_slide,
+)
 from napari_lumen.errors import SlideError
 from napari_lumen.slides import open_slide
 from napari_lumen.slides.dicom import DicomSlide
 from napari_lumen.slides.vendor import OpenSlideSlide
-
-Image = npt.NDArray[np.uint8]
-WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
-TILE = 64
-SERIES = "1.2.3.4.5"
-
-
-@dataclass(frozen=True)
-class Made:
-    """How a synthetic instance is written."""
-
-    series: str = SERIES
-    kind: str = "VOLUME"
-    step: int = 1
-    syntax: str = ExplicitVRLittleEndian
-    photometric: str = ""
-    table: str = "basic"  # basic, extended or none
-    only: Sequence[int] | None = None  # tiles of a sparse one
-    part: tuple[int, int, slice] | None = None  # number, of how many, which frames
-    planes: int = 1
-    paths: tuple[str, ...] = ("",)
-    icc: bytes = b""
-    undefined_lengths: bool = False
-    sop: str = ""
-    other: dict[str, object] = field(default_factory=dict)
-
-
-def tiles_of(image: npt.NDArray[np.generic]) -> list[npt.NDArray[np.generic]]:
-    height, width = image.shape[:2]
-    padded = np.pad(image, ((0, -height % TILE), (0, -width % TILE), (0, 0)), mode="edge")
-    return [
-        np.ascontiguousarray(padded[y : y + TILE, x : x + TILE])
-        for y in range(0, height, TILE)
-        for x in range(0, width, TILE)
-    ]
-
-
-def encoded(tile: npt.NDArray[np.generic], made: Made) -> bytes:
-    if made.syntax == JPEGBaseline8Bit:
-        if made.photometric == "RGB":
-            return bytes(imagecodecs.jpeg8_encode(tile, level=95, colorspace="RGB", outcolorspace="RGB"))
-        return bytes(imagecodecs.jpeg8_encode(tile, level=95))
-    if made.syntax == JPEG2000Lossless:
-        return bytes(imagecodecs.jpeg2k_encode(tile, level=0, codecformat="j2k", reversible=True))
-    return tile.tobytes()
-
-
-def write_instance(path: Path, images: Sequence[npt.NDArray[np.generic]], made: Made | None = None) -> Path:
-    """Write one file; `images` holds one picture for each optical path and focal plane, planes faster."""
-    made = made or Made()
-    height, width, samples = images[0].shape
-    frames = [tile for image in images for tile in tiles_of(image)]
-    across = -(-width // TILE)
-    chosen = list(made.only) if made.only is not None else list(range(len(frames)))
-    before = 0
-    if made.part is not None:
-        before = made.part[2].start
-        chosen = chosen[made.part[2]]
-    sop = made.sop or f"{made.series}.{zlib.crc32(path.name.encode())}.{made.step}"
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = WHOLE_SLIDE
-    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = sop
-    data.file_meta.TransferSyntaxUID = made.syntax
-    reduced = made.step > 1
-    data.ImageType = [
-        "DERIVED" if reduced else "ORIGINAL", "PRIMARY", made.kind, "RESAMPLED" if reduced else "NONE",
-    ]  # fmt: skip
-    data.Modality, data.Manufacturer, data.PatientName = "SM", "Maker", "Secret^Person"
-    data.SeriesInstanceUID, data.StudyInstanceUID = made.series, made.series + ".1"
-    data.ContainerIdentifier = f"GLASS-{made.series[-1]}"
-    data.SamplesPerPixel = samples
-    data.PhotometricInterpretation = made.photometric or (
-        "MONOCHROME2" if samples == 1 else "YBR_FULL_422" if made.syntax == JPEGBaseline8Bit else "RGB"
-    )
-    if samples > 1:
-        data.PlanarConfiguration = 0
-    bits = images[0].dtype.itemsize * 8
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = bits, bits, bits - 1, 0
-    data.Rows = data.Columns = TILE
-    data.TotalPixelMatrixRows, data.TotalPixelMatrixColumns = height, width
-    data.TotalPixelMatrixFocalPlanes = made.planes
-    data.DimensionOrganizationType = "TILED_FULL" if made.only is None else "TILED_SPARSE"
-    data.OpticalPathSequence = []
-    for number, name in enumerate(made.paths):
-        light = Dataset()
-        light.OpticalPathIdentifier, light.OpticalPathDescription = str(number), name
-        light.ObjectiveLensPower = "20"
-        if made.icc:
-            light.ICCProfile = made.icc
-        data.OpticalPathSequence.append(light)
-    measures, shared = Dataset(), Dataset()
-    measures.PixelSpacing = [0.0005 * made.step, 0.00025 * made.step]
-    shared.PixelMeasuresSequence = [measures]
-    data.SharedFunctionalGroupsSequence = [shared]
-    if made.only is not None:
-        data.PerFrameFunctionalGroupsSequence = []
-        for number in chosen:
-            place, group = Dataset(), Dataset()
-            place.ColumnPositionInTotalImagePixelMatrix = number % across * TILE + 1
-            place.RowPositionInTotalImagePixelMatrix = number // across * TILE + 1
-            group.PlanePositionSlideSequence = [place]
-            data.PerFrameFunctionalGroupsSequence.append(group)
-    if made.part is not None:
-        data.ConcatenationUID = made.series + ".9"
-        data.SOPInstanceUIDOfConcatenationSource = made.series + f".77.{made.step}"
-        data.ConcatenationFrameOffsetNumber = before
-        data.InConcatenationNumber, data.InConcatenationTotalNumber = made.part[:2]
-    data.NumberOfFrames = len(chosen)
-    streams = [encoded(frames[number], made) for number in chosen]
-    if made.syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
-        data.PixelData = b"".join(streams)
-        data["PixelData"].VR = "OB" if bits == 8 else "OW"
-    else:
-        if made.table == "extended":
-            data.PixelData, data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths = encapsulate_extended(
-                streams
-            )
-        else:
-            data.PixelData = encapsulate(streams, has_bot=made.table == "basic")
-        data["PixelData"].VR = "OB"
-        data["PixelData"].is_undefined_length = True
-    for name, value in made.other.items():
-        setattr(data, name, value)
-    if made.undefined_lengths:
-        for element in data.iterall():
-            if element.VR == "SQ":
-                element.is_undefined_length = True
-                for item in element.value:
-                    item.is_undefined_length_sequence_item = True
-    data.save_as(path, enforce_file_format=True)
-    return path
-
-
-def picture(height: int = 200, width: int = 300, seed: int = 0) -> Image:
-    """Return smooth colours, which JPEG keeps, on a pattern that no two places share."""
-    y, x = np.mgrid[:height, :width]
-    phase = np.random.default_rng(seed).uniform(0, 6, 3)
-    waves = [np.sin(x / 17 + p) + np.cos(y / 23 + 2 * p) + x / 300 for p in phase]
-    return np.clip(127 + 45 * np.stack(waves, axis=2), 0, 255).astype(np.uint8)
-
-
-def noise(
-    height: int, width: int, samples: int = 3, dtype: str = "u1", seed: int = 0
-) -> npt.NDArray[np.generic]:
-    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, (height, width, samples), dtype)
-
-
-def write_slide(folder: Path, made: Made | None = None, names: str = "{}.dcm") -> Image:
-    """Write a pyramid of three levels, and return its finest."""
-    made = made or Made()
-    folder.mkdir(exist_ok=True)
-    image = picture()
-    for number, step in enumerate((1, 2, 4)):
-        one = Made(series=made.series, syntax=made.syntax, step=step)
-        write_instance(folder / names.format(number), [np.ascontiguousarray(image[::step, ::step])], one)
-    return image
-
-
-def openslide_image(path: Path, level: int = 0) -> npt.NDArray[np.uint8]:
-    with openslide.OpenSlide(str(path)) as handle:
-        return np.asarray(handle.read_region((0, 0), level, handle.level_dimensions[level]))
-
-
-def assert_one_sentence(error: SlideError, *words: str) -> None:
-    message = str(error)
-    assert all(word in message for word in words), message
-    assert "\n" not in message
-    assert message.endswith(".")
-    assert len(message) < 300
-
 
 # ---------------------------------------------------------------------------------------------------------
 # Real slides
@@ -252,6 +93,32 @@ def test_lossless_pixels_come_back_as_written(
         assert slide.magnification == 20
         np.testing.assert_array_equal(slide.read(0, 0, 200, 300), image)
         np.testing.assert_array_equal(slide.read(61, 125, 70, 9), image[61:131, 125:134])
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLosslessSV1, JPEGLSLossless])
+@pytest.mark.parametrize(("samples", "dtype"), [(3, "u1"), (1, "u1"), (1, "u2")])
+def test_every_lossless_coding_comes_back_as_written(
+    tmp_path: Path, syntax: str, samples: int, dtype: str
+) -> None:
+    image = noise(130, 150, samples, dtype) // 4  # JPEG-LS cannot store noise of all bits
+    with open_slide(write_instance(tmp_path / "a.dcm", [image], Made(syntax=syntax))) as slide:
+        assert isinstance(slide, DicomSlide)
+        np.testing.assert_array_equal(slide.read(0, 0, 130, 150), image)
+
+
+def test_colours_one_after_the_other_come_back_as_written(tmp_path: Path) -> None:
+    image = noise(130, 150)
+    with open_slide(write_instance(tmp_path / "a.dcm", [image], Made(planar=True))) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 130, 150), image)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEG2000Lossless])
+def test_where_white_is_zero_the_values_are_turned(tmp_path: Path, syntax: str) -> None:
+    image = noise(130, 150, 1, "u2") // 16  # of 12 bits
+    other = {"BitsStored": 12, "HighBit": 11}
+    made = Made(syntax=syntax, photometric="MONOCHROME1", other=other)
+    with open_slide(write_instance(tmp_path / "a.dcm", [image], made)) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 130, 150), 4095 - image)
 
 
 @pytest.mark.parametrize("photometric", ["YBR_FULL_422", "YBR_FULL", "RGB"])
@@ -388,183 +255,63 @@ def test_optical_paths_are_channels_with_their_names_and_range(
         assert (slide.read(-10, -10, 5, 5) == 0).all()
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Folders
-
-
-@pytest.mark.parametrize("names", ["{}.dcm", "IM{}", "1.2.840.{}"])
-def test_a_folder_and_each_file_of_it_open_the_same_slide(tmp_path: Path, names: str) -> None:
-    image = write_slide(tmp_path / "slide", names=names)
-    (tmp_path / "slide" / "notes.txt").write_text("not DICOM")
-    for path in (tmp_path / "slide", *(tmp_path / "slide" / names.format(n) for n in range(3))):
+@pytest.mark.parametrize("names", [("DAPI", "FITC", "Cy5"), ("Cy5", "DAPI", "FITC")])
+@pytest.mark.parametrize("by", ["identifier", "description"])
+def test_a_file_a_channel_is_one_slide_of_channels(tmp_path: Path, names: tuple[str, ...], by: str) -> None:
+    """The order is that of the identifiers, else of the files; it is the same whichever file is named."""
+    images = [noise(200, 300, 1, "u2", seed) for seed in range(3)]
+    for step in (1, 2):
+        for number, (name, image) in enumerate(zip(names, images, strict=True)):
+            identifier = str(9 + number) if by == "identifier" else "1"
+            file = f"{step}{2 - number if by == 'identifier' else number}.dcm"
+            made = Made(step=step, paths=(name,), identifier=identifier)
+            write_instance(tmp_path / file, [np.ascontiguousarray(image[::step, ::step])], made)
+    for path in (tmp_path, tmp_path / "11.dcm", tmp_path / "22.dcm"):
         with open_slide(path) as slide:
-            assert [level.downsample for level in slide.levels] == [(1, 1), (2, 2), (4, 4)]
-            for number, step in enumerate((1, 2, 4)):
-                level = image[::step, ::step]
-                np.testing.assert_array_equal(slide.read(0, 0, *level.shape[:2], level=number), level)
+            assert [channel.name for channel in slide.channels] == list(names)
+            assert len({channel.color for channel in slide.channels}) == 3
+            assert slide.dtype == np.uint16
+            for level, step in enumerate((1, 2)):
+                expected = np.concatenate(images, axis=2)[::step, ::step]
+                np.testing.assert_array_equal(slide.read(0, 0, *expected.shape[:2], level=level), expected)
 
 
-def test_two_slides_in_a_folder_are_named_and_each_opens_by_its_file(tmp_path: Path) -> None:
-    first = write_slide(tmp_path, names="first{}.dcm")
-    second = noise(150, 130)
-    write_instance(tmp_path / "second.dcm", [second], Made(series="1.2.3.4.6"))
-    with pytest.raises(SlideError) as caught:
-        open_slide(tmp_path)
-    assert_one_sentence(
-        caught.value, "2 slides", "GLASS-5", "first0.dcm", "GLASS-6", "second.dcm", "Choose a file"
-    )
-    with open_slide(tmp_path / "second.dcm") as slide:
-        assert [level.shape for level in slide.levels] == [(150, 130)]
-        np.testing.assert_array_equal(slide.read(0, 0, 150, 130), second)
-    with open_slide(tmp_path / "first1.dcm") as slide:
-        assert len(slide.levels) == 3
-        np.testing.assert_array_equal(slide.read(0, 0, 200, 300), first)
+def test_channels_that_are_sparse_are_placed_by_their_optical_path(tmp_path: Path) -> None:
+    images = [noise(200, 300, 1, "u2", seed) for seed in range(2)]
+    only = [3, 25, 0, 39]  # of 20 tiles a channel
+    made = Made(paths=("DAPI", "FITC"), only=only)
+    with open_slide(write_instance(tmp_path / "a.dcm", images, made)) as slide:
+        found = slide.read(0, 0, 200, 300)
+    expected = np.zeros((200, 300, 2), np.uint16)
+    for number in only:
+        channel, place = divmod(number, 20)
+        y, x = place // 5 * TILE, place % 5 * TILE
+        expected[y : y + TILE, x : x + TILE, channel] = images[channel][y : y + TILE, x : x + TILE, 0]
+    np.testing.assert_array_equal(found, expected)
 
 
-def test_the_same_file_twice_is_one_level(tmp_path: Path) -> None:
-    write_slide(tmp_path / "slide")
-    shutil.copyfile(tmp_path / "slide" / "0.dcm", tmp_path / "slide" / "copy of 0.dcm")
-    with open_slide(tmp_path / "slide") as slide:
-        assert len(slide.levels) == 3
-
-
-@pytest.mark.parametrize("size", [0, 100, 600, 1200, 0.5, 0.99])
-@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEGBaseline8Bit])
-def test_one_broken_file_of_a_folder_is_named(tmp_path: Path, syntax: str, size: float) -> None:
-    """OpenSlide passes over it, and takes the next coarser level for the finest."""
-    write_slide(tmp_path / "slide", Made(syntax=syntax))
-    broken = tmp_path / "slide" / "0.dcm"
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[: int(size * len(whole)) if size < 1 else int(size)])
-    with pytest.raises(SlideError) as caught:
-        open_slide(tmp_path / "slide")
-    assert_one_sentence(caught.value, "0.dcm", "slide")
-    with pytest.raises(SlideError) as caught:
-        open_slide(broken)
-    assert_one_sentence(caught.value, "0.dcm")
-    with pytest.warns(
-        UserWarning, match="lacks its finest level"
-    ) as told:  # whoever opens another file of it is told what is lacking
-        open_slide(tmp_path / "slide" / "1.dcm").close()
-    assert any("0.dcm beside 1.dcm cannot be used" in str(one.message) for one in told)
-
-
-def test_a_missing_finest_level_is_told_of(tmp_path: Path) -> None:
-    write_slide(tmp_path / "slide")
-    (tmp_path / "slide" / "0.dcm").unlink()
-    with pytest.warns(UserWarning, match=r"slide lacks its finest level: .* 150 x 100 px"):
-        slide = open_slide(tmp_path / "slide")
-    with slide:
-        assert slide.mpp == pytest.approx((1.0, 0.5))  # of what is there
-
-
-def test_a_whole_slide_warns_of_nothing(tmp_path: Path) -> None:
-    write_slide(tmp_path / "slide")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        open_slide(tmp_path / "slide").close()
-
-
-def test_a_label_without_its_slide_is_no_slide(tmp_path: Path) -> None:
-    path = write_instance(tmp_path / "label.dcm", [picture(60, 60)], Made(kind="LABEL"))
-    with pytest.raises(SlideError) as caught:
-        open_slide(path)
-    assert_one_sentence(caught.value, "label.dcm", "label picture")
-    with pytest.raises(SlideError, match="holds no DICOM slide"):
-        open_slide(tmp_path)
-
-
-def test_pictures_are_read_when_asked_for(tmp_path: Path) -> None:
-    write_slide(tmp_path / "slide")
-    images = {"LABEL": picture(50, 60, 1), "OVERVIEW": picture(100, 170, 2), "THUMBNAIL": picture(90, 80, 3)}
-    for kind, image in images.items():
-        write_instance(tmp_path / "slide" / f"{kind}.dcm", [image], Made(kind=kind))
-    with open_slide(tmp_path / "slide") as slide:
-        for name, kind in (("label", "LABEL"), ("macro", "OVERVIEW"), ("thumbnail", "THUMBNAIL")):
-            np.testing.assert_array_equal(slide.associated[name], images[kind])
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Files that cannot be read
-
-
-@pytest.mark.parametrize(
-    ("other", "words"),
-    [
-        ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
-        ({"PlanarConfiguration": 1}, "one after the other"),
-        ({"BitsAllocated": 32}, "32 bits"),
-        ({"PixelRepresentation": 1}, "sign"),
-        ({"TotalPixelMatrixRows": 0}, "300 x 0 px"),
-        ({"Rows": 0}, "state"),
-        ({"NumberOfFrames": 7}, "states 7 tiles where its size asks for 20"),
-        ({"TotalPixelMatrixRows": 2000}, "states 20 tiles"),
-    ],
-)
-def test_what_cannot_be_read_is_said_in_a_sentence(
-    tmp_path: Path, other: dict[str, object], words: str
-) -> None:
-    path = write_instance(tmp_path / "odd.dcm", [picture()], Made(other=other))
-    with pytest.raises(SlideError) as caught:
-        open_slide(path)
-    assert_one_sentence(caught.value, "odd.dcm", words)
-
-
-def test_a_picture_that_is_no_slide_is_refused(tmp_path: Path) -> None:
-    path = write_instance(tmp_path / "scan.dcm", [picture()])
+def test_a_pixel_size_that_only_the_frames_state_is_read(tmp_path: Path) -> None:
+    path = write_instance(tmp_path / "a.dcm", [picture()])
     data = pydicom.dcmread(path)
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    data.PerFrameFunctionalGroupsSequence = [data.SharedFunctionalGroupsSequence[0] for _ in range(20)]
+    del data.SharedFunctionalGroupsSequence
     data.save_as(path)
-    with pytest.raises(SlideError) as caught:
-        open_slide(path)
-    assert_one_sentence(caught.value, "scan.dcm", "no slide")
-
-
-def test_the_implicit_syntax_is_named(tmp_path: Path) -> None:
-    path = write_instance(tmp_path / "implicit.dcm", [picture()], Made(syntax=ImplicitVRLittleEndian))
-    with pytest.raises(SlideError) as caught:
-        open_slide(path)
-    assert_one_sentence(caught.value, "implicit.dcm", "transfer syntax 1.2.840.10008.1.2")
-
-
-def test_a_damaged_tile_is_named_and_leaves_the_others(tmp_path: Path) -> None:
-    image = noise(200, 300)
-    path = write_instance(tmp_path / "hole.dcm", [image], Made(syntax=JPEG2000Lossless))
-    data = bytearray(path.read_bytes())
-    found = -1
-    for _ in range(7):  # the seventh of five in a row: row 1, column 1
-        found = data.find(b"\xff\x4f\xff\x51", found + 1)
-    data[found : found + 60] = bytes(60)
-    path.write_bytes(data)
     with open_slide(path) as slide:
-        for _ in range(2):
-            with pytest.raises(SlideError, match="level 0, tile row 1, column 1") as caught:
-                slide.read(0, 0, 200, 300)
-            assert_one_sentence(caught.value, "hole.dcm")
-        np.testing.assert_array_equal(slide.read(0, 0, 64, 300), image[:64])
-        np.testing.assert_array_equal(slide.read(64, 128, 64, 172), image[64:128, 128:])
+        assert slide.mpp == pytest.approx((0.5, 0.25))
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_mutated_headers_give_a_sentence_or_a_slide(tmp_path: Path, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    made = Made(syntax=JPEGBaseline8Bit, only=[1, 2, 7], undefined_lengths=seed % 2 == 0)
-    whole = write_instance(tmp_path / "whole", [picture()], made).read_bytes()
-    path = tmp_path / "only" / "mutant.dcm"
-    path.parent.mkdir()
-    for _ in range(60):
-        data = bytearray(whole)
-        for at in rng.integers(128, 1800, int(rng.integers(1, 6))):
-            data[at] = int(rng.integers(0, 256))
-        path.write_bytes(data)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                with open_slide(path) as slide:
-                    slide.read(0, 0, min(200, slide.shape[0]), min(300, slide.shape[1]))
-            except SlideError as error:
-                assert_one_sentence(error, "mutant.dcm")
+@pytest.mark.parametrize("stated", ["0.0005", "wide\\wide"])
+def test_a_pixel_size_that_cannot_be_read_is_told_of(tmp_path: Path, stated: str) -> None:
+    path = write_instance(tmp_path / "a.dcm", [picture()])
+    data = pydicom.dcmread(path)
+    measures = data.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    del measures.PixelSpacing
+    measures.add_new(0x00280030, "LO", stated.split("\\"))
+    data.save_as(path)
+    with pytest.warns(UserWarning, match=r"a\.dcm states a pixel size of '(0\.0005|wide\\+wide)' mm"):
+        slide = open_slide(path)
+    with slide:
+        assert slide.mpp is None
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -473,12 +474,74 @@ def test_an_absurd_pixel_size_is_unknown(tmp_path: Path) -> None:
     assert slide.mpp is None
 
 
-def test_the_fingerprint_goes_by_the_pixels_not_by_the_place(tmp_path: Path) -> None:
-    one = write_image(tmp_path / "one.zarr", noise(3, 64, 64), chunk=32)
-    same = write_image(tmp_path / "same.zarr", noise(3, 64, 64), chunk=64, version="0.4")
-    other = write_image(tmp_path / "other.zarr", noise(3, 64, 64, seed=5))
+@pytest.mark.parametrize("layout", [{"version": "0.4"}, {"shards": (1, 256, 256)}, {"compressors": None}])
+def test_the_fingerprint_goes_by_what_is_stored_not_by_the_place(
+    tmp_path: Path, layout: dict[str, Any]
+) -> None:
+    image = np.zeros((1, 1024, 1024), np.uint16)  # dark in the middle, as most of fluorescence is
+    image[:, 100:200] = noise(1, 100, 1024, dtype=np.uint16)
+    levels = [image, image[:, ::2, ::2] * 0]
+    one = write_image(tmp_path / "one.zarr", *levels, **layout)
+    same = shutil.copytree(one, tmp_path / "same.zarr")
+    other = write_image(tmp_path / "other.zarr", image[:, ::-1], levels[1], **layout)
     with open_slide(one) as a, open_slide(same) as b, open_slide(other) as c:
         assert a.fingerprint == b.fingerprint != c.fingerprint
+
+
+def test_an_image_that_is_gone_says_so(tmp_path: Path) -> None:
+    folder = write_image(tmp_path / "gone.zarr", noise(3, 64, 64))
+    with open_slide(folder) as slide:
+        shutil.rmtree(folder)
+        with pytest.raises(SlideError, match="can no longer be read") as caught:
+            _ = slide.fingerprint
+        assert_one_sentence(caught.value, "gone.zarr")
+
+
+def test_the_pixel_size_is_that_of_the_finest_level_wherever_it_is_listed(tmp_path: Path) -> None:
+    folder = write_image(tmp_path / "coarse-first.zarr", noise(3, 64, 64), noise(3, 32, 32))
+    edit(folder, lambda a: a["ome"]["multiscales"][0]["datasets"].reverse())
+    with open_slide(folder) as slide:
+        assert slide.shape == (64, 64)
+        assert slide.mpp == pytest.approx((0.25, 0.25))
+
+
+def test_sides_that_no_slide_has_are_refused(tmp_path: Path) -> None:
+    folder = write_image(tmp_path / "endless.zarr", noise(3, 64, 64))
+    metadata = folder / "s0" / "zarr.json"
+    metadata.write_text(metadata.read_text().replace("64", "70000000", 1))
+    with pytest.raises(SlideError, match="which no slide has") as caught:
+        open_slide(folder)
+    assert_one_sentence(caught.value, "endless.zarr")
+
+
+def test_metadata_that_may_not_be_read_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_image(tmp_path / "locked.zarr", noise(3, 64, 64))
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(zarr, "open_group", refused)
+    with pytest.raises(SlideError, match="cannot be read: Permission denied") as caught:
+        open_slide(folder)
+    assert_one_sentence(caught.value, "locked.zarr")
+
+
+def test_shards_are_read_from_a_server_that_knows_no_ranges(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = noise(3, 512, 512)
+    write_image(tmp_path / "sharded.zarr", image, chunk=64, shards=(1, 512, 512))
+    with open_slide(f"{server}/sharded.zarr") as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 512, 512), image.transpose(1, 2, 0))
+    monkeypatch.setattr("napari_lumen.slides.omezarr_remote._LARGEST_WHOLE", 1000)
+    with (
+        open_slide(f"{server}/sharded.zarr") as slide,
+        pytest.raises(SlideError, match="the server knows no ranges") as caught,
+    ):
+        slide.read(0, 0, 512, 512)
+    assert_one_sentence(caught.value, "sharded.zarr")
 
 
 def test_opening_is_silent(tmp_path: Path, server: str) -> None:

@@ -287,6 +287,27 @@ def test_a_print_resolution_is_no_pixel_size(tmp_path: Path, suffix: str, dpi: i
         assert slide.mpp is None
 
 
+@pytest.mark.parametrize(("dpi", "told"), [(25_400_000, "0.001 x 0.001 µm"), (1e-9, "inf x inf µm")])
+def test_an_absurd_density_is_unknown_and_said_so(tmp_path: Path, dpi: float, told: str) -> None:
+    path = tmp_path / "absurd.png"
+    Image.fromarray(noise(20, 30, 3)).save(path, dpi=(dpi, dpi))
+    with pytest.warns(UserWarning, match=rf"absurd\.png states a pixel size of {told}"):
+        slide = PictureSlide(path)
+    assert slide.mpp is None
+
+
+@pytest.mark.parametrize("compression", ["webp", "png"])
+def test_a_pixel_size_of_ome_counts_for_a_picture_too(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "rare.ome.tif"
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 250.0, "PhysicalSizeYUnit": "nm"}
+    image = noise(100, 100, 3)
+    tifffile.imwrite(
+        path, image, photometric="rgb", compression=compression, metadata={"axes": "YXS", **sizes}
+    )
+    with open_slide(path) as slide:
+        assert slide.mpp == pytest.approx((0.25, 0.5))
+
+
 # ---------------------------------------------------------------------------------------------------------
 # What cannot be read
 

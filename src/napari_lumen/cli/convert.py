@@ -38,12 +38,19 @@ def convert(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is there, once the new one is whole.")
     ] = False,
+    mark_damage: Annotated[
+        bool,
+        typer.Option(
+            "--mark-damage", help="Hatch tiles that cannot be decoded, instead of stopping at the first."
+        ),
+    ] = False,
 ) -> None:
     """Convert a slide to OME-TIFF or OME-Zarr. Stopped at any moment, the same command goes on."""
-    from napari_lumen.cli.console import results
+    from napari_lumen.cli.console import notes, results
     from napari_lumen.cli.progress import cancel_on_interrupt, progress_bar
     from napari_lumen.slides import open_slide
     from napari_lumen.slides.convert import convert as write
+    from napari_lumen.slides.location import printable
 
     with (
         open_slide(slide, mpp=slide_mpp) as opened,
@@ -60,14 +67,19 @@ def convert(
             compression=compression,
             quality=quality,
             overwrite=overwrite,
+            mark_damage=mark_damage,
         )
+        hatched = len(opened.damage)
+    if hatched:
+        count = "1 tile" if hatched == 1 else f"{hatched} tiles"
+        notes().print(f"{count} of {opened.path.name} could not be decoded: hatched.", markup=False)
     with open_slide(out) as written:
         height, width = written.shape
         levels = len(written.levels)
         count = "1 level" if levels == 1 else f"{levels} levels"
         size = _size(out) / 1e6
     results().print(
-        f"{out}: {width:,} x {height:,} px, {count}, {size:,.1f} MB", soft_wrap=True, markup=False
+        f"{printable(out)}: {width:,} x {height:,} px, {count}, {size:,.1f} MB", soft_wrap=True, markup=False
     )
 
 

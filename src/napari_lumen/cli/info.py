@@ -21,11 +21,11 @@ def info(
     """Show a slide's size, pixel size, channels, levels and label images."""
     from napari_lumen.cli.console import results
     from napari_lumen.slides import open_slide
-    from napari_lumen.slides.location import located
+    from napari_lumen.slides.location import located, printable
 
     with open_slide(slide) as opened:
-        facts = _facts(opened, str(located(slide)))
-        name = opened.path.name
+        facts = _facts(opened, printable(located(slide)))
+        name = printable(opened.path.name)
     if as_json:
         import orjson
 

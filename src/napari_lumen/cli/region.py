@@ -22,12 +22,14 @@ def parse_region(text: str) -> Region:
     from napari_lumen.geometry import Region
 
     try:
-        y, x, height, width = (float(part) for part in text.split(","))
+        y, x, height, width = numbers = [float(part) for part in text.split(",")]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("a region has edges")
     except ValueError:
         raise typer.BadParameter(
             f"{text!r} is not y,x,height,width in pixels of level 0, as in 1000,2000,512,512."
         ) from None
-    if not (all(map(math.isfinite, (y, x, height, width))) and height > 0 and width > 0):
+    if not (height > 0 and width > 0):
         raise typer.BadParameter(f"{text!r} covers nothing: the height and the width must be above 0.")
     return Region(y, x, height, width)
 

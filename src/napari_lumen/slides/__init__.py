@@ -41,7 +41,9 @@ SUFFIXES = (
 )
 # opened when asked for; the window leaves them to napari
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-_DIRECT = (".svs", ".tif", ".tiff", ".btf", ".qptiff")
+_TIFF = (".svs", ".tif", ".tiff", ".btf", ".qptiff")
+_DICOM = (".dcm", ".dicom")
+_VENDORS_TIFF = (".ndpi", ".scn", ".bif")  # of their own kind, beyond 4 GB or with tiles that overlap
 _RUN_FILE = "run.json"
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs", ".zarray")
 
@@ -68,6 +70,8 @@ def open_slide(path: str | os.PathLike[str], mpp: float | tuple[float, float] | 
     SlideError
         One sentence: the file, the reason and what to do.
     """
+    if not os.fspath(path):
+        raise SlideError("No slide is named. Give the path of a file or a folder, or the URL of an OME-Zarr.")
     place = located(path)
     slide = _open_url(place) if isinstance(place, str) else _open(place)
     if mpp is not None:
@@ -83,6 +87,8 @@ def _open(path: Path) -> Slide:
             raise SlideError(f"There is no file {path}. Check the path.")
         if path.is_dir():
             return _open_zarr(path) if _is_zarr(path) else _open_folder(path)
+        if not path.is_file():
+            raise SlideError(f"{path.name} is not a file. Give the slide file itself.")
         if path.stat().st_size == 0:
             raise SlideError(f"{path.name} is empty (0 bytes). Copy or download it again.")
         return _open_file(path)
@@ -114,51 +120,66 @@ def _open_url(url: str) -> Slide:
             f"{Path(url).name} cannot be read from where it is: only OME-Zarr is read from a URL. "
             "Download the file and open that."
         )
-    from napari_lumen.slides.omezarr import OmeZarrSlide
+    from napari_lumen.slides.omezarr_url import OmeZarrUrlSlide
 
-    return OmeZarrSlide(url)
+    return OmeZarrUrlSlide(url)
 
 
 def _open_file(path: Path) -> Slide:
-    if path.suffix.lower() in PICTURE_SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix in PICTURE_SUFFIXES:
         from napari_lumen.slides.picture import PictureSlide
 
         return PictureSlide(path)
-    if path.suffix.lower() not in _DIRECT:
+    if suffix not in _TIFF:
         from napari_lumen.slides.dicom_instance import is_dicom
 
-        if path.suffix.lower() in (".dcm", ".dicom") or is_dicom(path):
+        if suffix in _DICOM or is_dicom(path):
             from napari_lumen.slides.dicom_series import series_of
 
             return _open_dicom(path, series_of)
-    reason = None
-    if path.suffix.lower() in _DIRECT:
-        from napari_lumen.slides.tiff import TiffSlide, UnsupportedLayoutError
+    from napari_lumen.slides.tiff_directory import HEADS
 
-        try:
-            return TiffSlide(path)
-        except UnsupportedLayoutError as error:
-            reason = str(error)
+    with path.open("rb") as file:
+        is_tiff = file.read(4) in HEADS
+    if suffix in _TIFF or (is_tiff and suffix not in _VENDORS_TIFF):
+        return _open_tiff(path)
     from napari_lumen.slides.vendor import OpenSlideSlide
 
+    return OpenSlideSlide(path)
+
+
+def _open_tiff(path: Path) -> Slide:
+    """Open a TIFF directly, or else by a reader that shows it as it is."""
+    from napari_lumen.slides.tiff import TiffSlide, UnsupportedLayoutError, stated_pixel_size
+
     try:
-        slide = OpenSlideSlide(path)
-        if slide.mpp is None and reason is not None:
-            from napari_lumen.slides.tiff import stated_pixel_size
-
-            slide.mpp = stated_pixel_size(path)
-        return slide
-    except SlideError as error:
-        if reason is None:
-            raise
-        from napari_lumen.slides.picture import PictureSlide
-
-        with suppress(SlideError):
-            return PictureSlide(path)
+        return TiffSlide(path)
+    except UnsupportedLayoutError as error:
+        for reader in _other_readers(path):
+            with suppress(SlideError):
+                slide = reader(path)
+                slide.mpp = stated_pixel_size(path) or slide.mpp
+                return slide
         raise SlideError(
-            f"{path.name} cannot be opened as a slide: {reason}. Check that it was copied whole, "
+            f"{path.name} cannot be opened as a slide: {error}. Check that it was copied whole, "
             "or re-export it from the scanner."
         ) from error
+
+
+def _other_readers(path: Path) -> tuple[Callable[[Path], Slide], ...]:
+    """Return who else may read a TIFF; OpenSlide makes 8-bit colours even of signed and of deep values."""
+    from openslide import OpenSlide
+
+    from napari_lumen.slides.picture import PictureSlide
+    from napari_lumen.slides.picture_tiff import samples_of_8_bits
+    from napari_lumen.slides.vendor import OpenSlideSlide
+
+    is_vendors = OpenSlide.detect_format(path) != "generic-tiff"
+    samples = samples_of_8_bits(path)
+    if is_vendors or samples >= 3:
+        return OpenSlideSlide, PictureSlide
+    return (PictureSlide, OpenSlideSlide) if samples else (PictureSlide,)
 
 
 def _open_folder(path: Path) -> Slide:
@@ -173,17 +194,19 @@ def _open_dicom(path: Path, gather: Callable[[Path], Series]) -> Slide:
     from napari_lumen.slides.dicom import DicomSlide
     from napari_lumen.slides.dicom_errors import UnsupportedDicomError
 
-    file = path
+    files: tuple[Path, ...] = (path,)
     try:
         series = gather(path)
-        file = series.volumes[0].path
+        files = tuple(instance.path for instance in series.volumes)
         return DicomSlide(path, series)
     except UnsupportedDicomError as error:
         from napari_lumen.slides.vendor import OpenSlideSlide
 
         try:
-            return OpenSlideSlide(path, file)
+            slide = OpenSlideSlide(path, files[0])
+            slide.files = files
+            return slide
         except SlideError:
             raise SlideError(
-                f"{path.name} cannot be opened as a slide: {error}. Re-export it as 8-bit RGB."
+                f"{path.name} cannot be opened as a slide: {error}. Re-export it, or convert it to OME-TIFF."
             ) from error

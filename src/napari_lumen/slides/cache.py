@@ -17,6 +17,9 @@ _DEFAULT_BYTES = 512 << 20
 class TileCache:
     """Least recently used tiles up to a number of bytes; safe from many threads.
 
+    A tile that is larger by itself is kept alone, until the next one comes: a whole image in one strip is
+    wanted again for each part of it.
+
     Tiles belong to an owner (a slide), so that a closed slide's can be dropped. They are kept read-only:
     whoever needs to write makes a copy.
 
@@ -36,7 +39,7 @@ class TileCache:
 
     @property
     def limit(self) -> int:
-        """Bytes that are kept at most."""
+        """Bytes that are kept at most, unless one tile is larger."""
         return self._limit
 
     @property
@@ -64,8 +67,7 @@ class TileCache:
         """Keep a tile, read-only from now on, and drop the least recently used beyond the limit."""
         tile.flags.writeable = False
         with self._lock:
-            while self._abandoned:
-                self._drop(self._abandoned.popleft())
+            self._drop_abandoned()
             before = self._tiles.pop((owner, key), None)
             if before is not None:
                 self._size -= before.nbytes
@@ -116,12 +118,17 @@ class TileCache:
             self._drop(owner)
 
     def abandon(self, owner: Hashable) -> None:
-        """Forget the tiles of one owner with the next tile that comes in.
+        """Forget the tiles of one owner, now or with the next tile that comes in.
 
         For finalizers: they may run in the middle of anything, also of a call to this cache, and must not
         wait for its lock.
         """
         self._abandoned.append(owner)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._drop_abandoned()
+            finally:
+                self._lock.release()
 
     def clear(self) -> None:
         """Forget everything."""
@@ -129,12 +136,17 @@ class TileCache:
             self._tiles.clear()
             self._size = 0
 
+    def _drop_abandoned(self) -> None:
+        while self._abandoned:
+            self._drop(self._abandoned.popleft())
+
     def _drop(self, owner: Hashable) -> None:
         for name in [name for name in self._tiles if name[0] == owner]:
             self._size -= self._tiles.pop(name).nbytes
 
     def _trim(self) -> None:
-        while self._size > self._limit and self._tiles:
+        least = 1 if self._limit else 0
+        while self._size > self._limit and len(self._tiles) > least:
             _, dropped = self._tiles.popitem(last=False)
             self._size -= dropped.nbytes
 

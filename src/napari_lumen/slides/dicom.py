@@ -13,21 +13,22 @@ from threading import Lock
 import numpy as np
 
 from napari_lumen.errors import SlideError, first_line
-from napari_lumen.geometry import Window
+from napari_lumen.geometry import Pair, Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
+from napari_lumen.slides.dicom_decode import Tile
 from napari_lumen.slides.dicom_errors import UnsupportedDicomError
-from napari_lumen.slides.dicom_frames import Tile
+from napari_lumen.slides.dicom_groups import OpticalPath
 from napari_lumen.slides.dicom_image import DicomImage
 from napari_lumen.slides.dicom_instance import Instance
+from napari_lumen.slides.dicom_level import DicomLevel
 from napari_lumen.slides.dicom_series import Series
-from napari_lumen.slides.level import Channel, Level, levels_from_shapes
+from napari_lumen.slides.level import Channel, Level, default_color, levels_from_shapes
 from napari_lumen.slides.pixel_size import checked_mpp
 from napari_lumen.slides.slide import Picture, Pixels, Slide
 
 _ASSOCIATED = {"LABEL": "label", "OVERVIEW": "macro", "THUMBNAIL": "thumbnail"}
-_COLORS = ((0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 0, 255), (255, 255, 0))
-_WHITE = (255, 255, 255)
+_MOST_SKEWED = 2.0  # between the ratios of a level to the finest along y and x
 _THREADED = 2  # tiles; more are worth the threads
 
 
@@ -54,8 +55,10 @@ class DicomSlide(Slide):
 
     def __init__(self, path: Path, series: Series, cache: TileCache | None = None) -> None:
         super().__init__(path)
-        images = [DicomImage(path, members) for members in _by_shape(series.volumes)]
-        base = images[0].first
+        self.files = tuple(instance.path for instance in series.volumes)
+        levels = [DicomLevel(path, members) for members in _by_shape(series.volumes)]
+        base = levels[0].first
+        _check_shapes(path, levels)
         if base.resampled:
             warnings.warn(
                 f"{path.name} lacks its finest level: the largest picture there, {base.shape[1]} x "
@@ -63,27 +66,24 @@ class DicomSlide(Slide):
                 UserWarning,
                 stacklevel=2,
             )
-        if any(
-            (image.first.samples, image.depth, image.first.bits) != (base.samples, images[0].depth, base.bits)
-            for image in images
-        ):
+        kinds = [(level.first.samples, level.depth, level.first.bits, level.order) for level in levels]
+        if any(kind != kinds[0] for kind in kinds):
             raise UnsupportedDicomError("its levels differ in their channels")
         self.levels = levels_from_shapes(
-            [image.first.shape for image in images], [image.first.tile for image in images]
+            [level.first.shape for level in levels], [level.first.tile for level in levels]
         )
         self.vendor = "dicom"
         self.properties = dict(base.facts)
         if base.planes > 1:
             self.properties["lumen.focal-plane"] = f"{base.planes // 2 + 1} of {base.planes}"
-        spacing = base.spacing
-        self.mpp = None if spacing is None else checked_mpp((spacing[0] * 1e3, spacing[1] * 1e3), path)
-        self.magnification = next((one.power for one in base.paths if one.power), None)
-        self.icc_profile = next((one.icc for one in base.paths if one.icc), None)
+        self.mpp = _mpp(base, path)
+        self.magnification = next((one.power for one in levels[0].paths if one.power), None)
+        self.icc_profile = next((one.icc for one in levels[0].paths if one.icc), None)
         self.bounds = None
         if base.samples == 1:
-            self.channels = _channels(images[0])
+            self.channels = _channels(levels[0].paths)
             self.dtype = np.dtype(np.uint8 if base.bits == 8 else np.uint16)
-        self._images: Sequence[DicomImage] | None = images
+        self._stored: Sequence[DicomLevel] | None = levels
         self._pictures: dict[str, DicomImage] = {}
         for name, member in _pictures(series):
             try:
@@ -97,18 +97,18 @@ class DicomSlide(Slide):
         self._lock = Lock()
 
     def _read(self, level: int, window: Window) -> Pixels:
-        image = self._open_images()[level]
+        stored = self._open_levels()[level]
         shown = self.levels[level]
         cells = list(shown.cells(window))
         if len(cells) == 1:
             row, column, part = cells[0]
-            return _part(self._tile(image, level, row, column), part, shown).copy()
+            return _part(self._tile(stored, level, row, column), part, shown).copy()
         out = np.empty((window.height, window.width, self.samples), self.dtype)
 
         def place(cell: tuple[int, int, Window]) -> None:
             row, column, part = cell
             where = Window(part.y - window.y, part.x - window.x, part.height, part.width)
-            out[where.slices] = _part(self._tile(image, level, row, column), part, shown)
+            out[where.slices] = _part(self._tile(stored, level, row, column), part, shown)
 
         if len(cells) <= _THREADED:
             for cell in cells:
@@ -117,10 +117,10 @@ class DicomSlide(Slide):
             list(self._pool().map(place, cells))
         return out
 
-    def _tile(self, image: DicomImage, level: int, row: int, column: int) -> Tile:
+    def _tile(self, stored: DicomLevel, level: int, row: int, column: int) -> Tile:
         def make() -> Tile:
             try:
-                return image.tile(row, column, self._ground)
+                return stored.tile(row, column, self._ground)
             except Exception as error:  # codecs raise types of their own
                 raise SlideError(
                     f"{self.path.name} cannot be decoded at level {level}, tile row {row}, column {column}: "
@@ -129,25 +129,25 @@ class DicomSlide(Slide):
 
         return self._cache.fetch(self._owner, (level, row, column), make)
 
-    def _open_images(self) -> Sequence[DicomImage]:
-        images = self._images
-        if images is None:
+    def _open_levels(self) -> Sequence[DicomLevel]:
+        levels = self._stored
+        if levels is None:
             raise self._is_closed()
-        return images
+        return levels
 
     def _is_closed(self) -> SlideError:
         return SlideError(f"{self.path.name} is closed; open it again.")
 
     def _pool(self) -> ThreadPoolExecutor:
         with self._lock:
-            if self._images is None:
+            if self._stored is None:
                 raise self._is_closed()
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lumen-decode")
             return self._threads
 
     def _picture(self, name: str) -> Picture:
-        self._open_images()
+        self._open_levels()
         try:
             return self._pictures[name].whole()
         except Exception as error:  # codecs raise types of their own
@@ -159,7 +159,7 @@ class DicomSlide(Slide):
     def close(self) -> None:
         """Free the files, as soon as no other thread is reading from them, the threads and the tiles."""
         with self._lock:
-            self._images = None
+            self._stored = None
             threads, self._threads = self._threads, None
         if threads is not None:
             threads.shutdown(wait=False)
@@ -182,12 +182,41 @@ def _pictures(series: Series) -> list[tuple[str, Instance]]:
     ]
 
 
-def _channels(image: DicomImage) -> tuple[Channel, ...]:
-    paths = image.first.paths
+def _check_shapes(path: Path, levels: Sequence[DicomLevel]) -> None:
+    """Refuse levels of which one cannot be a smaller version of the other: a size is damaged."""
+    base = levels[0].first.shape
+    for level in levels[1:]:
+        shape, tile = level.first.shape, level.first.tile
+        least = [full / side for full, side in zip(base, shape, strict=True)]
+        # some writers pad coarse levels to whole tiles
+        most = [full / max(1, side - pad) for full, side, pad in zip(base, shape, tile, strict=True)]
+        if least[0] > _MOST_SKEWED * most[1] or least[1] > _MOST_SKEWED * most[0]:
+            raise SlideError(
+                f"{path.name} is damaged: it states levels of {base[1]} x {base[0]} px "
+                f"({levels[0].first.path.name}) and {shape[1]} x {shape[0]} px ({level.first.path.name}), "
+                "which cannot be of one picture. Copy both files again."
+            )
+
+
+def _mpp(base: Instance, path: Path) -> Pair | None:
+    if base.spacing.unreadable:
+        warnings.warn(
+            f"{path.name} states a pixel size of {base.spacing.unreadable!r} mm, which is no pair of "
+            "numbers; it is treated as unknown.",
+            UserWarning,
+            stacklevel=3,
+        )
+    size = base.spacing.size
+    return None if size is None else checked_mpp((size[0] * 1e3, size[1] * 1e3), path)
+
+
+def _channels(paths: Sequence[OpticalPath]) -> tuple[Channel, ...]:
     if len(paths) < 2:
-        return (Channel(paths[0].description or "Intensity" if paths else "Intensity", _WHITE),)
+        return (Channel(paths[0].description or "Intensity" if paths else "Intensity"),)
     return tuple(
-        Channel(one.description or one.identifier or f"Channel {number + 1}", _COLORS[number % len(_COLORS)])
+        Channel(
+            one.description or one.identifier or f"Channel {number + 1}", default_color(number, len(paths))
+        )
         for number, one in enumerate(paths)
     )
 

@@ -1,67 +1,21 @@
-"""The frames of one DICOM file: where they lie, and decoding them."""
+"""The frames of one DICOM file: where they lie in it, and reading them."""
 
 from __future__ import annotations
 
 import os
 import struct
 import weakref
-from collections.abc import Callable
 from threading import Lock
-from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from napari_lumen.slides.dicom_errors import BrokenDicomError, UnsupportedDicomError
+from napari_lumen.slides.dicom_decode import Tile, decoded, dtype_of, require_decoder
+from napari_lumen.slides.dicom_errors import BrokenDicomError
 from napari_lumen.slides.dicom_instance import NATIVE, Instance
 
 _ITEM = (0xFFFE, 0xE000)
 _HEAD = struct.Struct("<HHI")
-Tile = npt.NDArray[Any]
-
-
-def _jpeg(data: bytes, photometric: str) -> Tile:
-    if photometric.startswith("MONOCHROME"):
-        return np.asarray(imagecodecs.jpeg8_decode(data))
-    # the header decides: a bare JPEG stream does not say whether it is RGB
-    stored = "RGB" if photometric == "RGB" else "YCBCR"
-    return np.asarray(imagecodecs.jpeg8_decode(data, colorspace=stored, outcolorspace="RGB"))
-
-
-def _jpeg2000(data: bytes, photometric: str) -> Tile:
-    return np.asarray(imagecodecs.jpeg2k_decode(data))
-
-
-def _jpeg_ls(data: bytes, photometric: str) -> Tile:
-    return np.asarray(imagecodecs.jpegls_decode(data))
-
-
-_JPEG = frozenset(("RGB", "YBR_FULL", "YBR_FULL_422", "MONOCHROME2"))
-_WAVELET = frozenset(("RGB", "YBR_ICT", "YBR_RCT", "MONOCHROME2"))  # the codec undoes its own transform
-_PLAIN = frozenset(("RGB", "MONOCHROME2"))
-_DECODERS: dict[str, tuple[Callable[[bytes, str], Tile], frozenset[str]]] = {
-    "1.2.840.10008.1.2.4.50": (_jpeg, _JPEG),
-    "1.2.840.10008.1.2.4.80": (_jpeg_ls, _PLAIN),
-    "1.2.840.10008.1.2.4.81": (_jpeg_ls, _PLAIN),
-    "1.2.840.10008.1.2.4.90": (_jpeg2000, _WAVELET),
-    "1.2.840.10008.1.2.4.91": (_jpeg2000, _WAVELET),
-    "1.2.840.10008.1.2.4.201": (_jpeg2000, _WAVELET),
-    "1.2.840.10008.1.2.4.202": (_jpeg2000, _WAVELET),
-    "1.2.840.10008.1.2.4.203": (_jpeg2000, _WAVELET),
-}
-
-
-def require_decoder(instance: Instance) -> None:
-    """Raise UnsupportedDicomError when the frames of a file are of a kind that is not decoded here."""
-    known = _PLAIN if instance.syntax == NATIVE else _DECODERS.get(instance.syntax, (None, frozenset()))[1]
-    if instance.photometric not in known:
-        raise UnsupportedDicomError(
-            f"its pixels are stored as {instance.photometric} in transfer syntax {instance.syntax}"
-        )
-    colours = 1 if instance.photometric == "MONOCHROME2" else 3
-    if instance.samples != colours or (colours == 3 and instance.bits != 8):
-        raise UnsupportedDicomError(f"it holds {instance.samples} colours of {instance.bits} bits")
 
 
 class Frames:
@@ -85,17 +39,10 @@ class Frames:
             Of the codec's own types, when it is damaged.
         """
         instance = self.instance
-        shape = (*instance.tile, instance.samples)
-        dtype = np.dtype("u1" if instance.bits == 8 else "<u2")
-        if instance.syntax == NATIVE:
-            size = shape[0] * shape[1] * shape[2] * dtype.itemsize
-            data = self._bytes(instance.start + number * size, size)
-            return np.frombuffer(data, dtype).reshape(shape)
-        decode, _ = _DECODERS[instance.syntax]
-        tile = decode(self._frame(number), instance.photometric)
-        if tile.dtype != dtype or tile.shape[:2] != shape[:2] or tile.size != shape[0] * shape[1] * shape[2]:
-            raise BrokenDicomError(f"the frame holds {tile.shape} of {tile.dtype}, not {shape} of {dtype}")
-        return tile.reshape(shape)
+        if instance.syntax != NATIVE:
+            return decoded(self._frame(number), instance)
+        size = instance.tile[0] * instance.tile[1] * instance.samples * dtype_of(instance).itemsize
+        return decoded(self._bytes(instance.start + number * size, size), instance)
 
     def _bytes(self, start: int, size: int) -> bytes:
         if start < 0 or size < 0 or start + size > self._length:

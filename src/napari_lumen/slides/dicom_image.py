@@ -1,4 +1,4 @@
-"""One level or associated picture of a DICOM slide: which tile lies in which frame of which file."""
+"""One picture of a DICOM slide: which tile lies in which frame of which file."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ import numpy.typing as npt
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Window
+from napari_lumen.slides.dicom_decode import Tile, dtype_of
 from napari_lumen.slides.dicom_errors import UnsupportedDicomError
-from napari_lumen.slides.dicom_frames import Frames, Tile
+from napari_lumen.slides.dicom_frames import Frames
 from napari_lumen.slides.dicom_instance import Instance
 from napari_lumen.slides.level import levels_from_shapes
 from napari_lumen.slides.slide import Picture
 
+_MOST_EMPTY = 100  # times the extent of its tiles that a sparse picture may have
+
 
 class DicomImage:
-    """One level or picture, of one file or of several parts.
+    """One picture, of one file or of several parts.
 
     Parameters
     ----------
     path : Path
         Of the slide, for messages.
     members : sequence of Instance
-        The files that claim this size.
+        Its parts.
 
     Raises
     ------
@@ -39,7 +42,7 @@ class DicomImage:
         self._starts = np.array([member.first_frame for member in self._members], np.int64)
         self._frames = [Frames(member) for member in self._members]
         rows, columns = self.first.cells
-        self._sparse = self._placed()
+        self._sparse = self._placed(path)
         self.depth = max(1, len(self.first.paths)) if self.first.samples == 1 else 1
         if self.first.samples == 3 and len(self.first.paths) > 1:
             raise UnsupportedDicomError(f"it holds {len(self.first.paths)} colour pictures of the same field")
@@ -50,45 +53,58 @@ class DicomImage:
                 f"asks for {rows * columns * self.first.planes * self.depth}. Copy it again or re-export it."
             )
 
-    def _placed(self) -> npt.NDArray[np.int64] | None:
-        """Return the number of the frame at each row and column, -1 for none; None where all are there."""
-        if all(member.positions is None for member in self._members):
+    def _placed(self, path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+        """Return the places that hold a tile, in rising order, and the frame of each.
+
+        None where all are there. A place counts columns, rows and optical paths, as `tile` does.
+        """
+        placed = [member.placed for member in self._members if member.placed is not None]
+        if not placed:
             return None
-        if self.first.planes > 1 or len(self.first.paths) > 1:
-            raise UnsupportedDicomError("it is sparse in several planes or optical paths")
-        table = np.full(self.first.cells, -1, np.int64)
+        if len(placed) < len(self._members):
+            raise UnsupportedDicomError("some of its parts are sparse and others are not")
+        if self.first.planes > 1:
+            raise UnsupportedDicomError("it is sparse in several focal planes")
         height, width = self.first.tile
-        for member in self._members:
-            if member.positions is None:
-                raise UnsupportedDicomError("some of its parts are sparse and others are not")
-            rows, columns = member.positions[:, 0], member.positions[:, 1]
-            if (rows % height).any() or (columns % width).any():
-                raise UnsupportedDicomError("its tiles do not lie on a grid")
-            rows, columns = rows // height, columns // width
-            if (np.minimum(rows, columns) < 0).any() or (
-                (rows >= table.shape[0]) | (columns >= table.shape[1])
-            ).any():
-                raise UnsupportedDicomError("it has tiles outside of itself")
-            table[rows, columns] = member.first_frame + np.arange(member.frames)
-        return table
+        rows, columns, paths = (
+            np.concatenate([getattr(part, name) for part in placed]) for name in ("rows", "columns", "paths")
+        )
+        if (rows % height).any() or (columns % width).any():
+            raise UnsupportedDicomError("its tiles do not lie on a grid")
+        rows, columns = rows // height, columns // width
+        down, across = self.first.cells
+        if min(rows.min(), columns.min()) < 0 or rows.max() >= down or columns.max() >= across:
+            raise UnsupportedDicomError("it has tiles outside of itself")
+        if down > _MOST_EMPTY * (rows.max() + 1) or across > _MOST_EMPTY * (columns.max() + 1):
+            raise SlideError(
+                f"{path.name} is damaged: {self.first.path.name} states {self.first.shape[1]:,} x "
+                f"{self.first.shape[0]:,} px, but its tiles end at column "
+                f"{(columns.max() + 1) * width:,}, row {(rows.max() + 1) * height:,}. Copy it again."
+            )
+        places = (paths * down + rows) * across + columns
+        numbers = np.concatenate([one.first_frame + np.arange(one.frames) for one in self._members])
+        order = np.argsort(places, kind="stable")
+        return places[order], numbers[order]
 
     def tile(self, row: int, column: int, ground: int) -> Tile:
         """Return a decoded tile (height, width, channels), `ground` where there is none."""
         rows, columns = self.first.cells
-        if self._sparse is not None:
-            number = int(self._sparse[row, column])
-            if number < 0:
-                shape = (*self.first.tile, self.first.samples)
-                return np.full(shape, ground, np.uint8 if self.first.bits == 8 else np.uint16)
-            return self._frame(number)
         # columns run fastest, then rows, focal planes and optical paths (PS3.3, C.7.6.17.3)
         cells, planes = rows * columns, self.first.planes
-        numbers = [
+        places = [
             (path * planes + planes // 2) * cells + row * columns + column for path in range(self.depth)
         ]
-        if self.depth == 1:
-            return self._frame(numbers[0])
-        return np.concatenate([self._frame(number) for number in numbers], axis=2)
+        tiles = [self._tile(place, ground) for place in places]
+        return tiles[0] if len(tiles) == 1 else np.concatenate(tiles, axis=2)
+
+    def _tile(self, place: int, ground: int) -> Tile:
+        if self._sparse is None:
+            return self._frame(place)
+        places, numbers = self._sparse
+        found = int(np.searchsorted(places, place, side="right")) - 1  # the last of several
+        if found >= 0 and places[found] == place:
+            return self._frame(int(numbers[found]))
+        return np.full((*self.first.tile, self.first.samples), ground, dtype_of(self.first))
 
     def _frame(self, number: int) -> Tile:
         part = int(np.searchsorted(self._starts, number, side="right")) - 1
@@ -110,11 +126,7 @@ class DicomImage:
 
 
 def _check_parts(path: Path, members: Sequence[Instance]) -> None:
-    """Refuse an image of which parts are missing, or several that claim one place."""
-    if len({member.source for member in members}) > 1:
-        raise UnsupportedDicomError(
-            f"it holds {len(members)} pictures of {members[0].shape[1]} x {members[0].shape[0]} px"
-        )
+    """Refuse an image of which parts are missing or differ."""
     if len({(member.tile, member.samples, member.bits) for member in members}) > 1:
         raise UnsupportedDicomError("its parts differ in their tiles")
     part = members[0].part

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,29 +11,39 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.slides.dicom_errors import BrokenDicomError, UnsupportedDicomError
+from napari_lumen.slides.dicom_groups import (
+    OpticalPath,
+    Placed,
+    Spacing,
+    offset_table,
+    optical_paths,
+    pixel_spacing,
+    placed_frames,
+)
 from napari_lumen.slides.dicom_tags import (
     PIXEL_DATA,
     Element,
     RanOffError,
-    decimal,
     elements,
     integer,
-    items,
     text,
     texts,
 )
+from napari_lumen.slides.level import LARGEST_SIDE
 
 WHOLE_SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 NATIVE = "1.2.840.10008.1.2.1"
-_IMPLICIT, _BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+_UNREAD = {
+    "1.2.840.10008.1.2": "Implicit VR Little Endian",
+    "1.2.840.10008.1.2.2": "Explicit VR Big Endian",
+    "1.2.840.10008.1.2.1.99": "Deflated Explicit VR Little Endian",
+}
 _META_GROUP = b"\x02\0"
 _FIRST_READ = 64 << 10
 _LARGEST_HEADER = 1 << 30
 _TAIL = 64 << 10  # trailing padding and signatures come behind the last frame
 _END_OF_FRAMES = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _LARGEST_TILE = 1 << 28  # bytes, decoded
-_COLUMN_POSITION = re.compile(rb"\x48\0\x1e\x02SL\x04\0(.{4})", re.DOTALL)
-_ROW_POSITION = re.compile(rb"\x48\0\x1f\x02SL\x04\0(.{4})", re.DOTALL)
 _FACTS = {
     0x00080070: "Manufacturer",
     0x00081090: "ManufacturerModelName",
@@ -45,16 +54,6 @@ _FACTS = {
     0x00280004: "PhotometricInterpretation",
     0x00282110: "LossyImageCompression",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class OpticalPath:
-    """One way of light to the camera: its identifier, description, objective and colour profile."""
-
-    identifier: str
-    description: str
-    power: float | None
-    icc: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +72,22 @@ class Instance:
     resampled : bool
         Whether it was reduced from a finer one.
     syntax, photometric : str
-    samples, bits : int
+    samples, bits, significant : int
+        Values per pixel, bits of each as stored, and how many of these count.
+    planar : bool
+        Whether pixels that are not compressed are stored colour after colour.
     shape, tile : (int, int)
         Height and width, px.
     frames, planes : int
         Frames in this file, and focal planes.
     paths : tuple of OpticalPath
-    spacing : (float, float) or None
-        mm per pixel (y, x).
+    spacing : Spacing
     first_frame : int
         Number of the image's frames in the parts before this one.
     part : (int, int) or None
         Number of the part, from 1, and of how many.
-    positions : ndarray or None
-        int (frames, 2), row and column of each frame's upper left pixel where the tiling is sparse.
+    placed : Placed or None
+        Where each frame lies, where the tiling is sparse.
     start, size : int
         Of the pixel data in the file; -1 for a size that is not stated.
     offsets : (ndarray, ndarray) or None
@@ -106,15 +107,17 @@ class Instance:
     photometric: str
     samples: int
     bits: int
+    significant: int
+    planar: bool
     shape: tuple[int, int]
     tile: tuple[int, int]
     frames: int
     planes: int
     paths: tuple[OpticalPath, ...]
-    spacing: tuple[float, float] | None
+    spacing: Spacing
     first_frame: int
     part: tuple[int, int] | None
-    positions: npt.NDArray[np.int64] | None
+    placed: Placed | None
     start: int
     size: int
     offsets: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None
@@ -182,8 +185,8 @@ def _parsed(path: Path, data: bytes) -> Instance | None:
     if text(data, meta.get(0x00020002)) != WHOLE_SLIDE:
         return None
     syntax = text(data, meta.get(0x00020010))
-    if syntax in (_IMPLICIT, _BIG_ENDIAN, _DEFLATED):
-        raise UnsupportedDicomError(f"its transfer syntax {syntax} is not one of slides")
+    if syntax in _UNREAD:
+        raise UnsupportedDicomError(f"its transfer syntax {syntax} ({_UNREAD[syntax]}) is not one of slides")
     top: dict[int, Element] = {element.tag: element for element in elements(data, end)}
     if PIXEL_DATA not in top:
         raise BrokenDicomError("it holds no pixels")
@@ -201,14 +204,13 @@ def _instance(path: Path, data: bytes, top: dict[int, Element], syntax: str) -> 
     shape = (integer(data, top[0x00480007]), integer(data, top[0x00480006]))
     tile = (integer(data, top[0x00280010]), integer(data, top[0x00280011]))
     frames = integer(data, top.get(0x00280008), 1)
-    if min(*shape, *tile, frames, samples) < 1 or max(shape) >= 1 << 31:
+    if min(*shape, *tile, frames, samples) < 1 or max(shape) > LARGEST_SIDE:
         raise BrokenDicomError(f"it states a size of {shape[1]} x {shape[0]} px in {frames} frames")
     if allocated not in (8, 16) or integer(data, top.get(0x00280103), 0):
         raise UnsupportedDicomError(f"its values have {allocated} bits or a sign")
     if tile[0] * tile[1] * samples * allocated // 8 > _LARGEST_TILE:
         raise UnsupportedDicomError(f"its tiles have {tile[1]} x {tile[0]} px")
-    if integer(data, top.get(0x00280006), 0):
-        raise UnsupportedDicomError("its colours are stored one after the other")
+    paths = optical_paths(data, top)
     part = integer(data, top.get(0x00209162), 0), integer(data, top.get(0x00209163), 0)
     return Instance(
         path=path,
@@ -222,77 +224,19 @@ def _instance(path: Path, data: bytes, top: dict[int, Element], syntax: str) -> 
         photometric=text(data, top[0x00280004]),
         samples=samples,
         bits=allocated,
+        significant=min(integer(data, top.get(0x00280101), 0) or allocated, allocated),
+        planar=integer(data, top.get(0x00280006), 0) == 1,
         shape=shape,
         tile=tile,
         frames=frames,
         planes=max(1, integer(data, top.get(0x00480303), 1)),
-        paths=_paths(data, top.get(0x00480105)),
-        spacing=_spacing(data, top, shape),
+        paths=paths,
+        spacing=pixel_spacing(data, top, shape),
         first_frame=integer(data, top.get(0x00209228), 0),
         part=part if part[0] else None,
-        positions=_positions(data, top, frames),
+        placed=placed_frames(data, top, frames, paths),
         start=pixels.start,
         size=-1 if pixels.undefined else pixels.end - pixels.start,
-        offsets=_offsets(data, top, frames),
+        offsets=offset_table(data, top, frames),
         facts={f"dicom.{name}": fact for tag, name in _FACTS.items() if (fact := text(data, top.get(tag)))},
     )
-
-
-def _paths(data: bytes, sequence: Element | None) -> tuple[OpticalPath, ...]:
-    found = []
-    for start, end in items(data, sequence) if sequence else ():
-        parts = {element.tag: element for element in elements(data, start, end)}
-        profile = parts.get(0x00282000)
-        found.append(
-            OpticalPath(
-                text(data, parts.get(0x00480106)),
-                text(data, parts.get(0x00480107)),
-                decimal(data, parts.get(0x00480112)),
-                data[profile.start : profile.end] if profile else None,
-            )
-        )
-    return tuple(found)
-
-
-def _spacing(data: bytes, top: dict[int, Element], shape: tuple[int, int]) -> tuple[float, float] | None:
-    """Return mm per pixel (y, x) from the pixel measures, else from the size of what was imaged."""
-    measures = _first(data, _first(data, top, 0x52009229), 0x00289110)
-    if stated := texts(data, measures.get(0x00280030)):
-        return float(stated[0]), float(stated[1])
-    sides = [top.get(0x00480002), top.get(0x00480001)]
-    if any(side is None or side.end - side.start != 4 for side in sides):
-        return None
-    height, width = (struct.unpack_from("<f", data, side.start)[0] for side in sides if side)
-    return height / shape[0], width / shape[1]
-
-
-def _first(data: bytes, within: Mapping[int, Element], tag: int) -> dict[int, Element]:
-    """Return the elements of the first item of a sequence; none when it is absent or empty."""
-    for start, end in items(data, within[tag]) if tag in within else ():
-        return {element.tag: element for element in elements(data, start, end)}
-    return {}
-
-
-def _positions(data: bytes, top: dict[int, Element], frames: int) -> npt.NDArray[np.int64] | None:
-    """Return row and column of each frame, from 0, where the tiling is not full."""
-    groups = top.get(0x52009230)
-    if text(data, top.get(0x00209311)) == "TILED_FULL" or groups is None:
-        return None
-    # one search instead of a walk: 100,000 frames have a million elements
-    section = data[groups.start : groups.end]
-    rows, columns = (b"".join(p.findall(section)) for p in (_ROW_POSITION, _COLUMN_POSITION))
-    if len(rows) != 4 * frames or len(columns) != 4 * frames:
-        raise UnsupportedDicomError("the places of its tiles are not stated one by one")
-    return np.stack([np.frombuffer(part, "<i4").astype(np.int64) - 1 for part in (rows, columns)], axis=1)
-
-
-def _offsets(
-    data: bytes, top: dict[int, Element], frames: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
-    tables = [top.get(tag) for tag in (0x7FE00001, 0x7FE00002)]
-    if any(table is None or table.end - table.start != 8 * frames for table in tables):
-        return None
-    offsets, lengths = (
-        np.frombuffer(data[table.start : table.end], "<u8").astype(np.int64) for table in tables if table
-    )
-    return offsets, lengths

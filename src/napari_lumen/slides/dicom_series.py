@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from napari_lumen.errors import SlideError
 from napari_lumen.slides.dicom_errors import BrokenDicomError, UnsupportedDicomError
 from napari_lumen.slides.dicom_instance import Instance, is_dicom, read_instance
+from napari_lumen.slides.dicom_level import are_channels
 
 SUFFIXES = (".dcm", ".dicom")
 _VOLUME = "VOLUME"
@@ -43,11 +44,12 @@ def series_in(folder: Path) -> Series:
     Raises
     ------
     SlideError
-        When there is none or more than one, or when a file is broken: it may be a level of the slide.
+        When there is none or more than one, or when a DICOM file is broken: it may be a level of the slide.
     UnsupportedDicomError
     """
     found: list[Instance] = []
-    for file in _candidates(folder):
+    files, strays = _candidates(folder)
+    for file in files:
         try:
             instance = read_instance(file)
         except BrokenDicomError as error:
@@ -67,6 +69,7 @@ def series_in(folder: Path) -> Series:
         )
     if not series:
         raise SlideError(f"The folder {folder.name} holds no DICOM slide. Choose the slide file itself.")
+    _tell_of(strays, folder.name)
     return series[0]
 
 
@@ -86,7 +89,8 @@ def series_of(path: Path) -> Series:
     if own is None:
         raise SlideError(f"{path.name} is a DICOM file, but no slide. Choose one of a whole-slide image.")
     found = [own]
-    for file in _candidates(path.parent):
+    files, strays = _candidates(path.parent)
+    for file in files:
         if file == path:
             continue
         try:
@@ -103,7 +107,11 @@ def series_of(path: Path) -> Series:
         else:
             if instance is not None and instance.series == own.series:
                 found.append(instance)
+    _tell_of(strays, path.name)
+    found.sort(key=lambda instance: instance.path)  # the slide is the same, whichever file was named
     series = _grouped(found)[0]
+    if _has_rivals(own, series.volumes):  # no slide together: the file itself is meant
+        series = Series(series.name, tuple(one for one in series.instances if _goes_with(own, one)))
     if not series.volumes:
         raise SlideError(
             f"{path.name} holds a {own.kind.lower()} picture without its slide. "
@@ -112,18 +120,44 @@ def series_of(path: Path) -> Series:
     return series
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    """Yield the files that are DICOM, or are called so; many have no suffix."""
+def _candidates(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the files that are DICOM, many without a suffix, and the names of those only called so."""
+    files, strays = [], []
     for file in sorted(folder.iterdir()):
-        if file.is_file() and (file.suffix.lower() in SUFFIXES or _says_so(file)):
-            yield file
+        if not file.is_file():
+            continue
+        called_so = file.suffix.lower() in SUFFIXES
+        try:
+            if is_dicom(file):
+                files.append(file)
+            elif called_so:
+                strays.append(file.name)
+        except OSError:
+            if called_so:  # else it is somebody else's
+                files.append(file)
+    return files, strays
 
 
-def _says_so(file: Path) -> bool:
-    try:
-        return is_dicom(file)
-    except OSError:  # somebody else's file
-        return False
+def _tell_of(strays: Sequence[str], slide: str) -> None:
+    """Warn once of files that are no DICOM, whatever their names say: macOS leaves such."""
+    if strays:
+        more = f" and {len(strays) - _MOST_NAMED} more" if len(strays) > _MOST_NAMED else ""
+        warnings.warn(
+            f"{', '.join(strays[:_MOST_NAMED])}{more} beside the files of {slide} cannot be used: what is in "
+            "there is no DICOM. If it belongs to this slide, a part or a level is lacking.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _has_rivals(own: Instance, volumes: Sequence[Instance]) -> bool:
+    """Whether other files of the same size are neither parts of a file's picture nor its channels."""
+    others = {one.source: one for one in volumes if one.shape == own.shape and one.source != own.source}
+    return own.kind == _VOLUME and bool(others) and not are_channels([own, *others.values()])
+
+
+def _goes_with(own: Instance, other: Instance) -> bool:
+    return other.source == own.source or other.kind != _VOLUME
 
 
 def _grouped(found: list[Instance]) -> list[Series]:

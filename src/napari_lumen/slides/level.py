@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from napari_lumen.geometry import Grid, Pair, Window, snap_downsample
 
+LARGEST_SIDE = 10_000_000  # px: some metres; no slide is as long
 TILE = 256  # px, where a backend does not say how its pixels are stored
+_COLORS = (
+    (0, 0, 255),
+    (0, 255, 0),
+    (255, 0, 0),
+    (0, 255, 255),
+    (255, 0, 255),
+    (255, 255, 0),
+    (255, 255, 255),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +64,11 @@ class Channel:
 
     name: str
     color: tuple[int, int, int] = (255, 255, 255)
+
+
+def default_color(index: int, count: int) -> tuple[int, int, int]:
+    """Return the colour of a channel, 0 to `count` - 1, that states none: white alone, else of a palette."""
+    return (255, 255, 255) if count == 1 else _COLORS[index % len(_COLORS)]
 
 
 def levels_from_shapes(

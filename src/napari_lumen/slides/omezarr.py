@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import math
 import os
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -22,7 +21,8 @@ from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
-from napari_lumen.slides.level import TILE, Level, levels_from_shapes
+from napari_lumen.slides.level import LARGEST_SIDE, TILE, Level, levels_from_shapes
+from napari_lumen.slides.omezarr_fingerprint import fingerprint_of_arrays
 from napari_lumen.slides.omezarr_metadata import OWN_KEY, Multiscale
 from napari_lumen.slides.omezarr_store import find_image, name_of, open_level, open_root
 from napari_lumen.slides.pixel_size import checked_mpp
@@ -30,8 +30,6 @@ from napari_lumen.slides.slide import Picture, Pixels, Slide
 
 _LARGEST_CHUNK = 1 << 30  # bytes: a chunk is decoded whole
 _LARGEST_ASSOCIATED = 64 << 20  # px
-_REMOTE_READERS = 16  # chunks on their way at once: a network is slow to answer, not to deliver
-_SAMPLE = 1024  # px: side of what the fingerprint looks at
 
 
 class OmeZarrSlide(Slide):
@@ -57,6 +55,7 @@ class OmeZarrSlide(Slide):
     def __init__(self, location: Path | str, cache: TileCache | None = None) -> None:
         super().__init__(Path(location))
         self.location = location
+        self.files = ()
         self._name = name_of(location)
         group, image, siblings = find_image(root := open_root(location), self._name)
         self._adopt(group, image)
@@ -74,15 +73,16 @@ class OmeZarrSlide(Slide):
         self._threads: ThreadPoolExecutor | None = None
         self._closed = False
         self._lock = Lock()
-        self._fingerprint: str | None = None
 
     def _adopt(self, group: zarr.Group, image: Multiscale) -> None:
         arrays = [open_level(group, path, level, self._name) for level, path in enumerate(image.paths)]
         for level, array in enumerate(arrays):
             self._check(image, array, level)
         rows, columns = image.axes.index("y"), image.axes.index("x")
-        arrays.sort(key=lambda array: array.shape[rows] * array.shape[columns], reverse=True)
-        self._arrays = arrays
+        order = sorted(
+            range(len(arrays)), key=lambda level: -arrays[level].shape[rows] * arrays[level].shape[columns]
+        )
+        self._arrays = arrays = [arrays[level] for level in order]
         self._axes = image.axes
         self.levels = levels_from_shapes(
             [(array.shape[rows], array.shape[columns]) for array in arrays],
@@ -92,7 +92,7 @@ class OmeZarrSlide(Slide):
         self.dtype = _shown_type(arrays[0].dtype)
         if self.dtype != np.uint8 or not image.is_rgb(count):
             self.channels = image.channels(count)
-        self.mpp = checked_mpp(image.mpp, self.path)
+        self.mpp = checked_mpp(image.sizes[order[0]], self.path)
         self.vendor = "ome-zarr"
         stated = {
             "name": image.name,
@@ -131,6 +131,12 @@ class OmeZarrSlide(Slide):
             )
         if min(array.shape) < 1:
             raise SlideError(f"{self._name} is empty at level {level}. Copy or convert it again.")
+        if max(array.shape) > LARGEST_SIDE:
+            sides = " x ".join(f"{side:,}" for side in array.shape)
+            raise SlideError(
+                f"{self._name} states a size of {sides} at level {level}, which no slide has. "
+                "Copy or convert it again."
+            )
         if array.dtype.kind not in "buif":
             raise SlideError(f"{self._name} holds {array.dtype} at level {level}, which is no picture.")
         size = math.prod(array.chunks) * array.dtype.itemsize
@@ -140,23 +146,24 @@ class OmeZarrSlide(Slide):
                 "convert it to chunks of 512 or 1,024 px."
             )
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Hex digest of the geometry and the middle of the coarsest level: the same wherever it lies."""
-        if self._fingerprint is None:
-            digest = hashlib.sha256(f"{self.dtype} {self.samples}".encode())
-            digest.update(repr([level.shape for level in self.levels]).encode())
-            last = len(self.levels) - 1
-            height, width = self.levels[last].shape
-            y, x = max(0, (height - _SAMPLE) // 2), max(0, (width - _SAMPLE) // 2)
-            try:
-                digest.update(
-                    self._read(last, Window(y, x, min(_SAMPLE, height), min(_SAMPLE, width))).tobytes()
-                )
-            except SlideError:  # may pass, where it is the network
-                return digest.hexdigest()[:32]
-            self._fingerprint = digest.hexdigest()[:32]
-        return self._fingerprint
+        """Hex digest of the geometry and of samples of what is stored: the same wherever it lies.
+
+        Raises
+        ------
+        SlideError
+            When it is no longer there, or the network fails.
+        """
+        try:
+            if isinstance(self.location, Path) and not self.location.is_dir():
+                raise FileNotFoundError("there is no such folder")
+            return fingerprint_of_arrays(self._arrays)
+        except OSError as error:
+            raise SlideError(
+                f"{self._name} can no longer be read from {self.location}: "
+                f"{error.strerror or first_line(error)}. Check the disk or the network and open it again."
+            ) from error
 
     def close(self) -> None:
         """Free the threads and the cache; the network session is shared and stays."""
@@ -192,8 +199,7 @@ class OmeZarrSlide(Slide):
             if self._closed:
                 raise SlideError(f"{self._name} is closed; open it again.")
             if self._threads is None:
-                count = (os.cpu_count() or 1) if isinstance(self.location, Path) else _REMOTE_READERS
-                self._threads = ThreadPoolExecutor(count, thread_name_prefix="lumen-zarr")
+                self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lumen-zarr")
             return self._threads
 
     def _tile(self, level: int, row: int, column: int) -> Pixels:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair
-from napari_lumen.slides.level import Channel
+from napari_lumen.slides.level import Channel, default_color
 
 OWN_KEY = "napari_lumen"  # of what the format has no place for: the ICC profile, the objective
 _UM = {  # the specification asks for UDUNITS-2 names; writers shorten them
@@ -38,15 +37,6 @@ _UM = {  # the specification asks for UDUNITS-2 names; writers shorten them
 _LEGACY_AXES = ("t", "c", "z", "y", "x")  # of versions 0.1 and 0.2, which do not name them
 _PRIMARIES = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 _RGB_NAMES = (("r", "red"), ("g", "green"), ("b", "blue"))
-_PALETTE = (  # where no colour is stated
-    (0, 0, 255),
-    (0, 255, 0),
-    (255, 0, 0),
-    (0, 255, 255),
-    (255, 0, 255),
-    (255, 255, 0),
-    (255, 255, 255),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +51,8 @@ class Multiscale:
         One of "t", "c", "z", "y", "x" for each axis of the arrays.
     paths : tuple of str
         The arrays of the levels inside the group.
-    mpp : (float, float) or None
-        µm per pixel of the first level, (y, x), unchecked; None when it has no unit.
+    sizes : tuple of ((float, float) or None)
+        µm per pixel of each level, (y, x), unchecked; None when it has no unit.
     omero : tuple of (str or None, (int, int, int) or None), or None
         Name and colour of each channel as stated; None where nothing is.
     """
@@ -71,7 +61,7 @@ class Multiscale:
     version: str
     axes: tuple[str, ...]
     paths: tuple[str, ...]
-    mpp: Pair | None
+    sizes: tuple[Pair | None, ...]
     omero: tuple[tuple[str | None, tuple[int, int, int] | None], ...] | None
 
     def is_rgb(self, count: int) -> bool:
@@ -94,11 +84,6 @@ class Multiscale:
             Channel(name or f"channel {index + 1}", color or default_color(index, count))
             for index, (name, color) in enumerate(stated)
         )
-
-
-def default_color(index: int, count: int) -> tuple[int, int, int]:
-    """Return the colour of a channel that states none: white alone, else one of a palette."""
-    return (255, 255, 255) if count == 1 else _PALETTE[index % len(_PALETTE)]
 
 
 def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -126,14 +111,14 @@ def multiscale_of(attributes: Mapping[str, Any], file: str) -> Multiscale | None
         paths = tuple(str(dataset["path"]) for dataset in datasets)
         if not paths:
             raise ValueError("it lists no levels")
-        scales = [_scale(dataset, len(axes)) for dataset in datasets[:1]]
-        scales.append(_scale(first, len(axes)))
+        whole = _scale(first, len(axes))
+        scales = [_scale(dataset, len(axes)) for dataset in datasets]
         return Multiscale(
             name=str(first.get("name", "")),
             version=str(ome.get("version", first.get("version", ""))),
             axes=axes,
             paths=paths,
-            mpp=_pixel_size(axes, units, scales),
+            sizes=tuple(_pixel_size(axes, units, scale, whole) for scale in scales),
             omero=_omero(ome.get("omero")),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
@@ -172,15 +157,16 @@ def _scale(holder: Mapping[str, Any], axes: int) -> tuple[float, ...]:
 
 
 def _pixel_size(
-    axes: tuple[str, ...], units: tuple[str | None, ...], scales: list[tuple[float, ...]]
+    axes: tuple[str, ...], units: tuple[str | None, ...], own: tuple[float, ...], whole: tuple[float, ...]
 ) -> Pair | None:
+    """Return the pixel size of a level, of its own scale and that of the whole image."""
     sizes = []
     for name in "yx":
         index = axes.index(name)
         unit = _UM.get(str(units[index]).strip().lower())
         if unit is None:
             return None
-        sizes.append(math.prod(scale[index] for scale in scales) * unit)
+        sizes.append(own[index] * whole[index] * unit)
     return sizes[0], sizes[1]
 
 

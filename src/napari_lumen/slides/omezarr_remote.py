@@ -7,12 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from zarr.abc.store import ByteRequest
+from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore
 
-_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_CONNECT_SECONDS, _READ_SECONDS = 10, 20  # without a sign of life
 _TRIES = 3
+_LARGEST_WHOLE = 64 << 20  # bytes that are fetched for a part of them
 _FORBIDDEN = 403
 _PASSING = (429, 500, 502, 503, 504)  # a server that is busy
 
@@ -38,8 +39,9 @@ def remote_store(url: str) -> FsspecStore:
 class _RemoteStore(FsspecStore):
     """A remote store that asks a busy server again, and takes "forbidden" for "missing".
 
-    Object stores that may not be listed answer 403 for what does not exist, as empty chunks do not.
-    Failures of the network come out as OSError.
+    Object stores that may not be listed answer 403 for what does not exist, as empty chunks do not. Servers
+    that know no ranges send the whole of what a part was asked of, which is cut out here. Failures of the
+    network come out as OSError.
     """
 
     async def get(
@@ -47,7 +49,8 @@ class _RemoteStore(FsspecStore):
     ) -> Buffer | None:
         for attempt in range(1, _TRIES + 1):
             try:
-                return await super().get(key, prototype, byte_range)
+                found = await super().get(key, prototype, byte_range)
+                return None if found is None else _part(found, byte_range)
             except aiohttp.ClientError as error:
                 if isinstance(error, aiohttp.ClientResponseError) and error.status == _FORBIDDEN:
                     return None
@@ -55,6 +58,23 @@ class _RemoteStore(FsspecStore):
                     raise ConnectionError(_told(error)) from error
             await asyncio.sleep(0.2 * 2**attempt)
         return None
+
+
+def _part(found: Buffer, wanted: ByteRequest | None) -> Buffer:
+    """Return what was asked for of what a server has sent: that, or the whole."""
+    if isinstance(wanted, RangeByteRequest):
+        most, part = wanted.end - wanted.start, slice(wanted.start, wanted.end)
+    elif isinstance(wanted, SuffixByteRequest):
+        most, part = wanted.suffix, slice(-wanted.suffix, None)
+    else:
+        return found
+    if len(found) <= most:
+        return found
+    if len(found) > _LARGEST_WHOLE:
+        raise ConnectionError(
+            f"the server knows no ranges and sends {len(found) >> 20} MB where {most:,} bytes are asked for"
+        )
+    return found[part]
 
 
 def _passing(error: aiohttp.ClientError) -> bool:

@@ -53,6 +53,11 @@ def open_root(location: Path | str) -> zarr.Group:
     except ImportError as error:
         raise SlideError(f"{name} cannot be reached: {first_line(error)} (pip install).") from error
     except (OSError, ValueError) as error:
+        if isinstance(location, Path):
+            reason = getattr(error, "strerror", None) or first_line(error)
+            raise SlideError(
+                f"{name} cannot be read: {reason}. Check the disk and your permissions."
+            ) from error
         raise SlideError(
             f"{name} cannot be reached at {location}: {first_line(error)}. Check the address and the network."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +15,11 @@ from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair, Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.level import Channel, levels_from_shapes
-from napari_lumen.slides.pixel_size import MPP_RANGE
+from napari_lumen.slides.pixel_size import COARSEST, checked_mpp
 from napari_lumen.slides.slide import Pixels, Slide
+from napari_lumen.slides.tiff_directory import HEADS
 
 _MOST_PIXELS = 1_000_000_000  # read whole into memory
-_LARGEST_MPP = 20.0  # µm: what is coarser is a print resolution (300 dpi is 85 µm), not a microscope's
-_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class PictureSlide(Slide):
         self.levels = levels_from_shapes([file.shape])
         self.channels = file.channels
         self.dtype = file.dtype
-        self.mpp = _of_a_microscope(file.mpp)
+        self.mpp = _of_a_microscope(file.mpp, path)
         self.icc_profile = file.icc_profile
         self.vendor = file.form.lower()
         self.properties = file.properties
@@ -121,7 +121,7 @@ def _look(path: Path) -> PictureFile:
     with path.open("rb") as file:
         head = file.read(8)
     try:
-        if head[:4] in _TIFF_HEADS:
+        if head[:4] in HEADS:
             from napari_lumen.slides.picture_tiff import tiff_picture
 
             return tiff_picture(path)
@@ -141,8 +141,8 @@ def _look(path: Path) -> PictureFile:
     return found
 
 
-def _of_a_microscope(mpp: Pair | None) -> Pair | None:
-    """Return a stated pixel size where it can be one of a microscope; print resolutions do not count."""
-    if mpp is None or not all(MPP_RANGE[0] <= value <= _LARGEST_MPP for value in mpp):
+def _of_a_microscope(mpp: Pair | None, path: Path) -> Pair | None:
+    """Return a stated pixel size, None where it is a print resolution, as most pictures have one."""
+    if mpp is not None and any(COARSEST < side < math.inf for side in mpp):
         return None
-    return mpp
+    return checked_mpp(mpp, path)

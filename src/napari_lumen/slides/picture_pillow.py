@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from collections.abc import Callable
@@ -151,12 +152,12 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _density(image: Image.Image) -> Pair | None:
-    """Return µm per pixel (y, x) from a stated density."""
+    """Return µm per pixel (y, x) from a stated density, unchecked."""
     try:
         x, y = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    return (_UM_PER_INCH / y, _UM_PER_INCH / x) if x > 0 and y > 0 else None
+    return (_UM_PER_INCH / y if y else math.inf, _UM_PER_INCH / x if x else math.inf)
 
 
 def _png_depth(path: Path) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def tiff_picture(path: Path) -> PictureFile:
         palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None
         alpha = samples in (2, 4) and bool(page.extrasamples) and int(page.extrasamples[-1]) in _ALPHA
         colors = samples - alpha
-        shown = np.dtype(np.uint8) if dtype.kind == "b" or palette else dtype.newbyteorder("=")
+        shown = np.dtype(np.uint8) if dtype.kind == "b" or palette else np.dtype(dtype.name)
         channels: tuple[Channel, ...]
         if palette or (shown == np.uint8 and colors == 3 and "S" in axes):
             channels = ()
@@ -60,6 +61,18 @@ def tiff_picture(path: Path) -> PictureFile:
             icc_profile=page.tags.valueof(34675),
             properties={"axes": axes, "compression": tifffile.COMPRESSION(page.compression).name},
         )
+
+
+def samples_of_8_bits(path: Path) -> int:
+    """Return the samples of a TIFF's pixel, 3 for a palette; 0 of signed ones and of more than 8 bits."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            plain = int(page.sampleformat or 1) == 1 and int(page.bitspersample) <= 8
+            palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+            return (3 if palette else int(page.samplesperpixel)) if plain else 0
+    except Exception:  # a damaged head fails in any way
+        return 0
 
 
 def _flat(series: Any, name: str) -> tuple[str, tuple[int, ...]]:
@@ -112,10 +125,10 @@ def _load(path: Path, axes: str, shape: tuple[int, ...], alpha: bool) -> Pixels:
 
 
 def _density(page: Any) -> tuple[float, float] | None:
-    """Return µm per pixel (y, x) from the resolution tags."""
+    """Return µm per pixel (y, x) from the resolution tags, unchecked."""
     scale = {2: _UM_PER_INCH, 3: _UM_PER_CM}.get(int(page.tags.valueof("ResolutionUnit", default=1)))
     values = [page.tags.valueof(f"{axis}Resolution", default=None) for axis in "YX"]
-    if scale is None or any(value is None or value[0] == 0 or value[1] == 0 for value in values):
+    if scale is None or any(value is None for value in values):
         return None
-    (y_num, y_den), (x_num, x_den) = values
-    return scale * y_den / y_num, scale * x_den / x_num
+    y, x = (scale * below / above if above else math.inf for above, below in values)
+    return y, x

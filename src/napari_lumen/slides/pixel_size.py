@@ -8,13 +8,27 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from platformdirs import user_data_path
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair
 
 MPP_RANGE = (0.01, 100.0)
+COARSEST = 20.0  # µm of a microscope: a coarser resolution is one for print (300 dpi is 85 µm)
+
+
+def as_pair(mpp: Any) -> Pair:
+    """Return a pixel size as (y, x), of one number or of two, of any type that numbers come in.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    y, x = tuple(mpp) if np.ndim(mpp) else (mpp, mpp)
+    return float(y), float(x)
 
 
 def checked_mpp(mpp: Pair | None, path: Path) -> Pair | None:
@@ -39,8 +53,8 @@ def given_mpp(mpp: float | tuple[float, float]) -> Pair:
         When it is no number, no pair, or outside 0.01 to 100.
     """
     try:
-        pair = (float(mpp[0]), float(mpp[1])) if isinstance(mpp, tuple | list) else (float(mpp), float(mpp))
-    except (TypeError, ValueError, IndexError) as error:
+        pair = as_pair(mpp)
+    except (TypeError, ValueError) as error:
         raise SlideError(f"A pixel size is a number or a pair (y, x) in µm, not {mpp!r}.") from error
     if not _plausible(pair):
         raise SlideError(

@@ -1,4 +1,4 @@
-"""Anti-aliased resampling of pixels of any depth, and the mark of pixels that cannot be decoded."""
+"""Anti-aliased resampling of pixels of any depth."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from napari_lumen.geometry import Window
+Box = tuple[float, float, float, float]
 
-_HATCH = 16  # px from stripe to stripe
-_GREYS = (168, 208)
+_INT32_BITS = 31
 
 
-def resize(
-    pixels: npt.NDArray[Any], shape: tuple[int, int], box: tuple[float, float, float, float]
-) -> npt.NDArray[Any]:
+def resize(pixels: npt.NDArray[Any], shape: tuple[int, int], box: Box) -> npt.NDArray[Any]:
     """Resample part of an image by triangle weights, widened where it shrinks so that nothing aliases.
 
     Parameters
     ----------
     pixels : ndarray
-        (h, w, channels), uint8, uint16 or float.
+        (h, w, channels), whole numbers or floats.
     shape : (int, int)
         Height and width of the result.
     box : (float, float, float, float)
@@ -31,25 +28,45 @@ def resize(
     Returns
     -------
     ndarray
-        (*shape, channels) of the same type.
+        (*shape, channels) of the same type; a constant stays that constant.
     """
-    size = (shape[1], shape[0])
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
-        return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=box))
-    planes = [
-        np.asarray(
-            Image.fromarray(pixels[..., index].astype(np.float32)).resize(
-                size, Image.Resampling.BILINEAR, box=box
-            )
-        )
-        for index in range(pixels.shape[2])
-    ]
-    values = np.stack(planes, axis=-1)
-    return np.rint(values).astype(pixels.dtype) if pixels.dtype.kind in "ui" else values
+        return np.array(_resized(pixels, shape, box))
+    if pixels.dtype.kind in "ui":
+        plane = _narrow if pixels.dtype.itemsize <= 2 else _wide
+    else:
+        plane = _double if pixels.dtype.itemsize > 4 else _single
+    return np.stack([plane(pixels[..., index], shape, box) for index in range(pixels.shape[2])], axis=-1)
 
 
-def hatch(window: Window, channels: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Return grey stripes for pixels that cannot be decoded, continuous from window to window."""
-    rows, columns = np.ogrid[window.y : window.y + window.height, window.x : window.x + window.width]
-    stripes = np.asarray(_GREYS, dtype)[((rows + columns) % _HATCH < _HATCH // 2).astype(int)]
-    return np.repeat(stripes[..., None], channels, axis=2)
+def _resized(values: npt.NDArray[Any], shape: tuple[int, int], box: Box) -> npt.NDArray[Any]:
+    size = (shape[1], shape[0])
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR, box=box))
+
+
+def _single(values: npt.NDArray[Any], shape: tuple[int, int], box: Box) -> npt.NDArray[Any]:
+    return _resized(values.astype(np.float32), shape, box).astype(values.dtype, copy=False)
+
+
+def _narrow(values: npt.NDArray[Any], shape: tuple[int, int], box: Box) -> npt.NDArray[Any]:
+    return np.asarray(np.rint(_resized(values.astype(np.float32), shape, box)), values.dtype)
+
+
+def _wide(values: npt.NDArray[Any], shape: tuple[int, int], box: Box) -> npt.NDArray[Any]:
+    """Resample whole numbers that a float of 32 bits would round, by their distance from the least.
+
+    Pillow takes such distances of up to 31 bits; of longer ones the last bits are left out.
+    """
+    least = values.min()
+    unsigned = np.dtype(f"u{values.dtype.itemsize}")
+    distance = values.view(unsigned) - least.view(unsigned)  # modulo 2**bits, so that none overflows
+    surplus = unsigned.type(max(0, int(distance.max()).bit_length() - _INT32_BITS))
+    resized = _resized((distance >> surplus).astype(np.int32), shape, box).astype(unsigned)
+    return np.asarray(((resized << surplus) + least.view(unsigned)).view(values.dtype))
+
+
+def _double(values: npt.NDArray[Any], shape: tuple[int, int], box: Box) -> npt.NDArray[Any]:
+    """Resample floats of 64 bits by their distance from the least: Pillow's floats have 32."""
+    known = values[np.isfinite(values)]
+    least = known.min() if known.size else values.dtype.type(0)
+    return np.asarray(_resized((values - least).astype(np.float32), shape, box) + least)

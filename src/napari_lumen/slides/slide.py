@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-import os
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Grid, Pair, Region, Window
+from napari_lumen.slides.asked import asked_level, asked_mpp, asked_place, asked_window
+from napari_lumen.slides.damage import Damage, greys_for, hatch
+from napari_lumen.slides.fingerprint import fingerprint_of
 from napari_lumen.slides.level import Channel, Level
 from napari_lumen.slides.pyramid import viewer_grids
-from napari_lumen.slides.resample import hatch, resize
+from napari_lumen.slides.regrid import GridReader
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -30,8 +30,7 @@ Pixels = npt.NDArray[Any]
 Picture = npt.NDArray[np.uint8]
 
 _WHITE = 255
-_MOST_PIXELS = 16 << 20  # of source read at once when a region is reduced
-_SAME_STEP = 1e-3  # of a pixel's step: below it a level is read as it is
+_LOOK = 1024  # px: side of what is looked at for the greys that damage is hatched with
 
 
 class Slide(ABC):
@@ -44,6 +43,8 @@ class Slide(ABC):
     path : Path
     location : Path or str
         Where it was opened from: `path`, or a URL.
+    files : tuple of Path
+        Those on this machine by which the slide is known again.
     levels : tuple of Level
         Stored levels, finest first.
     mpp : (float, float) or None
@@ -65,10 +66,13 @@ class Slide(ABC):
         Of what is read; uint8 for RGB.
     icc_profile : bytes or None
         The colour profile of level 0. What is read is raw; `napari_lumen.slides.color` applies it.
+    damage : Damage
+        The tiles that could not be decoded where damage was to be marked.
     """
 
     path: Path
     location: Path | str
+    files: tuple[Path, ...]
     levels: tuple[Level, ...]
     mpp: Pair | None
     mpp_given: bool = False
@@ -80,11 +84,14 @@ class Slide(ABC):
     channels: tuple[Channel, ...] = ()
     dtype: np.dtype[Any] = np.dtype(np.uint8)
     icc_profile: bytes | None = None
+    damage: Damage
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.location = path
-        self._damage = _Damage()
+        self.files = (path,)
+        self.damage = Damage()
+        self._token = uuid4().hex
 
     @abstractmethod
     def _read(self, level: int, window: Window) -> Pixels:
@@ -129,20 +136,20 @@ class Slide(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest that knows the slide again after a move or a rename: of its size, start and end."""
-        digest = hashlib.sha256()
-        size = self.path.stat().st_size if self.path.is_file() else 0
-        digest.update(f"{size} {self.shape} {len(self.levels)}".encode())
-        if self.path.is_file():
-            with self.path.open("rb") as file:
-                digest.update(file.read(1 << 18))
-                file.seek(max(0, size - (1 << 18)))
-                digest.update(file.read())
-        else:
-            for part in sorted(self.path.iterdir()):
-                if part.is_file():
-                    digest.update(f"{part.name} {part.stat().st_size}".encode())
-        return digest.hexdigest()[:32]
+        """Hex digest that knows the slide again after a move or a rename, by samples of its bytes.
+
+        Raises
+        ------
+        SlideError
+            When the file is no longer there.
+        """
+        try:
+            return fingerprint_of(self.files)
+        except OSError as error:
+            raise SlideError(
+                f"{self.path.name} can no longer be read from {self.path.parent}: "
+                f"{error.strerror or error}. Put it back and open it again."
+            ) from error
 
     def read(self, y: int, x: int, height: int, width: int, level: int = 0) -> Pixels:
         """Read a window of a stored level.
@@ -160,13 +167,15 @@ class Slide(ABC):
 
         Raises
         ------
+        ValueError
+            When there is no such level, or the window is none.
         SlideError
             When the file cannot be decoded there.
         """
-        return self._read_window(level, Window(int(y), int(x), int(height), int(width)), marked=False)
+        wanted = asked_window(self.path.name, y, x, height, width)
+        return self._read_window(asked_level(self.path.name, len(self.levels), level), wanted, self._read)
 
-    def _read_window(self, level: int, wanted: Window, marked: bool) -> Pixels:
-        read = self._read_marked if marked else self._read
+    def _read_window(self, level: int, wanted: Window, read: Callable[[int, Window], Pixels]) -> Pixels:
         inside = wanted.intersect(Window(0, 0, *self.levels[level].shape))
         if inside == wanted and inside.height and inside.width:
             return read(level, inside)
@@ -176,11 +185,15 @@ class Slide(ABC):
             out[top : top + inside.height, left : left + inside.width] = read(level, inside)
         return out
 
+    def _read_now(self, level: int, window: Window) -> Pixels:
+        """Read a window for a viewer, which stands still meanwhile; what would take too long is hatched."""
+        return self._read_marked(level, window)
+
     def _read_marked(self, level: int, window: Window) -> Pixels:
         """Read a window inside a level; tiles that cannot be decoded are hatched, and told of once."""
-        damage = self._damage
+        damage = self.damage
         cells = list(self.levels[level].cells(window))
-        if not any((level, row, column) in damage.tiles for row, column, _ in cells):
+        if not any((level, row, column) in damage for row, column, _ in cells):
             try:
                 return self._read(level, window)
             except SlideError as error:
@@ -188,15 +201,28 @@ class Slide(ABC):
         out = np.empty((window.height, window.width, self.samples), self.dtype)
         for row, column, part in cells:
             place = Window(part.y - window.y, part.x - window.x, part.height, part.width)
-            key = (level, row, column)
-            if key not in damage.tiles:
+            cell = (level, row, column)
+            if cell not in damage:
                 try:
                     out[place.slices] = self._read(level, part)
                     continue
-                except SlideError:
-                    damage.tiles.add(key)
-            out[place.slices] = hatch(part, self.samples, self.dtype)
+                except SlideError as error:
+                    damage.add(cell, error)
+            out[place.slices] = hatch(part, self._greys)
         return out
+
+    @cached_property
+    def _greys(self) -> Pixels:
+        """Two greys for each sample, to hatch with what cannot be decoded."""
+        seen = []
+        if self.dtype != np.uint8:
+            level = len(self.levels) - 1
+            height, width = self.levels[level].shape
+            middle = Window((height - _LOOK) // 2, (width - _LOOK) // 2, _LOOK, _LOOK)
+            for _, _, part in self.levels[level].cells(middle.intersect(Window(0, 0, height, width))):
+                with suppress(SlideError):
+                    seen.append(self._read(level, part))
+        return greys_for(self.samples, self.dtype, seen)
 
     def read_at(self, y: float, x: float, height: int, width: int, mpp: float | Pair) -> Pixels:
         """Read at an exact pixel size, resampled from the next finer level.
@@ -217,13 +243,17 @@ class Slide(ABC):
 
         Raises
         ------
+        ValueError
+            When the place, the size or the pixel size is none.
         SlideError
             When the slide's own pixel size is unknown, or the file cannot be decoded there.
         """
+        name = self.path.name
+        window = asked_window(name, 0, 0, height, width)
+        origin, target = asked_place(name, y, x), asked_mpp(name, mpp)
         own = self.require_mpp()
-        target = (mpp, mpp) if isinstance(mpp, int | float) else mpp
         step = (target[0] / own[0], target[1] / own[1])
-        return self.read_grid(Grid((height, width), step, (y, x)), Window(0, 0, height, width))
+        return self.read_grid(Grid((window.height, window.width), step, origin), window)
 
     def read_grid(self, grid: Grid, window: Window, *, marked: bool = False) -> Pixels:
         """Read a window of any grid laid on the slide, resampled from the next finer level.
@@ -249,86 +279,10 @@ class Slide(ABC):
         SlideError
             When the file cannot be decoded there and damage is not to be marked.
         """
-        level = self._source_level(grid.step)
-        source = self.levels[level].grid
-        region = grid.region_of(window)
-        ratio = (grid.step[0] / source.step[0], grid.step[1] / source.step[1])
-        top, left = region.y / source.step[0], region.x / source.step[1]
-        near = (round(top), round(left))
-        if (
-            abs(ratio[0] - 1) * window.height < _SAME_STEP
-            and abs(ratio[1] - 1) * window.width < _SAME_STEP
-            and abs(top - near[0]) < _SAME_STEP
-            and abs(left - near[1]) < _SAME_STEP
-        ):
-            return self._read_window(level, Window(*near, window.height, window.width), marked)
-        pixels = window.height * window.width
-        if pixels > 1 and pixels * ratio[0] * ratio[1] > _MOST_PIXELS:
-            return self._read_in_parts(grid, window, marked)
-        inside = grid.window_within(self.levels[0].grid.region).intersect(window)
-        if inside == window:
-            return self._resample(grid, window, level, marked, beyond=False)
-        out = self._resample(grid, window, level, marked, beyond=True)
-        if inside.height and inside.width:
-            part = Window(inside.y - window.y, inside.x - window.x, inside.height, inside.width)
-            out[part.slices] = self._resample(grid, inside, level, marked, beyond=False)
-        return out
+        return self._on_grid(grid, window, self._read_marked if marked else self._read)
 
-    def _resample(self, grid: Grid, window: Window, level: int, marked: bool, beyond: bool) -> Pixels:
-        """Resample a window of a grid from a level, with or without what lies beyond the slide.
-
-        Without it the weights are shared out among the pixels of the slide, so that no white seeps in.
-        """
-        source = self.levels[level]
-        region = grid.region_of(window)
-        steps = source.downsample
-        top, left = region.y / steps[0], region.x / steps[1]
-        bottom, right = region.bottom / steps[0], region.right / steps[1]
-        # the weights of a pixel reach as far again as the pixel is wide
-        margin = [math.ceil(max(1.0, own / step)) + 1 for own, step in zip(grid.step, steps, strict=True)]
-        y, x = math.floor(top) - margin[0], math.floor(left) - margin[1]
-        height, width = math.ceil(bottom) + margin[0] - y, math.ceil(right) + margin[1] - x
-        wanted = Window(y, x, height, width)
-        if not beyond:
-            wanted = wanted.intersect(Window(0, 0, *source.shape))
-        pixels = self._read_window(level, wanted, marked)
-        lacking = (math.ceil(bottom) - wanted.y - wanted.height, math.ceil(right) - wanted.x - wanted.width)
-        if max(lacking) > 0:  # a level whose last pixel was rounded away
-            pixels = np.pad(pixels, ((0, max(0, lacking[0])), (0, max(0, lacking[1])), (0, 0)), mode="edge")
-        box = (
-            max(0.0, left - wanted.x),
-            max(0.0, top - wanted.y),
-            min(pixels.shape[1], right - wanted.x),
-            min(pixels.shape[0], bottom - wanted.y),
-        )
-        return resize(pixels, (window.height, window.width), box)
-
-    def _read_in_parts(self, grid: Grid, window: Window, marked: bool) -> Pixels:
-        """Halve a window whose source would not fit in memory."""
-        if window.height >= window.width:
-            half = window.height // 2
-            first = Window(window.y, window.x, half, window.width)
-            second = Window(window.y + half, window.x, window.height - half, window.width)
-            axis = 0
-        else:
-            half = window.width // 2
-            first = Window(window.y, window.x, window.height, half)
-            second = Window(window.y, window.x + half, window.height, window.width - half)
-            axis = 1
-        parts = [self.read_grid(grid, part, marked=marked) for part in (first, second)]
-        return np.concatenate(parts, axis=axis)
-
-    def _source_level(self, step: Pair) -> int:
-        """Return the coarsest level that is still as fine as `step` on both axes."""
-        fitting = [
-            index
-            for index, level in enumerate(self.levels)
-            if all(
-                own <= wanted * (1 + 1 / side)  # within the rounding of the level's side
-                for own, wanted, side in zip(level.downsample, step, level.shape, strict=True)
-            )
-        ]
-        return fitting[-1] if fitting else 0
+    def _on_grid(self, grid: Grid, window: Window, read: Callable[[int, Window], Pixels]) -> Pixels:
+        return GridReader(self.levels, partial(self._read_window, read=read)).read(grid, window)
 
     def require_mpp(self) -> Pair:
         """Return the pixel size (y, x) in µm, or raise SlideError when it is unknown."""
@@ -353,7 +307,8 @@ class Slide(ABC):
     ) -> list[da.Array]:
         """Return the levels of `pyramid` as lazy dask arrays, `dtype` (h, w, samples).
 
-        Tiles that cannot be decoded come out hatched in grey, with one warning a slide.
+        Tiles that cannot be decoded come out hatched in grey, with one warning a slide; so do, for now,
+        those that a server does not send within a moment (see `Damage.passed`).
 
         Parameters
         ----------
@@ -365,26 +320,11 @@ class Slide(ABC):
         from napari_lumen.slides.dask_level import dask_level  # dask takes a while to import
 
         def read(grid: Grid, window: Window) -> Pixels:
-            pixels = self.read_grid(grid, window, marked=True)
+            pixels = self._on_grid(grid, window, self._read_now)
             return pixels if color is None else color(pixels)
 
-        name = f"slide-{self.fingerprint}-{os.getpid()}-{id(self)}-{id(color) if color else 'raw'}"
+        name = f"slide-{self._token}-{id(color) if color else 'raw'}"
         return [
             dask_level(grid, read, self.samples, self.dtype, f"{name}-{index}", channel)
             for index, grid in enumerate(self.pyramid())
         ]
-
-
-class _Damage:
-    """The tiles of a slide that were found to be damaged, told of once."""
-
-    def __init__(self) -> None:
-        self.tiles: set[tuple[int, int, int]] = set()
-        self._told = False
-        self._lock = Lock()
-
-    def tell(self, error: SlideError) -> None:
-        with self._lock:
-            told, self._told = self._told, True
-        if not told:
-            warnings.warn(f"{error} What cannot be decoded is shown hatched.", UserWarning, stacklevel=2)

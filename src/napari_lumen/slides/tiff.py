@@ -30,7 +30,6 @@ __all__ = ["TiffSlide", "UnsupportedLayoutError", "stated_pixel_size"]
 
 _ICC_PROFILE = 34675
 _WORTH_THREADS = 3  # tiles
-_LARGE = 8 << 20  # bytes
 _LONGEST = 160  # letters of what a codec says
 _REMEMBERED = 10_000  # tiles that were read once
 _COLORS = (Channel("Red", (255, 0, 0)), Channel("Green", (0, 255, 0)), Channel("Blue", (0, 0, 255)))
@@ -68,7 +67,6 @@ class TiffSlide(Slide):
         self._owner = object()
         weakref.finalize(self, self._cache.abandon, self._owner)
         self._read_once: set[tuple[int, int, int]] = set()
-        self._large: tuple[object, Pixels] | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._closed = False
         self._lock = Lock()
@@ -108,7 +106,6 @@ class TiffSlide(Slide):
             threads, self._threads = self._threads, None
         self._file.close()
         self._cache.drop(self._owner)
-        self._large = None
         if threads is not None:
             threads.shutdown(wait=False)
 
@@ -193,16 +190,13 @@ class TiffSlide(Slide):
     def _tile(self, level: int, row: int, column: int) -> Pixels:
         """Return one decoded tile, read-only, from the cache or the file."""
         key = (level, row, column)
-        large = self._large
-        if large is not None and large[0] == key:
-            return large[1]
         return self._cache.fetch(self._owner, key, partial(self._decode, level, row, column))
 
     def _decode(self, level: int, row: int, column: int) -> Pixels:
         if self._closed:
             raise SlideError(f"{self.path.name} is closed; open it again.")
         try:
-            tile = self._stored[level].decode(row, column)
+            return self._stored[level].decode(row, column)
         except SlideError:
             raise
         except Exception as error:  # codecs raise types of their own
@@ -210,13 +204,6 @@ class TiffSlide(Slide):
                 f"{self.path.name} cannot be decoded at level {level}, tile row {row}, column {column}: "
                 f"{first_line(error)[:_LONGEST]}. The file is damaged there."
             ) from error
-        # a strip of a whole image is wanted again for each part; a small tile is soon decoded again
-        if tile.nbytes > self._cache.limit // 4 and not (
-            self._stored[level].is_cheap and tile.nbytes < _LARGE
-        ):
-            tile.flags.writeable = False
-            self._large = ((level, row, column), tile)
-        return tile
 
 
 def stated_pixel_size(path: Path) -> Pair | None:

@@ -1,19 +1,18 @@
-"""From the bytes of one tile or strip of a TIFF to its pixels, by imagecodecs."""
+"""From the bytes of one tile or strip of a TIFF to its pixels."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import tifffile
 from PIL import Image
 
+from napari_lumen.slides import jpeg, jpeg2000
 from napari_lumen.slides.tiff_directory import Directory, UnsupportedLayoutError
 
 Pixels = npt.NDArray[Any]
@@ -149,98 +148,52 @@ def decoder_of(directory: Directory, coding: Coding) -> Decoder:
     or an error of the codec.
     """
     if coding.compression == JPEG:
-        return partial(_jpeg, tables=directory.data(347) or None, coding=coding)
+        is_rgb = coding.photometric == _RGB and coding.per_segment == 3 and not coding.extra
+        return partial(_jpeg, tables=_tables(directory), is_rgb=is_rgb)
     if coding.compression in _J2K:
         return partial(_jpeg2000, convert=coding.photometric == _YCBCR or coding.compression == _YCBCR_J2K)
     return partial(_plain, coding=coding)
 
 
-def subsampled(data: bytes) -> bool:
-    """Whether a JPEG 2000 codestream holds its colours at a lower resolution, which imagecodecs refuses."""
-    _, _, components = _siz(data)
-    return any(step != (1, 1) for step in components)
+def _tables(directory: Directory) -> bytes:
+    try:
+        return jpeg.tables_of(directory.data(347)) if 347 in directory else b""
+    except ValueError as error:
+        raise directory.file.damaged("its JPEG tables are broken") from error
 
 
-def _jpeg(data: bytes, out: Pixels, least: tuple[int, int], *, tables: bytes | None, coding: Coding) -> None:
-    if data[-2:] != b"\xff\xd9" and data[-16:] == bytes(16) and data.rstrip(b"\0")[-2:] != b"\xff\xd9":
-        raise ValueError("its end is zeros")  # libjpeg would fill in grey without a word
-    colorspace, outcolorspace = tifffile.tifffile.jpeg_decode_colorspace(
-        coding.photometric, 2 if coding.separate else 1, coding.extra, data[6:10] == b"JFIF"
-    )
-    shape = _jpeg_shape(data)
-    # an array that does not fit is never filled: a damaged header could ask for gigabytes
-    if shape == out.shape:
-        into = out if out.flags.c_contiguous else np.empty_like(out)
-    elif least[0] <= shape[0] <= out.shape[0] and least[1] <= shape[1] <= out.shape[1]:
-        if shape[2] != out.shape[2]:
-            raise ValueError(f"it has {shape[2]} components, not {out.shape[2]}")
-        into = np.empty(shape, np.uint8)
-    else:
-        raise ValueError(f"it is {shape[1]} x {shape[0]} px, not {out.shape[1]} x {out.shape[0]}")
-    imagecodecs.jpeg8_decode(
-        data, tables=tables, colorspace=colorspace, outcolorspace=outcolorspace, out=into
-    )
+def _fits(shape: tuple[int, int, int], out: Pixels, least: tuple[int, int]) -> None:
+    """Refuse a codestream that is no picture of its segment, before memory is spent on it."""
+    height, width, components = shape
+    inside = least[0] <= height <= out.shape[0] and least[1] <= width <= out.shape[1]
+    if not inside or components != out.shape[2]:
+        raise ValueError(
+            f"it is {width} x {height} px of {components} components, "
+            f"not {out.shape[1]} x {out.shape[0]} of {out.shape[2]}"
+        )
+
+
+def _jpeg(data: bytes, out: Pixels, least: tuple[int, int], *, tables: bytes, is_rgb: bool) -> None:
+    shape = jpeg.frame_shape(data)
+    _fits(shape, out, least)
+    into = out if shape == out.shape and out.flags.c_contiguous else np.empty(shape, np.uint8)
+    # Aperio writes RGB without a word in the codestream; a JFIF head means YCbCr
+    stored: jpeg.Stored | None = "RGB" if is_rgb and data[6:10] != b"JFIF" else None
+    jpeg.decode(data, into, tables=tables, stored=stored)
     if into is not out:
         out[: shape[0], : shape[1]] = into
 
 
-def _jpeg_shape(data: bytes) -> tuple[int, int, int]:
-    """Return height, width and components that a JPEG states."""
-    if data[:2] != b"\xff\xd8":
-        raise ValueError("it is no JPEG")
-    place = 2
-    while place + 10 <= len(data):
-        if data[place] != 0xFF:
-            break
-        marker = data[place + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width, components = struct.unpack_from(">HHB", data, place + 5)
-            return height, width, components
-        if marker == 0xFF:  # padding
-            place += 1
-            continue
-        (length,) = struct.unpack_from(">H", data, place + 2)
-        place += 2 + length
-    raise ValueError("its JPEG header is broken")
-
-
 def _jpeg2000(data: bytes, out: Pixels, least: tuple[int, int], *, convert: bool) -> None:
-    height, width, components = _siz(data)
-    fits = least[0] <= height <= out.shape[0] and least[1] <= width <= out.shape[1]
-    if not fits or len(components) != out.shape[2]:
-        raise ValueError(
-            f"it is {width} x {height} px of {len(components)} components, "
-            f"not {out.shape[1]} x {out.shape[0]} of {out.shape[2]}"
-        )
-    decoded = np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
-    decoded = decoded.reshape(height, width, len(components))
-    if convert and decoded.dtype == np.uint8 and len(components) == 3:
+    shape = jpeg2000.frame_shape(data)
+    _fits(shape, out, least)
+    height, width, components = shape
+    decoded = jpeg2000.decode(data).reshape(shape)
+    if convert and decoded.dtype == np.uint8 and components == 3:
         size = (width, height)
         picture = Image.frombuffer("YCbCr", size, np.ascontiguousarray(decoded), "raw", "YCbCr", 0, 1)
         decoded = np.asarray(picture.convert("RGB"))
     out[:height, :width] = decoded
-
-
-def _siz(data: bytes) -> tuple[int, int, list[tuple[int, int]]]:
-    """Return height, width and subsampling (y, x) of each component that a JPEG 2000 codestream states.
-
-    OpenJPEG allocates what the header asks for before it finds that the rest is missing.
-    """
-    start = data.find(b"\xff\x4f\xff\x51", 0, 1 << 16)
-    if start < 0 or start + 42 > len(data):
-        raise ValueError("it is no JPEG 2000")
-    width, height, left, top, tile_width, tile_height, tile_left, tile_top, count = struct.unpack_from(
-        ">8IH", data, start + 8
-    )
-    if start + 42 + 3 * count > len(data) or not count:
-        raise ValueError("its JPEG 2000 header is broken")
-    if min(tile_width, tile_height) == 0 or left >= width or top >= height:
-        raise ValueError("its JPEG 2000 header is broken")
-    tiles = -(-(width - tile_left) // tile_width) * -(-(height - tile_top) // tile_height)
-    if tiles > 65535:
-        raise ValueError("its JPEG 2000 header is broken")
-    sizes = [data[start + 42 + 3 * index : start + 45 + 3 * index] for index in range(count)]
-    return height - top, width - left, [(size[2], size[1]) for size in sizes]
 
 
 def _plain(data: bytes, out: Pixels, least: tuple[int, int], *, coding: Coding) -> None:

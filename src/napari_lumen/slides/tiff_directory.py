@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from napari_lumen.errors import SlideError
 
+HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of which a file has one when it is a TIFF
 _MOST_DIRECTORIES = 20_000  # a chain of more is damaged, or a film
 _MOST_TAGS = 4096
 _ASCII = 2
@@ -88,6 +89,8 @@ class SlideFile:
         self._enter()
         try:
             data = os.pread(self._descriptor, count, offset)
+            if len(data) < count:  # it was cut off while open
+                self.size = os.fstat(self._descriptor).st_size
         except OSError as error:
             raise SlideError(
                 f"{self.name} cannot be read at byte {offset:,}: {error.strerror or error}. "
@@ -95,8 +98,7 @@ class SlideFile:
             ) from error
         finally:
             self._leave()
-        if len(data) < count:  # it was cut off while open
-            self.size = offset + len(data)
+        if len(data) < count:
             raise self.truncated(offset + count)
         return data
 

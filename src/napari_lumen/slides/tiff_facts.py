@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from xml.etree import ElementTree as ET
 
 from napari_lumen.geometry import Pair
-from napari_lumen.slides.level import Channel
+from napari_lumen.slides.level import Channel, default_color
+from napari_lumen.slides.pixel_size import COARSEST, MPP_RANGE
 from napari_lumen.slides.tiff_directory import Directory
 
 DESCRIPTION, _MAKE, _MODEL, SOFTWARE, _DATE, _XMP = 270, 271, 272, 305, 306, 700
 _UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 _IMAGEJ_UNITS = {"micron": 1.0, "um": 1.0, "µm": 1.0, "\\u00b5m": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
-_PALETTE = ((0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 0, 255), (0, 255, 255), (255, 255, 0))
 _WHITE = (255, 255, 255)
 
 
@@ -67,23 +67,29 @@ def _stated(text: str | None) -> Pair | None:
 
 
 def generic_facts(page: Directory) -> Facts:
-    """Return what plain tags say; the pixel size comes from the resolution."""
+    """Return what plain tags say; the pixel size comes from the resolution, unless that is one for print."""
     names = {DESCRIPTION: "Description", _MAKE: "Make", _MODEL: "Model", SOFTWARE: "Software", _DATE: "Date"}
     properties = {name: page.text(code) for code, name in names.items() if page.text(code)}
-    return Facts("generic-tiff", properties, resolution(page))
+    size = resolution(page)
+    if size is not None and not _is_imagej(page) and any(COARSEST < side <= MPP_RANGE[1] for side in size):
+        size = None
+    return Facts("generic-tiff", properties, size)
 
 
 def resolution(page: Directory) -> Pair | None:
-    """Return µm per pixel (y, x) from the resolution tags, or None."""
+    """Return µm per pixel (y, x) from the resolution tags, unchecked, or None where there are none."""
+    if not (283 in page and 282 in page):
+        return None
     per_unit = [page.ratio(code) for code in (283, 282)]
     scale = _UM_PER_UNIT.get(page.integer(296, 1))
     settings = imagej_settings(page)
     if settings:  # which keeps pixels per its own unit there
         scale = _IMAGEJ_UNITS.get(settings.get("unit", "").lower())
-    if scale is None or any(value is None or value == 0 for value in per_unit):
+    if scale is None:
         return None
-    y, x = (float(value) for value in per_unit if value is not None)
-    return scale / y, scale / x
+    # a ratio of something to 0 is None: with so many of them in a unit, a pixel has no size
+    y, x = (0.0 if value is None else scale / value if value else math.inf for value in per_unit)
+    return y, x
 
 
 def _is_imagej(page: Directory) -> bool:
@@ -126,11 +132,11 @@ def _length(settings: Mapping[str, str], key: str) -> int:
 def named(channels: Sequence[Channel], count: int) -> tuple[Channel, ...]:
     """Return `count` channels with a name and a colour each, where the file left them out."""
     known = [*channels[:count], *[Channel("")] * (count - len(channels))]
-    plain = all(channel.color == _WHITE for channel in known) and count > 1
+    plain = all(channel.color == _WHITE for channel in known)
     return tuple(
         Channel(
             channel.name or (f"Channel {index + 1}" if count > 1 else "Intensity"),
-            _PALETTE[index % len(_PALETTE)] if plain else channel.color,
+            default_color(index, count) if plain else channel.color,
         )
         for index, channel in enumerate(known)
     )
@@ -171,15 +177,16 @@ def philips_spacings(page: Directory) -> list[Pair]:
     found = root.findall(
         ".//DataObject[@ObjectType='PixelDataRepresentation']/Attribute[@Name='DICOM_PIXEL_SPACING']"
     )
-    spacings = [_spacing(element.text) for element in found]
-    return [spacing for spacing in spacings if spacing is not None]
+    return [_spacing(element.text) for element in found]
 
 
-def _spacing(text: str | None) -> Pair | None:
-    values = [number(part) for part in (text or "").replace('"', " ").split()]
-    if len(values) != 2 or values[0] is None or values[1] is None:
-        return None
-    return values[0] * 1e3, values[1] * 1e3  # mm: of rows, then of columns
+def _spacing(text: str | None) -> Pair:
+    """Return a pixel size in µm as stated, NaN where it cannot be read: it is told of, not passed over."""
+    try:
+        y, x = (float(part) for part in (text or "").replace('"', " ").split())
+    except ValueError:
+        return math.nan, math.nan
+    return y * 1e3, x * 1e3  # mm: of rows, then of columns
 
 
 def philips_facts(page: Directory) -> Facts:
@@ -196,10 +203,7 @@ def philips_facts(page: Directory) -> Facts:
     spacings = philips_spacings(page)
     levels = re.search(r"levels=(\d+)", properties.get("DICOM_DERIVATION_DESCRIPTION", ""))
     power = number(levels.group(1)) if levels else None
-    own = _spacing(properties.get("DICOM_PIXEL_SPACING"))
-    first = root.find("Attribute[@Name='DICOM_PIXEL_SPACING']")
-    if spacings or first is not None:
-        own = spacings[0] if spacings else _spacing(first.text if first is not None else None)
+    own = spacings[0] if spacings else None
     return Facts("philips", properties, own, power if power is not None and 0 < power <= 200 else None)
 
 

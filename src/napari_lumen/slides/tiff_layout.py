@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from napari_lumen.geometry import Pair
 from napari_lumen.slides import tiff_facts as facts
 from napari_lumen.slides.level import Channel
 from napari_lumen.slides.tiff_directory import Directory, StackError, UnsupportedLayoutError
@@ -13,7 +15,8 @@ from napari_lumen.slides.tiff_ome import ome_image
 
 Shape = tuple[int, int]
 
-_REDUCED, _MACRO = 1, 9  # as Aperio types the directories
+_REDUCED, _MASK = 1, 4  # bits of a directory's type
+_MACRO = 9  # as Aperio types it
 _SAME_ASPECT = 0.02
 _NDPI, _TRESTLE, _LEICA = 65420, "MedScan", "<scn"
 
@@ -95,8 +98,12 @@ def _reduces(page: Directory, base: Directory) -> bool:
     return abs(down / across - 1) <= slack
 
 
+def _pixels(planes: tuple[Directory, ...]) -> int:
+    return math.prod(_shape(planes[0]))
+
+
 def _finest_first(levels: Sequence[tuple[Directory, ...]]) -> tuple[tuple[Directory, ...], ...]:
-    return tuple(sorted(levels, key=lambda planes: -_shape(planes[0])[0] * _shape(planes[0])[1]))
+    return tuple(sorted(levels, key=_pixels, reverse=True))
 
 
 def _stacked(page: Directory, axes: Mapping[str, int]) -> StackError:
@@ -168,10 +175,9 @@ def _philips(pages: Sequence[Directory]) -> Layout:
     spacings = facts.philips_spacings(pages[0])
     base = tiled[0]
     shapes = [_shape(base)]
-    if len(spacings) != len(tiled) or not all(min(spacing) > 0 for spacing in spacings):
+    if len(spacings) != len(tiled):
         raise UnsupportedLayoutError("its XML does not list the sizes of its levels")
-    for page, spacing in zip(tiled[1:], spacings[1:], strict=True):  # levels are padded to whole tiles
-        step = max(1, round((spacing[0] / spacings[0][0] + spacing[1] / spacings[0][1]) / 2))
+    for page, step in zip(tiled[1:], _steps(spacings), strict=True):  # levels are padded to whole tiles
         stored = _shape(page)
         shapes.append((min(stored[0], _shape(base)[0] // step), min(stored[1], _shape(base)[1] // step)))
     if any(min(shape) < 1 for shape in shapes):
@@ -184,6 +190,14 @@ def _philips(pages: Sequence[Directory]) -> Layout:
     }
     levels = tuple((page,) for page in tiled)
     return Layout(levels, facts.philips_facts(pages[0]), associated, shapes=tuple(shapes))
+
+
+def _steps(spacings: Sequence[Pair]) -> list[int]:
+    """Return how much coarser each Philips level is than the first."""
+    if not all(0 < value < math.inf for spacing in spacings for value in spacing):
+        return [1 << level for level in range(1, len(spacings))]  # as they are made, where none can be told
+    (y, x), *coarser = spacings
+    return [max(1, round((spacing[0] / y + spacing[1] / x) / 2)) for spacing in coarser]
 
 
 def _ventana(pages: Sequence[Directory], iscan: str) -> Layout:
@@ -216,7 +230,11 @@ def _ome(description: str, pages: Sequence[Directory]) -> Layout:
 
 
 def _generic(pages: Sequence[Directory]) -> Layout:
-    base, *groups = _grouped(pages)
+    # a mask beside the picture, as GDAL writes it
+    groups = _grouped([page for page in pages if not page.integer(254) & _MASK] or pages)
+    plain = [group for group in groups if not group[0].integer(254) & _REDUCED] or groups
+    # some writers begin with a thumbnail, or with the coarsest level; a size of 0 is damage, not small
+    base = max(plain, key=lambda planes: _pixels(planes) or math.inf)
     channels: tuple[Channel, ...] = ()
     if len(base) > 1 or facts.imagej_settings(base[0]):
         axes = facts.stack_axes(base[0], len(base))

@@ -63,7 +63,7 @@ class TiffLevel:
         self._native = native = first.coding.dtype.newbyteorder("=")
         self._palette = _palette(planes[0]) if first.coding.photometric == _PALETTE else None
         self.is_colour = self._palette is not None or (
-            len(planes) == 1 and first.coding.photometric in (_RGB, _YCBCR)
+            len(planes) == 1 and first.coding.photometric in (_RGB, _YCBCR) and _is_picture(first.coding)
         )
         self.is_rgb = self._palette is not None or (
             native == np.uint8 and (self.is_colour or (as_rgb and self._stored == 3))
@@ -144,6 +144,11 @@ def picture(directory: Directory) -> npt.NDArray[np.uint8]:
             tile = level.decode(top // level.tile[0], left // level.tile[1])
             place[...] = tile[: place.shape[0], : place.shape[1]]
     return out if level.samples == 3 else np.repeat(out, 3, axis=2)
+
+
+def _is_picture(coding: Coding) -> bool:
+    """Whether samples that begin with red, green and blue end there, but for opacity."""
+    return coding.samples == 3 or (coding.samples == 4 and (coding.dtype == np.uint8 or _opaque(coding) > 0))
 
 
 def _opaque(coding: Coding) -> int:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair
+from napari_lumen.slides.pixel_size import COARSEST
 from napari_lumen.slides.tiff_directory import SlideFile, StackError, UnsupportedLayoutError, directories
 from napari_lumen.slides.tiff_layout import Layout, layout_of
 from napari_lumen.slides.tiff_plane import Plane
 
-_SMALL_SIDE = (
-    4096  # px: an image with shorter sides, or a grey one, in one level and without a pixel size, is no slide
-)
-_LARGEST_MPP = 20.0  # µm: pictures carry print resolutions, 300 dpi is 85 µm
+# px of the longer side from which a colour picture in one level and without a pixel size is a slide
+_LARGE_TILED = 4096
+_LARGE_STRIPS = 10_000  # cameras write strips, of up to 9,504 px at 60 megapixels
 
 
 class TiffKind(Enum):
@@ -35,9 +35,9 @@ def look(path: Path) -> TiffKind:
     Returns
     -------
     TiffKind
-        A slide is a vendor's file or a tiled one with levels, a microscope's pixel size or a long side. A
-        picture is left to other programs: strips, stacks, small images. A broken file is one whose opening
-        says what is wrong with it.
+        A slide is a vendor's file, or one with a microscope's pixel size, a long side, or levels of tiles.
+        A picture is left to other programs: stacks, photographs, small images. A broken file is one whose
+        opening says what is wrong with it.
     """
     try:
         file = SlideFile(path)
@@ -62,13 +62,12 @@ def _kind(layout: Layout) -> TiffKind:
     plane = Plane(layout.levels[0][0])
     if layout.facts.vendor not in ("generic-tiff", "imagej", "ome-tiff"):
         return TiffKind.SLIDE
-    if not plane.is_tiled:
-        return TiffKind.PICTURE
-    is_large = max(plane.shape) >= _SMALL_SIDE and plane.coding.samples >= 3
-    if len(layout.levels) > 1 or is_large or _is_microscopes(layout.facts.mpp):
-        return TiffKind.SLIDE
-    return TiffKind.PICTURE
+    has_levels = plane.is_tiled and len(layout.levels) > 1  # after strips comes a photograph's thumbnail
+    least = _LARGE_TILED if plane.is_tiled else _LARGE_STRIPS
+    is_large = max(plane.shape) >= least and plane.coding.samples >= 3
+    is_slide = has_levels or is_large or _is_microscopes(layout.facts.mpp)
+    return TiffKind.SLIDE if is_slide else TiffKind.PICTURE
 
 
 def _is_microscopes(mpp: Pair | None) -> bool:
-    return mpp is not None and all(0 < value <= _LARGEST_MPP for value in mpp)
+    return mpp is not None and all(0 < value <= COARSEST for value in mpp)

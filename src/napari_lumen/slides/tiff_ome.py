@@ -170,11 +170,11 @@ def _are_primaries(channels: Sequence[Channel]) -> bool:
 def _pixel_size(pixels: ET.Element) -> Pair | None:
     sizes = []
     for axis in "YX":
-        value = number(pixels.get(f"PhysicalSize{axis}"))
-        unit = _UNITS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        if value is None or unit is None:
+        try:  # not only finite ones: what cannot be is told of, not passed over
+            value = float(pixels.get(f"PhysicalSize{axis}", ""))
+            sizes.append(value * _UNITS[pixels.get(f"PhysicalSize{axis}Unit", "µm")])
+        except (KeyError, ValueError):
             return None
-        sizes.append(value * unit)
     return sizes[0], sizes[1]
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.errors import SlideError
-from napari_lumen.slides.tiff_decode import JPEG, NONE, Pixels, coding_of, decoder_of, subsampled
+from napari_lumen.slides.jpeg2000 import is_subsampled
+from napari_lumen.slides.level import LARGEST_SIDE
+from napari_lumen.slides.tiff_decode import JPEG, NONE, Pixels, coding_of, decoder_of
 from napari_lumen.slides.tiff_directory import Directory, UnsupportedLayoutError
 
-_LARGEST_SIDE = 10_000_000  # px: a metre and more; no slide is as long
 _LARGEST_TILE = 256 << 20  # bytes, of all samples
 _LARGEST_STRIP = 1 << 30
 _BAND_ROWS, _BAND_BYTES = 256, 16 << 20  # thin strips are decoded together up to these
@@ -61,7 +62,7 @@ class Plane:
         self._table: dict[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
 
     def _check_sides(self) -> None:
-        if min(self.shape) < 1 or max(self.shape) > _LARGEST_SIDE:
+        if min(self.shape) < 1 or max(self.shape) > LARGEST_SIDE:
             raise self.file.damaged(
                 f"it states a size of {self.shape[1]} x {self.shape[0]} px, which no slide has"
             )
@@ -116,7 +117,7 @@ class Plane:
         if b"\xff\x4f\xff\x51" not in head:
             return
         try:
-            refused = subsampled(head)
+            refused = is_subsampled(head)
         except ValueError:
             return  # told where it is read
         if refused:

@@ -19,14 +19,13 @@ from openslide import lowlevel
 from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Region, Window
 from napari_lumen.slides.associated import AssociatedImages
-from napari_lumen.slides.level import TILE, levels_from_shapes
+from napari_lumen.slides.level import LARGEST_SIDE, TILE, levels_from_shapes
 from napari_lumen.slides.pixel_size import checked_mpp
 from napari_lumen.slides.slide import Picture, Pixels, Slide
 
 _CACHE_BYTES = 64 << 20
 _OPAQUE = 0xFF000000  # the alpha of a premultiplied ARGB pixel
 _MIRAX = ".mrxs"
-_LARGEST_SIDE = 10_000_000  # px: some metres; no slide is as long
 
 
 class OpenSlideSlide(Slide):
@@ -57,6 +56,8 @@ class OpenSlideSlide(Slide):
         self._lock = Lock()
         self._closed = False
         _require_mirax_data(self._file)
+        if path.suffix.lower() == _MIRAX:  # of the file itself there may be two alike
+            self.files = (path, path.with_suffix("") / "Slidedat.ini")
         self._cache = lowlevel.cache_create(_CACHE_BYTES)
         handle = self._open()
         self._handle: Any = handle
@@ -187,6 +188,7 @@ class OpenSlideSlide(Slide):
             lowlevel._read_associated_image(handle, name, place)
         except openslide.OpenSlideError as error:
             self._replace(handle, None)
+            self._current()  # says so where the file is gone
             raise SlideError(
                 f"The {name} of {self.path.name} cannot be decoded: {first_line(error)}. "
                 "The file is damaged there."
@@ -249,7 +251,7 @@ def _check_sizes(path: Path, sizes: Sequence[tuple[int, int]]) -> None:
     """Refuse a damaged head, from which OpenSlide takes sides of any length."""
     width, height = sizes[0]
     for level, (across, down) in enumerate(sizes):
-        if not (1 <= across <= min(width, _LARGEST_SIDE) and 1 <= down <= min(height, _LARGEST_SIDE)):
+        if not (1 <= across <= min(width, LARGEST_SIDE) and 1 <= down <= min(height, LARGEST_SIDE)):
             raise SlideError(
                 f"{path.name} is damaged: it states {across} x {down} px for level {level}. "
                 "Copy it again or re-export it."

@@ -18,13 +18,14 @@ from napari_lumen.slides.convert.plan import TILE, Block, Pixels, Plan, halved, 
 from napari_lumen.slides.convert.progress import Progress, Teller
 from napari_lumen.slides.convert.request import SUFFIXES, check_target, compression_for, is_tiff, region_of
 from napari_lumen.slides.convert.target import Facts, Target
-from napari_lumen.slides.convert.work import WorkFolder, work_path
+from napari_lumen.slides.convert.work import WorkFolder, tidied, work_path
 from napari_lumen.slides.level import Channel
+from napari_lumen.slides.location import at_home, printable
 from napari_lumen.slides.slide import Slide
 
 __all__ = ["SUFFIXES", "Progress", "convert"]
 
-_VERSION = 1  # of what is written: another one starts anew
+_VERSION = 2  # of what is written: another one starts anew
 _MOST_WORKERS = 8
 
 
@@ -38,6 +39,7 @@ def convert(
     compression: str | None = None,
     quality: int = 90,
     overwrite: bool = False,
+    mark_damage: bool = False,
 ) -> Path:
     """Write a slide, or a part of it, as a pyramid whose levels are halved down to at most 1,024 px.
 
@@ -66,6 +68,8 @@ def convert(
         Of JPEG, 1 to 100; from 90 on, colour is kept at full resolution.
     overwrite : bool
         Replace what is there, once the new one is whole.
+    mark_damage : bool
+        Hatch tiles that cannot be decoded, `len(slide.damage)` of them, instead of stopping at the first.
 
     Returns
     -------
@@ -81,19 +85,24 @@ def convert(
     """
     if not isinstance(slide, Slide):
         with open_slide(slide) as opened:
-            return convert(opened, out, region, mpp, on_progress, cancel, compression, quality, overwrite)
-    target = Path(out).expanduser()
+            return convert(
+                opened, out, region, mpp, on_progress, cancel, compression, quality, overwrite, mark_damage
+            )
+    target = at_home(out)
     if isinstance(region, tuple):
         region = region_of(region)
     compression = compression_for(target, slide, compression, quality)
-    check_target(target, slide, overwrite)
     planned = plan_for(slide, region, mpp)
+    job = _job(slide, planned, target, compression, quality, mark_damage)
+    if tidied(target, job):
+        return target
+    check_target(target, slide, overwrite)
     teller = Teller(on_progress or (lambda progress: None), cancel or Event(), target)
     try:
-        work = WorkFolder(target, _job(slide, planned, target, compression, quality))
+        work = WorkFolder(target, job)
         try:
-            made = _made(slide, planned, work, target, compression, quality, teller)
-            _put(made, target, work.path)
+            made = _made(slide, planned, work, target, compression, quality, teller, mark_damage)
+            _put(made, target, work)
         except BaseException:
             work.close()
             raise
@@ -114,6 +123,7 @@ def _made(
     compression: str,
     quality: int,
     teller: Teller,
+    mark_damage: bool,
 ) -> Path:
     """Write all tiles that are not written yet, and return the whole in the working folder."""
     channels = tuple(Channel(_plain(channel.name), channel.color) for channel in slide.channels)
@@ -127,13 +137,16 @@ def _made(
         from napari_lumen.slides.convert.zarr_image import ZarrTarget
 
         target = ZarrTarget(work, planned, facts)
+    slide.damage.forget_passing()
     blocks = list(planned.blocks())
     finished = sum(_size(planned, block) for block in blocks if target.is_done(block))
     teller.start("writing tiles", finished, planned.total)
     with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1), "lumen-convert") as pool:
         for block in blocks:
             if not target.is_done(block):
-                _make(slide, target, block, pool, teller)
+                _make(slide, target, block, pool, teller, mark_damage)
+                if mark_damage and slide.damage.passing is not None:
+                    raise slide.damage.passing  # the disk's or the network's: to be read again, not marked
                 target.commit(block)
     teller.start("putting together", 0, planned.total)
     made = target.finish(teller.at)
@@ -141,7 +154,9 @@ def _made(
     return made
 
 
-def _make(slide: Slide, target: Target, block: Block, pool: ThreadPoolExecutor, teller: Teller) -> None:
+def _make(
+    slide: Slide, target: Target, block: Block, pool: ThreadPoolExecutor, teller: Teller, mark_damage: bool
+) -> None:
     """Write the tiles of a block and of the levels below it, each halved from the one before."""
     planned = target.plan
     half = _first_plane(planned, block) if block.depth else None
@@ -149,7 +164,7 @@ def _make(slide: Slide, target: Target, block: Block, pool: ThreadPoolExecutor, 
     def first(place: tuple[int, int]) -> None:
         teller.check()
         if block.level == 0:
-            pixels = slide.read_grid(planned.grid, planned.window(0, *place))
+            pixels = slide.read_grid(planned.grid, planned.window(0, *place), marked=mark_damage)
             target.write(0, *place, pixels, keep=False)
         else:
             pixels = target.kept(block.level, *place)
@@ -201,10 +216,11 @@ def _size(planned: Plan, block: Block) -> int:
     return sum(len(planned.tiles_of(block, below)) for below in range(first, block.depth + 1))
 
 
-def _put(made: Path, target: Path, folder: Path) -> None:
+def _put(made: Path, target: Path, work: WorkFolder) -> None:
     """Give the whole its name, at once; what was there under it goes with the working folder."""
+    work.announce(made)
     if target.is_dir():
-        target.replace(folder / "replaced.zarr")
+        target.replace(work.path / "replaced.zarr")
     made.replace(target)
 
 
@@ -213,11 +229,16 @@ def _plain(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
-def _job(slide: Slide, planned: Plan, target: Path, compression: str, quality: int) -> dict[str, Any]:
+def _job(
+    slide: Slide, planned: Plan, target: Path, compression: str, quality: int, mark_damage: bool
+) -> dict[str, Any]:
     """Return what an unfinished conversion must agree with to be gone on with, in JSON's types."""
+    place = slide.location
+    states = [file.stat() for file in slide.files if file.exists()]
     return {
         "version": _VERSION,
-        "slide": slide.path.name,
+        "slide": printable(place if isinstance(place, str) else place.resolve()),
+        "files": sorted([state.st_size, state.st_mtime_ns] for state in states),
         "fingerprint": slide.fingerprint,
         "shapes": [list(shape) for shape in planned.shapes],
         "origin": list(planned.grid.origin),
@@ -228,4 +249,5 @@ def _job(slide: Slide, planned: Plan, target: Path, compression: str, quality: i
         "form": "tiff" if is_tiff(target) else "zarr",
         "compression": compression,
         "quality": quality if compression == "jpeg" else None,
+        "mark_damage": mark_damage,
     }

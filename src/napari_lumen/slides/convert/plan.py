@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Grid, Pair, Region, Window
+from napari_lumen.slides.pixel_size import as_pair
 from napari_lumen.slides.slide import Slide
 
 TILE = 512
@@ -136,9 +137,13 @@ def plan_for(slide: Slide, region: Region | None, mpp: float | Pair | None) -> P
         step = _step(slide, mpp)
     # a last pixel that reached out of the part would be mixed with what lies beyond
     side = [
-        max(1, math.floor(length / own + 1e-6))
-        for length, own in zip((part.height, part.width), step, strict=True)
+        math.floor(length / own + 1e-6) for length, own in zip((part.height, part.width), step, strict=True)
     ]
+    if min(side) < 1:
+        raise SlideError(
+            f"What is asked of {slide.path.name} would be less than a pixel wide or high. "
+            "Give a finer pixel size or a larger region."
+        )
     shapes = [(side[0], side[1])]
     while max(shapes[-1]) > _SMALLEST:
         shapes.append((-(-shapes[-1][0] // 2), -(-shapes[-1][1] // 2)))
@@ -152,7 +157,10 @@ def plan_for(slide: Slide, region: Region | None, mpp: float | Pair | None) -> P
 
 
 def _step(slide: Slide, mpp: float | Pair) -> Pair:
-    target = (float(mpp), float(mpp)) if isinstance(mpp, int | float) else mpp
+    try:
+        target = as_pair(mpp)
+    except (TypeError, ValueError) as error:
+        raise SlideError(f"A pixel size is a number or a pair (y, x) in µm, not {mpp!r}.") from error
     if not all(math.isfinite(value) and value > 0 for value in target):
         raise SlideError(
             f"A pixel size of {target[1]:g} x {target[0]:g} µm cannot be written; give it in µm above 0."

@@ -14,6 +14,8 @@ TIFF_SUFFIXES = (".ome.tif", ".ome.tiff")
 ZARR_SUFFIXES = (".ome.zarr", ".zarr")
 SUFFIXES = (*TIFF_SUFFIXES, *ZARR_SUFFIXES)
 
+_OME_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
+
 
 def region_of(values: tuple[float, float, float, float]) -> Region:
     """Return a region from its four numbers."""
@@ -41,6 +43,11 @@ def compression_for(target: Path, slide: Slide, wanted: str | None, quality: int
     if not 1 <= quality <= 100:
         raise SlideError(f"A JPEG quality lies between 1 and 100; {quality} does not.")
     if is_tiff(target):
+        if slide.dtype.name not in _OME_TYPES:
+            raise SlideError(
+                f"{slide.path.name} holds {slide.dtype.name}, for which an OME-TIFF has no type. "
+                "Write an OME-Zarr (.ome.zarr)."
+            )
         is_photo = slide.is_rgb and slide.dtype == np.uint8
         allowed: tuple[str, ...] = ("jpeg", "deflate", "zstd") if is_photo else ("deflate", "zstd")
     else:
@@ -55,6 +62,16 @@ def compression_for(target: Path, slide: Slide, wanted: str | None, quality: int
 
 def check_target(target: Path, slide: Slide, overwrite: bool) -> None:
     """Say in a SlideError why nothing can be written to a target."""
+    try:
+        _check_place(target, slide, overwrite)
+    except OSError as error:
+        raise SlideError(
+            f"{target} cannot be written: {error.strerror or error}. Check your permissions, or choose "
+            "another folder."
+        ) from error
+
+
+def _check_place(target: Path, slide: Slide, overwrite: bool) -> None:
     if not target.parent.is_dir():
         raise SlideError(f"There is no folder {target.parent} to write {target.name} into. Make it first.")
     if not (target.exists() or target.is_symlink()):

@@ -14,6 +14,7 @@ from typing import IO, Any
 from napari_lumen.errors import SlideError
 
 _JOB, _LEDGER, _TILES, _LOCK = "job.json", "ledger.jsonl", "tiles.bin", "lock"
+_MADE = "made"  # holds the name of the whole, before that is moved out
 
 Place = tuple[int, int]  # offset and length in the file of tiles
 Key = tuple[int, ...]
@@ -134,11 +135,16 @@ class WorkFolder:
 
     def forget(self) -> None:
         """Take nothing for done: what the ledger speaks of is not there."""
+        (self.path / _MADE).unlink(missing_ok=True)
         self._ledger.truncate(0)
         self._tiles.truncate(0)
         self._end = 0
         self.done.clear()
         self.places.clear()
+
+    def announce(self, made: Path) -> None:
+        """Record that the whole lies in the folder and is about to be moved to the target."""
+        (self.path / _MADE).write_text(made.name)
 
     def close(self) -> None:
         """Leave the folder to the next call."""
@@ -155,6 +161,19 @@ class WorkFolder:
 def work_path(target: Path) -> Path:
     """Return where the unfinished conversion to a target lies."""
     return target.with_name(f".{target.name}.part")
+
+
+def tidied(target: Path, job: dict[str, Any]) -> bool:
+    """Remove the folder of a conversion that was killed after its last step; False where there is none."""
+    folder = work_path(target)
+    try:
+        is_put = target.exists() and not (folder / (folder / _MADE).read_text()).exists()
+    except OSError:
+        return False
+    if not (is_put and _same(folder / _JOB, job)):
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
 
 
 def _same(file: Path, job: dict[str, Any]) -> bool:
