@@ -15,7 +15,6 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.ndimage import label as connected
 from torch import nn
 
 import napari_lumen
@@ -27,7 +26,6 @@ from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Progress, Run, predict
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.frontier import FinishedCell, Frontier
-from napari_lumen.inference.objects import ObjectCounter
 from napari_lumen.inference.order import Order
 from napari_lumen.inference.pipeline import Pipeline
 from napari_lumen.inference.plan import Plan, blending_window, make_plan
@@ -311,16 +309,6 @@ def test_specks_below_the_smallest_object_are_not_counted(tmp_path: Path) -> Non
     base[100:103, 100:103] = 0  # 2.25 µm²
     run = predict(ArraySlide(base), model_of(Darkness()), Region(0, 0, 200, 200), tmp_path / "run")
     assert run.record.counts[0].objects == 1
-
-
-@given(arrays(np.uint8, (23, 31), elements=st.integers(0, 1)), st.integers(3, 9))
-def test_objects_are_counted_as_if_the_image_were_whole(labels: np.ndarray, side: int) -> None:
-    counter = ObjectCounter(1)
-    for row in range(0, 23, side):
-        for column in range(0, 31, side):
-            counter.add((row // side, column // side), labels[row : row + side, column : column + side])
-    components, _ = connected(labels, np.ones((3, 3)))
-    assert sorted(counter.areas()) == sorted(np.bincount(components.ravel())[1:])
 
 
 @given(arrays(np.uint8, (4, 6), elements=st.integers(0, 3)))

@@ -255,11 +255,20 @@ def test_a_pickle_named_torchscript_is_not_opened(wsinfer: Path, tmp_path: Path)
     assert not mark.exists()
 
 
-def test_a_run_says_that_it_needs_a_class_for_each_pixel(wsinfer: Path, tmp_path: Path) -> None:
-    slide = ArraySlide(np.zeros((64, 64, 3), np.uint8))
-    with pytest.raises(ModelError, match=r"tells the class of a whole tile .* for segmentation\.$"):
-        napari_lumen.predict(slide, load_model(wsinfer, trust=True), out=tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+def test_a_run_of_a_wsinfer_model_is_a_heat_map_of_its_patches(wsinfer: Path, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (70, 105, 3), np.uint8)
+    slide, model = ArraySlide(pixels, mpp=(0.25, 0.25)), load_model(wsinfer, trust=True)
+    run = napari_lumen.predict(slide, model, Region(0, 0, 70, 105), tmp_path / "run", device="cpu")
+    tumor = next(raster for raster in run.record.rasters if raster.name == "tumor")
+    assert (run.grid(tumor).step, run.grid(tumor).origin) == ((35, 35), (0, 0))
+    spec = model.card.input
+    patches = torch.from_numpy(pixels.reshape(2, 35, 3, 35, 3).transpose(0, 2, 4, 1, 3).reshape(6, 3, 35, 35))
+    normalised = (patches / 255 - torch.tensor(spec.mean)[:, None, None]) / torch.tensor(spec.std)[
+        :, None, None
+    ]
+    with torch.inference_mode():
+        wanted = model.network(normalised).softmax(dim=1)[:, 1].reshape(2, 3)
+    np.testing.assert_allclose(np.asarray(run.levels(tumor)[0])[:2, :3], wanted, atol=0.6 / 255)
 
 
 # -- plain TorchScript ---------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_a_missing_field_is_named(folder: Path, field: str) -> None:
     [
         ({"colour": "red"}, ["field 'colour'"]),
         ({"name": "../up"}, ["field 'name'"]),
-        ({"task": "detection"}, ["field 'task'", "'segmentation' or 'classification'"]),
+        ({"task": "detection"}, ["field 'task'", "'segmentation', 'classification' or 'slide'"]),
         ({"task": "classification"}, ["field 'task'", "made for segmentation"]),
         ({"activation": "tanh"}, ["field 'activation'"]),
         ({"architecture": "resnet9000"}, ["field 'architecture'", "'resnet9000'; there is darefinenet, "]),

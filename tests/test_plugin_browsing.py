@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -21,10 +24,11 @@ from napari_lumen.plugin.controllers.browsing import Browsing
 from napari_lumen.plugin.jobs import Newest
 from napari_lumen.plugin.preferences import NapariPreferences
 from napari_lumen.plugin.prefetch import View, level_in_view, read_ring, ring
-from napari_lumen.plugin.slide_layers import slide_layer
+from napari_lumen.plugin.slide_layers import slide_layer, slide_layers
+from napari_lumen.slides import open_slide
 from napari_lumen.slides.cache import process_cache
 from napari_lumen.slides.color import to_srgb
-from plugin_fakes import ReadSlide, SetPreferences, linear_profile
+from plugin_fakes import CHANNELS, ReadSlide, SetPreferences, damaged_slide, linear_profile
 
 PATIENCE = 20.0  # seconds, on a busy machine
 RNG = np.random.default_rng(3)
@@ -214,6 +218,16 @@ def test_nothing_is_read_of_a_slide_that_is_not_looked_at(
     assert len(slide.reads) == 1
 
 
+def test_the_surroundings_of_any_channel_in_view_are_read(browsing: Browsing, viewer: ViewerModel) -> None:
+    slide = ReadSlide(RNG.integers(0, 256, (4000, 4000, 2), np.uint8))
+    slide.channels = CHANNELS
+    viewer.layers.extend([Layer.create(*data) for data in slide_layers(slide)])
+    viewer.layers[0].visible = False
+    look(viewer, 2000, 2000)
+    wanted = ring(view(slide, Region(1900, 1850, 200, 300)), level=0)
+    until(lambda: {(0, tile) for tile in wanted} <= set(slide.reads))
+
+
 def test_closing_waits_and_reads_no_more(viewer: ViewerModel, slide: ReadSlide) -> None:
     preferences = SetPreferences()
     browsing = Browsing(viewer, preferences, rest=0.01)
@@ -241,7 +255,32 @@ def test_only_the_newest_request_is_worked_on() -> None:
     assert done == [4]
 
 
+class Request:
+    """Something that can be seen to go."""
+
+
+def test_an_idle_thread_keeps_nothing_of_what_it_worked_on() -> None:
+    done: list[bool] = []
+    newest: Newest[Request] = Newest(lambda request, stale: done.append(True), rest=0.0)
+    request = Request()
+    gone = weakref.ref(request)
+    newest.ask(request)
+    del request
+    until(lambda: bool(done) and gone() is None)
+    newest.close()
+
+
 # memory
+
+
+def test_the_tiles_of_a_slide_that_is_gone_are_dropped_at_once(tmp_path: Path) -> None:
+    before = process_cache().nbytes
+    slide = open_slide(damaged_slide(tmp_path / "case.tif", bad=set()))
+    slide.read(10, 10, 90, 90)
+    assert process_cache().nbytes > before
+    del slide
+    gc.collect()
+    assert process_cache().nbytes == before
 
 
 def test_both_caches_together_keep_to_the_setting(browsing: Browsing, preferences: SetPreferences) -> None:
@@ -336,3 +375,31 @@ def test_preferences_are_naparis_own(plugin_settings: Any, npe2pm: Any) -> None:
     for wrong in ({"color": "blue"}, {"cache_mb": 1}):
         with pytest.raises(ValueError):
             settings.slides.update(wrong)
+
+
+def test_what_was_late_is_drawn_when_it_has_come(browsing: Browsing, viewer: ViewerModel) -> None:
+    slide = ReadSlide(np.full((512, 512, 3), 200, np.uint8))
+    layer = opened(viewer, slide)
+    drawn: list[Any] = []
+    layer.events.set_data.connect(drawn.append)
+    browsing.look_again()
+    slide.damage.put_off((0, 1, 1))
+    browsing.look_again()
+    assert not drawn
+    slide.damage.lift((0, 1, 1))
+    browsing.look_again()
+    browsing.look_again()
+    assert len(drawn) == 1
+
+
+def test_reading_ahead_knows_where_a_slide_was_moved_to(browsing: Browsing, viewer: ViewerModel) -> None:
+    layer = opened(viewer, ReadSlide(RNG.integers(0, 256, (4000, 4000, 3), np.uint8)))
+    look(viewer, 2000, 2000)
+    before = browsing._view()
+    layer.translate = (5000, 0)
+    assert browsing._view() is None
+    viewer.scene.camera.center = (0, viewer.scene.camera.center[1] + 5000, viewer.scene.camera.center[2])
+    after = browsing._view()
+    assert before is not None
+    assert after is not None
+    assert after.seen == before.seen

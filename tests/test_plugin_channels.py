@@ -14,10 +14,13 @@ from napari.utils import resize_dask_cache
 
 from fakes import ArraySlide, Darkness, model_of
 from napari_lumen.errors import SlideError
+from napari_lumen.geometry import Window
 from napari_lumen.inference import predict
+from napari_lumen.plugin.contrast import channel_contrasts, contrast_limits
 from napari_lumen.plugin.controllers.run_model import RunModelController
+from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.reader import napari_get_reader
-from napari_lumen.plugin.slide_layers import contrast_limits, slide_layers
+from napari_lumen.plugin.slide_layers import slide_layers
 from napari_lumen.slides import Channel
 from plugin_fakes import CATALOGUE, CHANNELS, ReadSlide, StepJobs, channel_slide
 
@@ -71,11 +74,89 @@ def test_contrast_comes_from_the_coarsest_level(pixels: np.ndarray) -> None:
     assert contrast_limits(np.full((4, 4), np.nan, np.float32)) == (0, 1)
 
 
-def test_the_first_channel_stands_for_the_slide(pixels: np.ndarray) -> None:
+def dots(side: int = 3000, every: int = 50, depth: int = 40_000) -> np.ndarray:
+    """Return one channel of dots of 3 x 3 px on a dark ground, as in-situ hybridisation shows them."""
+    image = np.full((side, side, 1), 200, np.uint16)
+    for down in range(3):
+        for across in range(3):
+            image[down::every, across::every] = depth
+    return image
+
+
+def coarsest_of(slide: ArraySlide) -> np.ndarray:
+    return np.asarray(slide.dask_levels()[-1])
+
+
+def test_dots_that_a_coarse_level_averages_away_are_not_clipped() -> None:
+    image = dots()
+    image[:40, :40] = 65_535  # a speck of dust
+    slide = channel_slide(image, channels=CHANNELS[:1])
+    coarsest = coarsest_of(slide)
+    assert coarsest[100:].max() < 36_000
+    (contrast,) = channel_contrasts(slide, coarsest)
+    assert contrast.limits[1] == 40_000
+
+
+@pytest.mark.parametrize(
+    ("values", "slider"),
+    [
+        (np.array([200, 900], np.uint16), (0, 1023)),
+        (np.array([200, 40_000], np.uint16), (0, 65_535)),
+        (np.array([0, 3], np.uint8), (0, 255)),
+        (np.array([-700, 900], np.int16), (-1024, 1023)),
+        (np.array([0.25, 0.75], np.float32), (0.25, 0.75)),
+    ],
+)
+def test_the_slider_has_the_range_of_the_camera(values: np.ndarray, slider: tuple[float, float]) -> None:
+    image = np.repeat(values, 32 * 64).reshape(64, 64, 1)
+    slide = channel_slide(image, channels=CHANNELS[:1])
+    assert channel_contrasts(slide, coarsest_of(slide))[0].slider == slider
+
+
+def test_few_places_are_read_for_the_contrast_and_damage_stops_nothing() -> None:
+    channels = tuple(Channel(f"marker {index}") for index in range(20))
+    slide = ReadSlide(np.zeros((3000, 3000, 20), np.uint8), tile=256)
+    slide.channels = channels
+    coarsest = np.zeros((1500, 1500, 20), np.uint8)
+    channel_contrasts(slide, coarsest)
+    assert len(slide.reads) == 3
+    broken = channel_slide(dots(600), channels=CHANNELS[:1])
+    broken._broken = Window(0, 0, 600, 600)
+    assert channel_contrasts(broken, dots(600))[0].limits == contrast_limits(dots(600)[..., 0])
+
+
+def test_every_channel_knows_the_slide(pixels: np.ndarray) -> None:
     slide = channel_slide(pixels)
-    first, second = (settings["metadata"]["napari_lumen"] for _, settings, _ in slide_layers(slide))
-    assert (first["kind"], first["slide"], first["channels"]) == ("slide", slide, ["DAPI", "CD4"])
-    assert (second["kind"], second["fingerprint"]) == ("channel", first["fingerprint"])
+    for (_, settings, _), name in zip(slide_layers(slide), ("DAPI", "CD4"), strict=True):
+        facts = settings["metadata"]["napari_lumen"]
+        assert (facts["kind"], facts["slide"], facts["channel"]) == ("slide", slide, name)
+        assert facts["channels"] == ["DAPI", "CD4"]
+
+
+def test_a_slide_lives_on_without_its_first_channel(pixels: np.ndarray) -> None:
+    viewer = ViewerModel()
+    first, second = added(viewer, channel_slide(pixels))
+    slides = SlideLayers(viewer)
+    assert slides.layers() == [first]
+    assert slides.names() == ("cells.ome.tif",)
+    viewer.layers.selection.active = second
+    assert slides.selected() is first
+    viewer.layers.remove(first)
+    assert slides.layers() == [second]
+    assert slides.standing_for(first) is slides.selected() is slides.named("cells.ome.tif") is second
+    viewer.layers.remove(second)
+    assert slides.standing_for(first) is None
+
+
+def test_the_same_slide_opened_twice_has_two_names(pixels: np.ndarray) -> None:
+    viewer = ViewerModel()
+    for _ in range(2):
+        added(viewer, channel_slide(pixels))
+    slides = SlideLayers(viewer)
+    assert slides.names() == ("cells.ome.tif [1]", "cells.ome.tif")
+    below, above = slides.layers()
+    assert (slides.named("cells.ome.tif [1]"), slides.name(below)) == (above, "cells.ome.tif")
+    assert len(slides.planes(above)) == 2
 
 
 def test_of_very_many_channels_only_some_are_shown_at_first() -> None:
@@ -98,13 +179,11 @@ def test_all_channels_of_a_chunk_are_decoded_once(pixels: np.ndarray) -> None:
 
 
 def test_a_pixel_size_given_later_holds_for_all_channels(pixels: np.ndarray) -> None:
-    from napari_lumen.plugin.controllers.slides import SlideLayers
-
     viewer = ViewerModel()
     layers = added(viewer, channel_slide(pixels, mpp=None))
     slides = SlideLayers(viewer)
     for size in (0.5, 0.25):  # a slip of the finger, and its correction
-        slides.give_pixel_size(layers[0], size)
+        assert slides.give_pixel_size(layers[0], size)
         for layer in layers:
             assert tuple(layer.scale) == (size, size)
             assert [str(unit) for unit in layer.units] == ["micrometer", "micrometer"]
@@ -121,8 +200,8 @@ def test_the_panel_says_so_before_anything_is_run(pixels: np.ndarray) -> None:
     viewer, jobs = ViewerModel(), StepJobs()
     added(viewer, channel_slide(pixels))
     controller = RunModelController(viewer, jobs, catalogue=lambda: CATALOGUE)
-    assert controller.state.slides == ("cells.ome.tif · DAPI",)
-    assert "is not a colour picture, it holds 2 channels" in (controller.state.blocked or "")
+    assert controller.state.slides == ("cells.ome.tif",)
+    assert (controller.state.blocked or "").startswith("cells.ome.tif is not a colour picture, it holds 2")
     controller.run()
     assert not jobs.held
 
@@ -149,5 +228,9 @@ def test_a_pyramid_of_several_channels_opens_as_a_slide(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(data[0]), stored[index])
 
 
-def test_a_stack_in_depth_is_left_to_napari(tmp_path: Path) -> None:
-    assert napari_get_reader(str(written(tmp_path / "stack.ome.tif", "ZYX", (3, 600, 500)))) is None
+def test_a_stack_in_depth_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = str(written(tmp_path / "stack.ome.tif", "ZYX", (3, 600, 500)))
+    reader = napari_get_reader(path)
+    assert reader is not None
+    with pytest.raises(SlideError, match="stack"):
+        reader(path)

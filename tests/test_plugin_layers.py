@@ -142,6 +142,23 @@ def test_dropping_the_folder_of_a_run_restores_its_layers(slide: ArraySlide, tmp
     assert kinds == ["image", "image", "image", "labels"]
 
 
+def test_a_result_lies_on_its_slide_whatever_pixel_size_its_run_had(tmp_path: Path) -> None:
+    slide = ArraySlide(np.full((600, 500, 3), 230, np.uint8), mpp=MPP)
+    run = write_run(tmp_path, slide, MARKED)
+    slide.mpp = (0.5, 0.5)  # corrected since
+    viewer = ViewerModel()
+    viewer.layers.append(Layer.create(*slide_layer(slide)))
+    viewer.layers[0].translate = (100, 50)  # laid beside another
+    labels = add_result(viewer, viewer.layers[0], run_layers(run, "case"))[-1]
+    same = Window(MARKED.y * 2, MARKED.x * 2, MARKED.height * 2, MARKED.width * 2)
+    np.testing.assert_allclose(edges(labels, MARKED), edges(viewer.layers[0], same), rtol=0, atol=1e-9)
+
+
+def test_decoded_views_are_kept_once(slide: ArraySlide) -> None:
+    _, arguments, _ = slide_layer(slide)
+    assert arguments["cache"] is False  # the slide keeps its tiles
+
+
 def test_the_view_is_what_the_camera_shows_of_the_slide(viewer: ViewerModel) -> None:
     viewer.canvas.size = (200, 400)
     viewer.scene.camera.zoom = 4.0  # 50 x 100 µm

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from napari.components import ViewerModel
 from napari.plugins import _initialize_plugins
 from napari.plugins._npe2 import get_readers
@@ -20,6 +22,8 @@ from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
 
 from napari_lumen.errors import SlideError
+from napari_lumen.plugin import reader
+from napari_lumen.plugin.own_warnings import tell_each_time
 from napari_lumen.plugin.reader import napari_get_reader
 from napari_lumen.slides import SUFFIXES
 from plugin_fakes import damaged_slide
@@ -72,7 +76,8 @@ def test_a_slide_opens_as_a_pyramid_in_micrometres(viewer: ViewerModel, shared_d
     assert [str(unit) for unit in layer.units] == UM
     assert tuple(layer.scale) == facts["mpp"] == facts["slide"].mpp
     assert tuple(layer.translate) == (0, 0)
-    assert all(isinstance(level, da.Array) for level in layer.data)
+    assert all(isinstance(level, da.Array) for level in layer.data[:-1])
+    assert isinstance(layer.data[-1], np.ndarray)
     assert layer.data[0].shape == (*facts["shape"], 3)
     assert max(layer.data[-1].shape) <= 2048
     assert facts["size_mm"] == pytest.approx(
@@ -107,17 +112,54 @@ def test_every_suffix_of_a_slide_is_offered_to_our_reader(suffix: str, upper: bo
     assert "napari-lumen" in readers
 
 
-def test_a_photograph_is_left_to_napari(tmp_path: Path) -> None:
-    assert napari_get_reader(str(picture(tmp_path / "photo.tif"))) is None
+@pytest.fixture
+def gesture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when something is dropped on the window."""
+    monkeypatch.setattr(reader, "_from_a_gesture", lambda: True)
+
+
+def is_naparis(path: Path) -> bool:
+    return napari_get_reader(str(path)) is reader._read_as_napari
+
+
+def test_a_photograph_is_left_to_napari(tmp_path: Path, gesture: None) -> None:
+    photograph = picture(tmp_path / "photo.tif")
+    assert is_naparis(photograph)
     tiled = picture(tmp_path / "tiled.tif", tile=(128, 128), resolution=(300, 300), resolutionunit="INCH")
-    assert napari_get_reader(str(tiled)) is None
+    assert is_naparis(tiled)
+    assert is_naparis(picture(tmp_path / "camera.tif", (30, 9504, 3)))
+    ((pixels, *_),) = reader._read_as_napari(str(photograph))
+    assert pixels.shape == (300, 400, 3)
     assert napari_get_reader([str(tiled), str(tiled)]) is None
 
 
-def test_a_grey_or_deep_tiff_is_left_to_napari(tmp_path: Path) -> None:
+def test_a_grey_or_deep_tiff_is_left_to_napari(tmp_path: Path, gesture: None) -> None:
     path = tmp_path / "deep.tif"
     tifffile.imwrite(path, np.zeros((5000, 5000), np.uint16), tile=(256, 256))
-    assert napari_get_reader(str(path)) is None
+    assert is_naparis(path)
+
+
+def strips(path: Path) -> Path:
+    return picture(path, rowsperstrip=16, resolution=(20000, 20000), resolutionunit="CENTIMETER")
+
+
+def test_strips_with_a_microscopes_pixel_size_or_of_great_length_are_a_slide(
+    tmp_path: Path, gesture: None
+) -> None:
+    assert not is_naparis(strips(tmp_path / "scanned.tif"))
+    assert not is_naparis(picture(tmp_path / "long.tif", (30, 12_000, 3), rowsperstrip=8))
+
+
+def test_strips_with_a_pixel_size_open_in_micrometres(viewer: ViewerModel, tmp_path: Path) -> None:
+    (layer,) = viewer.open(strips(tmp_path / "scanned.tif"), plugin="napari-lumen")
+    assert [str(unit) for unit in layer.units] == UM
+    assert tuple(layer.scale) == (0.5, 0.5)
+
+
+def test_a_program_that_names_our_reader_gets_it(viewer: ViewerModel, tmp_path: Path) -> None:
+    for name, options in (("tiled.tif", {"tile": (128, 128)}), ("strips.tif", {})):
+        (layer,) = viewer.open(picture(tmp_path / name, **options), plugin="napari-lumen")
+        assert layer.metadata["napari_lumen"]["slide"].mpp is None
 
 
 def test_a_grey_pyramid_is_a_slide_of_one_channel(viewer: ViewerModel, shared_data: Path) -> None:
@@ -132,11 +174,6 @@ def test_a_small_tiff_with_a_microscopes_pixel_size_is_a_slide(tmp_path: Path) -
         tmp_path / "field.tif", tile=(128, 128), resolution=(40000, 40000), resolutionunit="CENTIMETER"
     )
     assert napari_get_reader(str(path)) is not None
-
-
-def test_another_readers_array_store_is_left_to_it(tmp_path: Path) -> None:
-    (tmp_path / "cells.zarr").mkdir()
-    assert napari_get_reader(str(tmp_path / "cells.zarr")) is None
 
 
 def bad_files(folder: Path, shared_data: Path) -> dict[str, Path]:
@@ -206,7 +243,7 @@ def test_a_slide_of_which_one_corner_is_left_opens(viewer: ViewerModel, tmp_path
     np.testing.assert_array_equal(np.asarray(layer.data[0])[768:, 768:], 220)
 
 
-def test_an_ome_zarr_image_is_a_slide_and_another_array_store_is_not(tmp_path: Path) -> None:
+def test_an_ome_zarr_image_is_a_slide_and_another_array_store_is_not(tmp_path: Path, gesture: None) -> None:
     image, labels = tmp_path / "image.zarr", tmp_path / "table.zarr"
     for folder, attributes in ((image, {"ome": {"version": "0.5", "multiscales": []}}), (labels, {})):
         folder.mkdir()
@@ -215,11 +252,48 @@ def test_an_ome_zarr_image_is_a_slide_and_another_array_store_is_not(tmp_path: P
     older = tmp_path / "older.zarr"
     older.mkdir()
     (older / ".zgroup").write_text('{"zarr_format": 2}')
-    assert napari_get_reader(str(older)) is None
+    assert is_naparis(older)
     (older / ".zattrs").write_text('{"multiscales": []}')
-    assert napari_get_reader(str(older)) is not None
-    assert napari_get_reader(str(image)) is not None
-    assert napari_get_reader(str(labels)) is None
+    assert not is_naparis(older)
+    assert not is_naparis(image)
+    assert is_naparis(labels)
+
+
+def test_an_array_store_without_an_image_gives_one_sentence(
+    viewer: ViewerModel, tmp_path: Path, told: list[str]
+) -> None:
+    (tmp_path / "cells.zarr").mkdir()
+    with pytest.raises(SlideError):
+        viewer.open(tmp_path / "cells.zarr", plugin="napari-lumen")
+    with pytest.raises(SlideError):  # napari's own fails on it with an error for programmers
+        reader._read_as_napari(str(tmp_path / "cells.zarr"))
+    assert len(told) == 2
+    assert all(message.startswith("cells.zarr holds no OME-Zarr image") for message in told)
+
+
+def test_another_array_store_is_read_as_napari_does(
+    viewer: ViewerModel, tmp_path: Path, gesture: None
+) -> None:
+    zarr.save_array(tmp_path / "table.zarr", np.arange(100.0).reshape(10, 10))
+    (layer,) = viewer.open(tmp_path / "table.zarr", plugin="napari-lumen")
+    np.testing.assert_array_equal(np.asarray(layer.data), np.arange(100.0).reshape(10, 10))
+
+
+@pytest.mark.filterwarnings("default")  # as in the window
+def test_damage_is_told_at_each_opening(viewer: ViewerModel, tmp_path: Path, told: list[str]) -> None:
+    path = damaged_slide(tmp_path / "middle.tif", bad={5})
+    with notification_manager:  # as napari.run does
+        for _ in range(2):
+            tell_each_time()
+            (layer,) = viewer.open(path, plugin="napari-lumen")
+            np.asarray(layer.data[-1])
+            warnings.warn("of somebody else", UserWarning, stacklevel=1)
+        hook = warnings.showwarning
+        tell_each_time()
+        assert warnings.showwarning is hook
+    hatched = [message for message in told if message.endswith("is shown hatched.")]
+    assert len(hatched) == 2
+    assert told.count("of somebody else") == 1
 
 
 def test_opening_a_slide_loads_no_torch(tmp_path: Path) -> None:

@@ -102,7 +102,6 @@ def test_the_only_slide_is_chosen_by_itself(controller: RunModelController, view
     assert controller.state.slide == "case.svs"
     assert controller.state.blocked is None
     assert controller.state.model == MODEL
-    assert viewer.canvas.overlays.scale_bar.visible
 
 
 def test_a_slide_that_was_open_before_the_panel_is_found(
@@ -312,6 +311,22 @@ def test_the_answer_for_one_slide_is_never_taken_for_another(
     assert controller.state.pixel_size == 0.125
 
 
+def test_a_pixel_size_that_is_none_runs_nothing(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, told: list[tuple[str, str]]
+) -> None:
+    layer = open_slide(viewer, mpp=None)
+    for known in (None, 0.5):
+        if known is not None:
+            controller._slides.give_pixel_size(layer, known)
+        controller.give_pixel_size(0.005)
+        controller.run()
+        assert not jobs.held
+        assert not controller.state.running
+        assert tuple(layer.scale) == (known or 1, known or 1)
+    assert len(told) == 2
+    assert "is not one of a slide" in told[-1][1]
+
+
 def test_a_pixel_size_that_is_known_is_not_written_again(
     controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, tmp_path: Path
 ) -> None:
@@ -450,3 +465,125 @@ def test_the_real_engine_runs_from_the_panel(viewer: ViewerModel, jobs: StepJobs
     np.testing.assert_array_equal(found, image[..., 0] == 0)
     top_left = labels.world_to_data(layer.data_to_world((64, 96)))
     np.testing.assert_allclose(top_left, (64, 96), atol=1e-9)
+
+
+def growing_run(tmp_path: Path, jobs: StepJobs, viewer: ViewerModel, on_progress: Any) -> RunModelController:
+    """A run of the real engine over a dark slide, whose every step a test looks at as the GUI would."""
+    slide = ArraySlide(np.zeros((1500, 1500, 3), np.uint8))
+    slide.path = Path("case.svs")
+    viewer.layers.append(Layer.create(*slide_layer(slide)))
+    model = model_of(Darkness(), size=128, overlap=32, attention=("attention",))
+
+    def run(slide: Any, path: Path, **keywords: Any) -> Any:
+        told = keywords.pop("on_progress")
+
+        def step(progress: Any) -> None:
+            told(progress)
+            on_progress(progress)
+
+        return predict_for_real(slide, model, **keywords, on_progress=step)
+
+    controller = RunModelController(viewer, jobs, run, lambda: CATALOGUE, out=tmp_path / "run")
+    controller.choose_device("cpu")
+    controller.choose_where("view")
+    viewer.scene.camera.center = (0, 375, 375)
+    viewer.scene.camera.zoom = 0.5  # all of it
+    return controller
+
+
+def test_the_overlay_grows_where_the_user_looks_and_becomes_the_result(
+    viewer: ViewerModel, jobs: StepJobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_lumen.plugin import growing
+
+    monkeypatch.setattr(growing, "_BETWEEN", 0.0)
+    seen: list[tuple[float, float]] = []
+    refreshed: list[str] = []
+
+    def look(progress: Any) -> None:
+        labels = viewer.layers[-1]
+        if progress.stage == "running the model" and labels.name.endswith("dark"):
+            if not seen:
+                viewer.scene.camera.center = (0, 600, 600)  # the lower right
+                viewer.scene.camera.zoom = 4.0
+                labels.events.connect(lambda event: refreshed.append(event.type))
+            part = np.asarray(labels.data[-1])
+            half = part.shape[0] // 2
+            seen.append((float(part[:half, :half].mean()), float(part[half:, half:].mean())))
+
+    controller = growing_run(tmp_path, jobs, viewer, look)
+    controller.run()
+    jobs.let_run()
+    assert controller.state.message.startswith("Done"), controller.state.message
+    whole = [upper + lower for upper, lower in seen]
+    assert whole == sorted(whole)
+    assert any(0 < value < 1.0 for value in whole)
+    assert "set_data" in refreshed
+    labels = viewer.layers[-1]
+    assert np.asarray(labels.data[0])[:1500, :1500].all()
+    assert labels.metadata["napari_lumen"]["run"] == str(tmp_path / "run")
+    attention = next(
+        layer for layer in viewer.layers if layer.metadata["napari_lumen"].get("kind") == "attention"
+    )
+    assert tuple(attention.contrast_limits) != (0.0, 1.0)
+
+
+def test_a_cancelled_run_keeps_what_has_grown_and_the_next_goes_on(
+    viewer: ViewerModel, jobs: StepJobs, tmp_path: Path
+) -> None:
+    steps: list[int] = []
+
+    def look(progress: Any) -> None:
+        if progress.stage == "running the model":
+            steps.append(progress.done)
+            if progress.done > 150 and len(steps) < 1000:
+                controller.cancel()
+                steps.extend([0] * 1000)
+
+    controller = growing_run(tmp_path, jobs, viewer, look)
+    controller.run()
+    jobs.let_run()
+    assert controller.state.message == "Cancelled. What is finished is kept: Run goes on from there."
+    unfinished = [layer for layer in viewer.layers if layer.name.endswith("(unfinished)")]
+    assert unfinished
+    steps.clear()
+    steps.extend([0] * 1000)
+    controller.run()
+    jobs.let_run()
+    assert controller.state.message.startswith("Done"), controller.state.message
+    assert not any(layer in viewer.layers for layer in unfinished)
+    assert np.asarray(viewer.layers[-1].data[0])[:1500, :1500].all()
+    assert steps[1000] > 0  # it did not begin anew
+
+
+def test_tiles_that_could_not_be_read_are_hatched_on_the_slide(
+    viewer: ViewerModel, jobs: StepJobs, tmp_path: Path
+) -> None:
+    slide = ArraySlide(np.zeros((600, 600, 3), np.uint8), broken=Window(310, 310, 4, 4))
+    slide.path = Path("case.svs")
+    with pytest.warns(UserWarning, match="shown hatched"):
+        viewer.layers.append(Layer.create(*slide_layer(slide)))
+    model = model_of(Darkness(), size=128, overlap=32)
+
+    def run(slide: Any, path: Path, **keywords: Any) -> Any:
+        return predict_for_real(slide, model, **keywords)
+
+    controller = RunModelController(viewer, jobs, run, lambda: CATALOGUE, out=tmp_path / "run")
+    controller.choose_device("cpu")
+    viewer.scene.camera.center = (0, 150, 150)
+    viewer.scene.camera.zoom = 1.0
+    controller.choose_where("view")
+    controller.run()
+    jobs.let_run()
+    (hatched,) = [layer for layer in viewer.layers if layer.name.endswith("unread tiles")]
+    world = np.array([hatched.data_to_world(point) for line in hatched.data for point in line])
+    failed = controller_run(tmp_path).record.failed_tiles
+    assert world.min(axis=0) == pytest.approx((min(t.y for t in failed) / 2 - 0.25,) * 2)
+    assert world.max(axis=0) == pytest.approx((max(t.y + t.height for t in failed) / 2 - 0.25,) * 2)
+    assert viewer.layers[-1].name == "case · dark"
+
+
+def controller_run(tmp_path: Path) -> Any:
+    from napari_lumen.inference import Run
+
+    return Run.open(tmp_path / "run")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,14 @@ from napari.layers import Layer
 from napari.utils.notifications import notification_manager
 
 from fakes import ArraySlide
-from napari_lumen.errors import Cancelled, SlideError
+from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Window, level0_to_world, world_to_level0
 from napari_lumen.plugin.controllers.slide import SlideController
 from napari_lumen.plugin.layers import run_layers
-from napari_lumen.plugin.overview import SIDE, read_overview
+from napari_lumen.plugin.overview import SIDE, overview
 from napari_lumen.plugin.results import add_result
-from napari_lumen.plugin.slide_layers import slide_layers
+from napari_lumen.plugin.slide_layers import colour_levels, slide_layers
+from napari_lumen.plugin.small_levels import read_small_levels
 from napari_lumen.plugin.wording import magnification, pixel_size, slide_facts_in_words
 from napari_lumen.slides import Channel, open_slide
 from napari_lumen.slides.associated import AssociatedImages
@@ -95,6 +95,12 @@ def test_the_facts_of_a_real_slide_are_said(shared_data: Path) -> None:
     assert facts["Objective"] == "20×"
 
 
+def test_pictures_are_called_by_the_names_of_their_formats() -> None:
+    slide = Case("field.png")
+    slide.vendor = "png"
+    assert dict(slide_facts_in_words(slide))["Vendor"] == "PNG"
+
+
 def test_what_is_not_known_is_called_unknown() -> None:
     slide = Case("case.svs", mpp=None)
     facts = dict(slide_facts_in_words(slide))
@@ -132,7 +138,7 @@ def test_a_selected_channel_shows_its_slide(controller: SlideController, viewer:
     opened(viewer, channel_slide(np.zeros((64, 64, 2), np.uint8)))
     opened(viewer, Case("case.svs"))
     viewer.layers.selection.active = viewer.layers["cells.ome.tif · CD4"]
-    assert controller.state.slide == "cells.ome.tif · DAPI"
+    assert controller.state.slide == "cells.ome.tif"
 
 
 def test_the_magnification_is_that_of_a_microscope(controller: SlideController, viewer: ViewerModel) -> None:
@@ -147,7 +153,7 @@ def test_the_magnification_is_that_of_a_microscope(controller: SlideController, 
         "20×",
         "0.123×",
         "163×",
-        "unknown without a pixel size",
+        "unknown",
     ]
 
 
@@ -173,6 +179,34 @@ def test_looking_at_a_point_moves_the_camera_there(controller: SlideController, 
     assert viewer.scene.camera.zoom == 4.0
     region = controller.view.region
     assert (region.y + region.height / 2, region.x + region.width / 2) == pytest.approx((123, 456))
+
+
+def test_the_box_goes_with_a_slide_that_was_moved(controller: SlideController, viewer: ViewerModel) -> None:
+    layer = opened(viewer, Case("case.svs", mpp=MPP))
+    viewer.scene.camera.zoom = 4.0
+    controller.look_at((400.0, 300.0))
+    before = controller.view
+    layer.translate = (1000, 50)
+    assert controller.view.region.empty
+    controller.look_at((400.0, 300.0))
+    assert controller.view == before
+    assert viewer.scene.camera.center[-2:] == pytest.approx((1000 + 199.75, 50 + 149.75))
+
+
+def test_the_overview_is_in_the_colours_of_the_slide(
+    controller: SlideController, viewer: ViewerModel, jobs: StepJobs
+) -> None:
+    slide = Case("case.svs")
+    layer = opened(viewer, slide)
+    jobs.let_run()
+
+    def inverted(pixels: Any) -> Any:
+        return 255 - pixels
+
+    layer.metadata["napari_lumen"]["color"] = inverted  # as `Browsing` does when the user prefers others
+    layer.data = colour_levels(slide, layer.metadata["napari_lumen"]["small"], inverted)
+    jobs.let_run()
+    np.testing.assert_array_equal(controller.pictures.overview, 55)
 
 
 def test_pictures_are_read_by_a_worker_and_private_ones_only_when_asked_for(
@@ -231,14 +265,15 @@ def test_another_slide_stops_the_reading_of_the_last(
 def test_an_overview_is_small_and_true() -> None:
     image = np.zeros((3000, 1500, 3), np.uint8)
     image[:1500] = (250, 10, 20)
-    shown = read_overview(ArraySlide(image), Event())
+    slide = ArraySlide(image)
+    shown = overview(slide, read_small_levels(slide))
     assert shown.shape == (SIDE, SIDE // 2, 3)
     np.testing.assert_array_equal(
         shown[: SIDE // 2 - 2], np.broadcast_to((250, 10, 20), (SIDE // 2 - 2, 320, 3))
     )
     np.testing.assert_array_equal(shown[SIDE // 2 + 2 :], 0)
     tiny = ArraySlide(np.full((3, 5, 3), 9, np.uint8))
-    np.testing.assert_array_equal(read_overview(tiny, Event()), np.full((3, 5, 3), 9))
+    np.testing.assert_array_equal(overview(tiny, read_small_levels(tiny)), np.full((3, 5, 3), 9))
 
 
 def test_an_overview_of_channels_adds_their_colours() -> None:
@@ -246,16 +281,19 @@ def test_an_overview_of_channels_adds_their_colours() -> None:
     values[:50, :, 0] = 3000
     values[:, :50, 1] = 900
     channels = (Channel("red", (255, 0, 0)), Channel("green", (0, 255, 0)))
-    shown = read_overview(channel_slide(values, channels=channels), Event())
+    slide = channel_slide(values, channels=channels)
+    shown = overview(slide, read_small_levels(slide))
     corners = [tuple(shown[y, x]) for y, x in ((0, 0), (0, 99), (99, 0), (99, 99))]
     assert corners == [(255, 255, 0), (255, 0, 0), (0, 255, 0), (0, 0, 0)]
 
 
-def test_reading_an_overview_can_be_stopped() -> None:
-    cancel = Event()
-    cancel.set()
-    with pytest.raises(Cancelled):
-        read_overview(ArraySlide(np.zeros((3000, 1500, 3), np.uint8)), cancel)
+def test_an_overview_is_sharp_where_the_coarsest_level_is_a_stamp() -> None:
+    image = np.zeros((2000, 2000, 3), np.uint8)
+    image[::, 1000:] = 255
+    slide = ArraySlide(image, image[::40, ::40])
+    shown = overview(slide, read_small_levels(slide))
+    assert shown.shape == (SIDE, SIDE, 3)
+    assert set(np.unique(shown[:, : SIDE // 2 - 2])) == {0}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from napari.utils.notifications import notification_manager
 
 from fakes import ArraySlide
 from napari_lumen.geometry import Region
-from napari_lumen.plugin.jobs import Callbacks, Jobs
+from napari_lumen.plugin.jobs import Callbacks, Jobs, Newest
 from napari_lumen.plugin.slide_layers import slide_layer
 from napari_lumen.slides.associated import AssociatedImages
 from plugin_fakes import damaged_slide
@@ -41,6 +41,12 @@ def opened(viewer: Any, mpp: tuple[float, float] | None = (0.5, 0.5)) -> Any:
     slide.associated = AssociatedImages({"label": lambda: np.full((240, 800, 3), 99, np.uint8)})
     (layer,) = viewer._add_layer_from_data(*slide_layer(slide))
     return layer
+
+
+def named(name: str) -> ArraySlide:
+    slide = ArraySlide(np.full((200, 300, 3), 200, np.uint8))
+    slide.path = Path(name)
+    return slide
 
 
 @pytest.fixture
@@ -118,6 +124,38 @@ def test_a_click_and_a_drag_on_the_overview_move_the_view(viewer: Any, panel: An
     assert viewer.scene.camera.center[-2:] == pytest.approx((250 - 15 * scale, 50 + 10 * scale), abs=scale)
 
 
+def test_the_view_is_held_where_it_was_grabbed_at_the_edge_too(viewer: Any, panel: Any, qtbot: Any) -> None:
+    from qtpy.QtCore import QPoint, Qt
+
+    opened(viewer)
+    qtbot.waitUntil(lambda: panel.controller.pictures.overview is not None)
+    viewer.scene.camera.zoom = 8.0
+    viewer.scene.camera.center = (0, -20.0, 150.0)  # more than half of the view lies above the slide
+    overview = panel.form.overview
+    scale = 0.5 * 800 / overview.height()  # µm for one of its pixels
+    grip = overview.box.center().toPoint()
+    qtbot.mousePress(overview, Qt.MouseButton.LeftButton, pos=grip)
+    qtbot.mouseMove(overview, grip + QPoint(0, 1))
+    assert viewer.scene.camera.center[-2:] == pytest.approx((-20 + scale, 150), abs=0.1)
+    qtbot.mouseMove(overview, grip + QPoint(0, 30))
+    qtbot.mouseRelease(overview, Qt.MouseButton.LeftButton, pos=grip + QPoint(0, 30))
+    assert viewer.scene.camera.center[-2:] == pytest.approx((-20 + 30 * scale, 150), abs=0.1)
+
+
+def test_a_click_inside_the_box_moves_the_view_there(viewer: Any, panel: Any, qtbot: Any) -> None:
+    from qtpy.QtCore import QPoint, Qt
+
+    opened(viewer)
+    qtbot.waitUntil(lambda: panel.controller.pictures.overview is not None)
+    overview = panel.form.overview
+    spot = QPoint(overview.width() // 2 + 20, overview.height() // 2 - 30)
+    assert overview.box.contains(spot.toPointF())  # all of the slide is in view
+    scale = 0.5 * 800 / overview.height()
+    qtbot.mouseClick(overview, Qt.MouseButton.LeftButton, pos=spot)
+    wanted = (spot.y() * scale, 150 + 20 * scale)
+    assert viewer.scene.camera.center[-2:] == pytest.approx(wanted, abs=2 * scale)
+
+
 def test_the_scanners_facts_are_filtered_and_shown_in_full(viewer: Any, panel: Any, qtbot: Any) -> None:
     opened(viewer)
     scanner = panel.form.scanner
@@ -140,7 +178,7 @@ def test_the_label_is_seen_only_after_a_click(viewer: Any, panel: Any, qtbot: An
     pictures.buttons["label"].click()
     qtbot.waitUntil(lambda: not pictures.images["label"].pixmap().isNull())
     assert pictures.images["label"].isVisible()
-    np.testing.assert_array_equal(drawn(pictures.images["label"])[10:60, 50:250], 99)
+    np.testing.assert_array_equal(drawn(pictures.images["label"])[10:50, 60:180], 99)
     pictures.buttons["label"].click()
     assert not pictures.images["label"].isVisible()
 
@@ -149,12 +187,74 @@ def test_an_unknown_pixel_size_is_given_in_the_panel(viewer: Any, panel: Any, qt
     layer = opened(viewer, mpp=None)
     form = panel.form
     assert form.give.isVisible()
-    assert form.values["In view"].text() == "unknown without a pixel size"
+    assert form.values["In view"].text() == "unknown"
     form.pixel_size.setValue(0.25)
     form.give.click()
     assert tuple(layer.scale) == (0.25, 0.25)
     assert form.values["Pixel size"].text() == "0.25 µm (given by you)"
     assert form.values["In view"].text().endswith("×")
+
+
+def test_the_pixel_size_is_asked_for_in_words_and_enter_is_enough(
+    viewer: Any, panel: Any, qtbot: Any
+) -> None:
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QLabel
+
+    layer = opened(viewer, mpp=None)
+    form = panel.form
+    shown = [label.text() for label in form.findChildren(QLabel) if label.isVisible()]
+    assert "Pixel size (µm/px)" in shown
+    line = form.pixel_size.lineEdit()
+    line.selectAll()
+    qtbot.keyClicks(line, "0.25")
+    assert tuple(layer.scale) == (1, 1)
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    assert tuple(layer.scale) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("width", [230, 330])
+@pytest.mark.parametrize("name", ["e3b0c44298fc1c14" * 4 + ".svs", "n" * 200, "CMU-1-Small-Region.svs"])
+def test_a_name_of_one_word_does_not_widen_the_panel(
+    viewer: Any, panel: Any, qtbot: Any, name: str, width: int
+) -> None:
+    from qtpy.QtWidgets import QScrollArea
+
+    viewer._add_layer_from_data(*slide_layer(named(name)))
+    panel.setFixedWidth(width)
+    (scroll,) = panel.findChildren(QScrollArea)
+    text = panel.form.values["Name"]
+    assert (text.text(), text.toolTip()) == (name, name)
+    qtbot.waitUntil(lambda: panel.width() == width)
+    qtbot.waitUntil(lambda: scroll.widget().width() <= scroll.viewport().width())
+    qtbot.waitUntil(lambda: text.document().size().height() <= text.height())
+    qtbot.waitUntil(lambda: text.document().idealWidth() <= text.viewport().width())
+
+
+@pytest.mark.parametrize("name", ["Slide", "Run model"])
+def test_a_small_window_has_room_beside_the_panel(make_napari_viewer: Any, qtbot: Any, name: str) -> None:
+    from qtpy.QtWidgets import QScrollArea
+
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(800, 600)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-lumen", name)
+    opened(viewer)
+    qtbot.wait(200)
+    assert viewer.window._qt_window.width() == 800
+    assert viewer.canvas.size[1] >= 150
+    assert panel.minimumWidth() <= 230
+    (scroll,) = panel.findChildren(QScrollArea)
+    assert scroll.widget().minimumSizeHint().width() <= 230
+
+
+def test_the_facts_of_the_last_slide_are_gone_at_once(viewer: Any, panel: Any) -> None:
+    opened(viewer)
+    facts = panel.form.facts
+    shown = {id(widget) for widget in facts.children() if getattr(widget, "isVisible", bool)()}
+    viewer._add_layer_from_data(*slide_layer(named("other.svs")))  # and no event loop runs
+    panel.form.facts.show()
+    left = [widget for widget in facts.children() if id(widget) in shown and widget.isVisible()]
+    assert not left
 
 
 def test_the_panel_is_in_the_plugins_menu_and_fits_its_dock(make_napari_viewer: Any, qtbot: Any) -> None:
@@ -166,7 +266,7 @@ def test_the_panel_is_in_the_plugins_menu_and_fits_its_dock(make_napari_viewer: 
     form = panel.form
     assert form.minimumSizeHint().width() <= 350
     for label in form.values.values():
-        assert label.heightForWidth(label.width()) <= label.height()
+        assert label.document().size().height() <= label.height()
 
 
 # damage
@@ -214,6 +314,104 @@ def test_damage_is_hatched_told_once_and_leaves_nothing_unrefreshed(
     assert len(damage) == 1, told
     assert "damaged.tif" in damage[0]
     assert "shown hatched" in damage[0]
+
+
+# what hangs
+
+
+@pytest.fixture
+def hanging() -> Iterator[Callable[..., None]]:
+    """Work that hears no token, as a request to a server that has fallen silent."""
+    go_on = Event()
+
+    def work(*_: Any) -> None:
+        go_on.wait(20)
+
+    yield work
+    go_on.set()
+
+
+def test_work_that_hangs_is_left_when_it_is_cancelled_or_closed(
+    qtbot: Any, hanging: Callable[..., None]
+) -> None:
+    cancelled: list[bool] = []
+    callbacks: Callbacks[None] = Callbacks(
+        lambda event: None, lambda value: None, lambda error: None, lambda: cancelled.append(True)
+    )
+    jobs = Jobs(patience=0.1)
+    job = jobs.start(hanging, callbacks)
+    job.cancel.set()
+    qtbot.waitUntil(lambda: bool(cancelled))
+    jobs.start(hanging, callbacks)
+    begun = time.monotonic()
+    jobs.close()
+    assert time.monotonic() - begun < 5
+    assert cancelled == [True]
+
+
+def test_reading_ahead_that_hangs_does_not_hold_up_the_closing(hanging: Callable[..., None]) -> None:
+    begun_reading = Event()
+
+    def work(request: int, stale: Callable[[], bool]) -> None:
+        begun_reading.set()
+        hanging()
+
+    ahead: Newest[int] = Newest(work, rest=0.0)
+    ahead.ask(1)
+    assert begun_reading.wait(20)
+    begun = time.monotonic()
+    ahead.close()
+    assert time.monotonic() - begun < 5
+
+
+def test_the_panel_says_what_is_being_opened_and_cancel_works(
+    viewer: Any, panel: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, hanging: Callable[..., None]
+) -> None:
+    monkeypatch.setattr("napari_lumen.plugin.opening.readable_slide", hanging)
+    places = panel.places
+    assert places.file.isVisible()
+    places.place_chosen.emit("http://server/case%2012.zarr")
+    assert places.text.text() == "Opening case 12.zarr …"
+    assert not places.file.isVisible()
+    assert places.bar.isVisible()
+    qtbot.wait(100)
+    places.cancel.click()
+    qtbot.waitUntil(places.file.isVisible)
+    assert not places.cancel.isVisible()
+    assert not viewer.layers
+
+
+def test_a_drop_that_takes_long_can_be_cancelled_while_the_window_lives(
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, hanging: Callable[..., None], tmp_path: Path
+) -> None:
+    from napari.settings import get_settings
+    from qtpy.QtCore import QTimer
+    from qtpy.QtWidgets import QApplication, QProgressDialog, QPushButton
+
+    monkeypatch.setattr("napari_lumen.plugin.opening.readable_slide", hanging)
+    get_settings().plugins.extension2reader = {"*.tif": "napari-lumen"}
+    texts: list[str] = []
+    over: list[bool] = []
+
+    def click() -> None:
+        for widget in QApplication.topLevelWidgets():
+            if isinstance(widget, QProgressDialog) and widget.isVisible():
+                texts.append(widget.labelText())
+                widget.findChild(QPushButton).click()
+
+    def drop() -> None:
+        viewer.window._qt_viewer._qt_open([str(damaged_slide(tmp_path / "flat.tif", bad=set()))], stack=False)
+        over.append(True)
+
+    clock = QTimer()
+    clock.timeout.connect(click)
+    clock.start(100)
+    QTimer.singleShot(0, drop)
+    qtbot.waitUntil(lambda: bool(over), timeout=15_000)
+    clock.stop()
+    assert texts[0] == "Opening flat.tif …"
+    assert not viewer.layers
+    qtbot.wait(200)  # the worker goes after its last word, and until then the window cannot
 
 
 # the window's own

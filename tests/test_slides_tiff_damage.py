@@ -221,7 +221,7 @@ def test_a_file_that_is_removed_or_cut_while_open_still_answers(tmp_path: Path) 
         path.rename(tmp_path / "moved.tif")
         np.testing.assert_array_equal(slide.read(0, 0, 128, 128), image[:128, :128])
         os.truncate(tmp_path / "moved.tif", 1000)
-        with pytest.raises(SlideError, match="truncated") as caught:
+        with pytest.raises(SlideError, match="truncated: it ends at byte 1,000 of") as caught:
             slide.read(128, 128, 50, 50)
         assert_one_sentence(caught.value, "gone.tif")
 

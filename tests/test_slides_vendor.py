@@ -266,7 +266,10 @@ def test_a_slide_removed_while_open_is_told_of(shared_data: Path, tmp_path: Path
         path.unlink()
         with pytest.raises(SlideError) as caught:
             slide.read(0, 0, 64, 64)
-    assert_one_sentence(caught.value, "gone.ndpi", "no longer")
+        with pytest.raises(SlideError) as caught_too:
+            _ = slide.associated["macro"]
+    for error in (caught.value, caught_too.value):
+        assert_one_sentence(error, "gone.ndpi", "no longer")
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -132,6 +132,8 @@ def _feature(annotation: Annotation, number: int) -> dict[str, Any] | None:
         properties["classification"] = {"name": annotation.class_name, "color": list(color)}
     elif annotation.color is not None:
         properties["color"] = list(annotation.color)
+    if annotation.measurements:
+        properties["measurements"] = dict(annotation.measurements)
     name = f"{number} {annotation.class_name} {geometry.wkb_hex}"
     shaped = mapping(geometry)
     return {
@@ -200,6 +202,7 @@ def _annotations(feature: Any, place: str) -> Iterator[Annotation]:
         color=color if color is not None else _color(properties.get("color"), place),
         name=None if name is None else str(name),
         object_type=_object_type(properties, feature),
+        measurements=_measurements(properties.get("measurements"), place),
     )
     for number, child in enumerate(properties.get("childObjects") or ()):
         yield from _annotations(child, f"{place}, child {number}")
@@ -229,6 +232,15 @@ def _classification(properties: Mapping[str, Any], place: str) -> tuple[str | No
         packed = int(given["colorRGB"]) & 0xFFFFFF
         color = [packed >> 16, packed >> 8 & 0xFF, packed & 0xFF]
     return (None if name is None else str(name)), _color(color, place)
+
+
+def _measurements(given: Any, place: str) -> dict[str, float]:
+    """Numbers by name: an object, or before QuPath 0.4 a list of {name, value}; text stands for no number."""
+    try:
+        pairs = given.items() if isinstance(given, dict) else [(m["name"], m["value"]) for m in given or ()]
+        return {str(name): float(value) for name, value in pairs if value is not None}
+    except (TypeError, KeyError, ValueError) as error:
+        raise AnnotationError(f"{place} has measurements that are not numbers by name.") from error
 
 
 def _color(given: Any, place: str) -> Color | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shapely.geometry.base import BaseGeometry
@@ -28,6 +29,8 @@ class Annotation:
         The object's own name.
     object_type : {"annotation", "detection"}
         What QuPath takes it for: what a person drew or may correct, or one of thousands that were found.
+    measurements : mapping of str to float
+        By their names, with units.
     """
 
     geometry: BaseGeometry
@@ -35,3 +38,4 @@ class Annotation:
     color: Color | None = None
     name: str | None = None
     object_type: ObjectType = "annotation"
+    measurements: Mapping[str, float] = field(default_factory=dict)

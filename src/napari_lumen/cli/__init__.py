@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 
 from napari_lumen import __version__
-from napari_lumen.cli import models
+from napari_lumen.cli import models, runs
 from napari_lumen.cli.console import Commands
 from napari_lumen.cli.convert import convert
 from napari_lumen.cli.demo import demo
+from napari_lumen.cli.evaluate import evaluate
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
 
@@ -49,8 +50,10 @@ def _root(
 
 app.command()(info)
 app.command()(predict)
+app.command()(evaluate)
 app.command()(convert)
 app.add_typer(models.app)
+app.add_typer(runs.app)
 app.command()(demo)
 
 

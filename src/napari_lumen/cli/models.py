@@ -89,11 +89,14 @@ def describe_network(
 
     from napari_lumen.cli.console import results
     from napari_lumen.models import describe, find_model, names, read_card
+    from napari_lumen.models.arguments import brief
 
     given = dict(_argument(text) for text in arguments or ())
+    if "size" in given:
+        raise typer.BadParameter("size is an option and no argument of a network: give --size 64")
     if name not in names():
         card = read_card(find_model(name))
-        name, given = card.architecture, {**card.arguments, **given}
+        name, given = card.architecture, {**card.network_arguments, **given}
     found = describe(name, size=size, **given)
     if as_json:
         typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
@@ -116,7 +119,7 @@ def describe_network(
     for label, value in rows:
         table.add_row(Text(label, style="dim"), Text(value))
     console = results()
-    console.print(f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})", markup=False)
+    console.print(f"{name}({brief(given)})", markup=False)
     console.print(table)
     if found.attention:
         maps = Table("map", "kind", "range", "shown", "what it is", box=None, padding=(0, 2, 0, 0))
@@ -140,13 +143,17 @@ def export(
     name: Annotated[str, typer.Argument(help="Name of a model, or its folder.")],
     out: Annotated[str, typer.Argument(help="File to write: OUT.pt2 (torch.export) or OUT.onnx.")],
     size: Annotated[int | None, typer.Option(help="Side of the tiles, px; the card's without it.")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a foreign model although it can run any code here.")
+    ] = False,
 ) -> None:
     """Write a model as a file that needs none of this program's code. It gives logits."""
     from napari_lumen.cli.console import results
     from napari_lumen.models import load_model
     from napari_lumen.models.export import export_model
 
-    results().print(str(export_model(load_model(name), out, size)), soft_wrap=True, markup=False)
+    path = export_model(load_model(name, trust=trust), out, size)
+    results().print(str(path), soft_wrap=True, markup=False)
 
 
 @app.command("fetch")
@@ -189,6 +196,7 @@ def _argument(text: str) -> tuple[str, object]:
 
 
 def _rows(card: ModelCard, path: Path) -> Iterator[tuple[str, str]]:
+    from napari_lumen.models.arguments import brief
     from napari_lumen.models.library import kind_of
 
     yield "name", card.name
@@ -196,7 +204,7 @@ def _rows(card: ModelCard, path: Path) -> Iterator[tuple[str, str]]:
     yield "summary", card.summary
     yield "task", card.task
     yield "classes", ", ".join(item.name for item in card.classes)
-    arguments = ", ".join(f"{key}={value!r}" for key, value in card.arguments.items())
+    arguments = brief(card.arguments)
     yield "network", f"{card.architecture}({arguments})" if arguments else card.architecture
     for view in card.input.views:
         yield "input", f"{view.size} x {view.size} px at {view.mpp:g} µm per pixel"

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import platformdirs
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,6 +35,7 @@ class Identity(BaseModel):
     weights_sha256: str = Field(description="Checksum of the model's weights.")
     card_sha256: str = Field(description="Checksum of what else of the model's card decides the answer.")
     plan_sha256: str = Field(description="Checksum of the grid, the tiles and the area asked for.")
+    cells: int = Field(default=0, description="Cells of the plan: how much there is to finish.")
 
     def difference(self, other: Identity) -> str | None:
         """Return in words in what another run differs; a slide that was only moved is the same."""
@@ -68,7 +70,7 @@ def require_free(folder: Path) -> None:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Hold a run folder against other processes while the block runs; a killed holder holds it no more.
+    """Hold a run folder against other processes while the block runs; see `held`.
 
     Raises
     ------
@@ -77,7 +79,23 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        require_free(folder)
+    except OSError as error:
+        raise disk_error(folder, error) from error
+    require_free(folder)
+    with held(folder):
+        yield
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes while the block runs; a killed holder holds it no more.
+
+    Raises
+    ------
+    RunError
+        When another process or thread holds it, or it cannot be written.
+    """
+    try:
         lock = FileLock(folder / _LOCK_FILE, timeout=0, thread_local=False)
         lock.acquire()
     except Timeout as error:
@@ -102,6 +120,33 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def holder_note(folder: Path) -> str:
+    """Return what the holder of a folder has noted in it: the same wherever that very folder is seen."""
+    try:
+        return (folder / _HOLDER_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def holder(folder: Path) -> str | None:
+    """Return in words who holds a folder; None when nobody does."""
+    file = folder / _LOCK_FILE
+    try:
+        if file.exists():
+            with FileLock(file, timeout=0):
+                pass
+    except Timeout:
+        return _holder(folder)
+    except OSError:  # it cannot be written to: nobody works there from here
+        pass
+    return None
+
+
+def user_runs() -> Path:
+    """Return the folder of the runs that were given none."""
+    return platformdirs.user_data_path("napari-lumen") / "runs"
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -111,10 +156,10 @@ def _user() -> str:
 
 def _holder(folder: Path) -> str:
     try:
-        holder = json.loads((folder / _HOLDER_FILE).read_text(encoding="utf-8"))
+        holder = json.loads(holder_note(folder))
         user, host, process, since = (holder[key] for key in ("user", "host", "pid", "since"))
         return f"{user} runs there on {host}, process {process}, since {since}"
-    except (OSError, ValueError, KeyError):
+    except (ValueError, KeyError):
         return "another run writes there"
 
 

@@ -8,11 +8,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.geometry import Window
+from napari_lumen.inference.pipeline import Processed
 from napari_lumen.inference.plan import CELL, Cell, Plan, blending_window
 
 Array = npt.NDArray[np.float32]
@@ -54,8 +56,8 @@ class _Sum:
         return cls(np.zeros((channels, height, width), np.float32), np.zeros((height, width), np.float32))
 
     def mean(self, otherwise: float) -> Array:
-        known = self.weight > 0
-        return np.where(known, self.value / np.where(known, self.weight, 1), np.float32(otherwise))
+        mean = np.full_like(self.value, otherwise)
+        return np.divide(self.value, self.weight, out=mean, where=self.weight > 0)
 
 
 @dataclass
@@ -81,16 +83,27 @@ class Frontier:
         Cells to be finished; what tiles say of others is dropped.
     limit : int
         Bytes of sums in memory; those touched longest ago go to a temporary file beyond it.
+    strides : mapping of str to (int or None)
+        Of attention maps, see `AttentionInfo`; maps that are not in it cover a tile edge to edge.
     """
 
-    def __init__(self, plan: Plan, cells: Iterable[Cell], limit: int = _LIMIT) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        cells: Iterable[Cell],
+        limit: int = _LIMIT,
+        strides: Mapping[str, int | None] = MappingProxyType({}),
+    ) -> None:
         self._plan = plan
+        self._strides = strides
         wanted = set(cells)
         self._remaining = Counter(
             {cell: count for cell, count in plan.tiles_per_cell().items() if cell in wanted}
         )
         self._window = blending_window(plan.tile, plan.overlap)
         self._pooled: dict[int, Array] = {}
+        # where maps of a side are read, None for maps that are kept as they are
+        self._places: dict[tuple[str, int], tuple[npt.NDArray[np.intp], ...] | None] = {}
         self._limit = limit
         self._held = 0
         self._open: OrderedDict[Cell, _Open] = OrderedDict()
@@ -105,13 +118,31 @@ class Frontier:
             self._folder.cleanup()
             self._folder = None
 
-    def stride(self, side: int) -> int:
-        """Return how many pixels of the grid one pixel of a map covers whose tiles are `side` wide.
+    def stride(self, name: str, side: int) -> int:
+        """Return how many pixels of the grid one pixel of a map covers as it is kept.
 
-        Tiles start at odd places of a very coarse map: it is then kept at the finest common step.
+        Tiles, and the edges of a tile, lie at odd places of a coarse map: it is then kept at the finest
+        common step.
+
+        Parameters
+        ----------
+        name : str
+            Of the map.
+        side : int
+            Of the map of one tile, px.
         """
-        plan = self._plan
-        return math.gcd(plan.tile // side, plan.overlap // 2, plan.tile - plan.overlap, CELL)
+        plan, own = self._plan, self._strides.get(name)
+        if own is None:
+            own = 1 if plan.tile % side else plan.tile // side
+        return math.gcd(own, plan.overlap // 2, plan.tile - plan.overlap, plan.tile, CELL)
+
+    def take(self, batch: Processed) -> list[FinishedCell]:
+        """Add what the network said of a batch, and return the cells that waited for it alone."""
+        if batch.answer is not None:
+            for index, tile in enumerate(batch.tiles):
+                maps = {name: values[index] for name, values in batch.answer.attention.items()}
+                self.add(tile, batch.answer.probability[index], maps)
+        return [cell for tile in (*batch.tiles, *batch.failed) for cell in self.arrived(tile)]
 
     def add(self, tile: Window, probability: Array, attention: Mapping[str, Array]) -> None:
         """Add what the network says of one tile.
@@ -122,9 +153,9 @@ class Frontier:
         probability : ndarray
             (classes, tile, tile) float32.
         attention : mapping of str to ndarray
-            (side, side) float32 maps that cover the tile.
+            (side, side) float32 maps; what reaches beyond the tile is left out.
         """
-        maps = {name: self._at_stride(values) for name, values in attention.items()}
+        maps = {name: self._at_stride(name, values) for name, values in attention.items()}
         for cell in self._plan.cells_of(tile):
             if cell not in self._remaining:
                 continue
@@ -205,12 +236,19 @@ class Frontier:
             np.savez(path, **sums)  # type: ignore[arg-type]  # its stubs take names for flags
             self._spilled[cell] = path
 
-    def _at_stride(self, values: Array) -> tuple[int, Array]:
+    def _at_stride(self, name: str, values: Array) -> tuple[int, Array]:
         """Return the stride that a map (h, w) of a tile is kept at, and the map at it, (1, h, w)."""
-        stride = self.stride(values.shape[-1])
-        repeat = self._plan.tile // stride // values.shape[-1]
-        if repeat > 1:
-            values = np.kron(values, np.ones((repeat, repeat), np.float32))
+        side = values.shape[-1]
+        stride = self.stride(name, side)
+        if (name, side) not in self._places:
+            own = self._strides.get(name) or self._plan.tile / side
+            middles = (np.arange(self._plan.tile // stride) + 0.5) * stride
+            places = (middles / own).astype(np.intp)
+            as_it_is = np.array_equal(places, np.arange(side))
+            self._places[name, side] = None if as_it_is else np.ix_(places, places)
+        place = self._places[name, side]
+        if place is not None:
+            values = values[place]
         return stride, values[None]
 
     def _weights(self, stride: int) -> Array:

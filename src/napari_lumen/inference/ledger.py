@@ -22,6 +22,8 @@ class Ledger:
     ----------
     folder : Path
         Of the run. What an earlier session wrote there is read; a last line cut by a crash is dropped.
+    held : bool
+        Whether this process holds the folder, and so may cut that line off the file.
 
     Attributes
     ----------
@@ -32,6 +34,7 @@ class Ledger:
     """
 
     folder: Path
+    held: bool = True
     covered: dict[Cell, int] = field(default_factory=dict)
     failed: dict[Window, str] = field(default_factory=dict)
 
@@ -41,7 +44,7 @@ class Ledger:
         except (FileNotFoundError, NotADirectoryError):
             return
         whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
+        if self.held and len(whole) < len(data):
             with self._file.open("r+b") as file:
                 file.truncate(len(whole))
         for line in whole.splitlines():

@@ -8,6 +8,7 @@ from threading import Lock
 from napari_lumen.geometry import Region, Window
 from napari_lumen.inference.rasters import LiveRaster, Pixels
 from napari_lumen.inference.run import RasterRecord
+from napari_lumen.models import ModelCard
 
 
 class Live:
@@ -15,13 +16,18 @@ class Live:
 
     Parameters
     ----------
+    card : ModelCard
+        Of the model that runs.
     records : tuple of RasterRecord
         What there will be.
     rasters : mapping of str to LiveRaster
         By their paths in the folder.
     """
 
-    def __init__(self, records: tuple[RasterRecord, ...], rasters: Mapping[str, LiveRaster]) -> None:
+    def __init__(
+        self, card: ModelCard, records: tuple[RasterRecord, ...], rasters: Mapping[str, LiveRaster]
+    ) -> None:
+        self.card = card
         self.records = records
         self._rasters = rasters
         self._changed: list[Region] = []

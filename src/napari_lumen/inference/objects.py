@@ -1,87 +1,174 @@
-"""Counting connected areas of each class over a label image too large to hold."""
+"""Objects of a label raster too large to hold: found block by block, whole across their borders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import label as connected
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from napari_lumen.geometry import Window
+from napari_lumen.inference.instances import Numbers, components, split_touching, without_gaps
+from napari_lumen.inference.measures import Objects, measure
 from napari_lumen.inference.plan import Cell
 
 Labels = npt.NDArray[np.uint8]
-_NEIGHBOURS = np.ones((3, 3), int)  # diagonal pixels touch
 
 
-class ObjectCounter:
-    """Connected areas (8 neighbours) of one class, block by block, joined across their borders.
+class Rasters(Protocol):
+    """What objects are found in."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+
+    def labels(self, window: Window) -> Labels:
+        """Return a window of the labels, uint8 (h, w); 0 is background."""
+
+    def probability(self, window: Window) -> Labels:
+        """Return a window of the probabilities, uint8 (classes, h, w) in steps of 1/255."""
+
+
+@dataclass
+class ObjectFinder:
+    """Finds the connected areas of each class, and splits them where nuclei touch.
+
+    Every block is looked at with a margin. Where an object reaches beyond its block, the piece in each block
+    is measured on its own, and the pieces of one object are joined at the end: no pixel is lost or counted
+    twice, and an object may be as large as the raster.
 
     Parameters
     ----------
-    value : int
-        Label of the class.
+    rasters : Rasters
+    values : sequence of int
+        Labels of the classes, in the order of the channels of the probability.
+    side : int
+        Of the blocks, px.
+    margin : int
+        Px, at least 1. Areas that lie within it around a block are split as in the whole raster; larger ones
+        are split by what is seen of them, and the block that comes first decides at a border.
+    split : bool
+        Whether to split areas at their necks.
+    check : callable
+        Called every now and then; what it raises ends the search.
     """
 
-    def __init__(self, value: int) -> None:
-        self._value = value
-        self._areas: list[npt.NDArray[np.int64]] = []
-        self._objects = 0
-        self._borders: dict[Cell, dict[str, npt.NDArray[np.int64]]] = {}
+    rasters: Rasters
+    values: tuple[int, ...]
+    side: int
+    margin: int = 1
+    split: bool = False
+    check: Callable[[], None] = lambda: None
+    _open: list[Objects] = field(default_factory=list, init=False)
+    _pieces: int = field(default=0, init=False)
+    _pairs: list[npt.NDArray[np.int64]] = field(default_factory=list, init=False)
+    _beyond: dict[Cell, _Beyond] = field(default_factory=dict, init=False)
 
-    def add(self, cell: Cell, labels: Labels) -> None:
-        """Add one block; each once, in any order."""
-        components, count = connected(labels == self._value, _NEIGHBOURS)
-        self._areas.append(np.bincount(components.ravel(), minlength=count + 1)[1:])
-        ids = np.where(components > 0, components + self._objects, 0).astype(np.int64)
-        self._borders[cell] = {"top": ids[0], "bottom": ids[-1], "left": ids[:, 0], "right": ids[:, -1]}
-        self._objects += count
+    def find(self, blocks: Iterable[Cell]) -> Iterator[Objects]:
+        """Yield the objects: after each block those that are whole, at last those that crossed borders.
 
-    def areas(self) -> npt.NDArray[np.int64]:
-        """Return the area of every object, px."""
-        if not self._objects:
-            return np.zeros(0, np.int64)
-        pairs = np.concatenate([np.zeros((0, 2), np.int64), *self._touching()])
-        graph = coo_array(
-            (np.ones(len(pairs)), (pairs[:, 0] - 1, pairs[:, 1] - 1)), shape=(self._objects,) * 2
+        Parameters
+        ----------
+        blocks : iterable of (int, int)
+            Rows and columns of the blocks that hold anything.
+        """
+        for block in sorted(set(blocks)):
+            yield self._whole_in(block)
+        if self._open:
+            yield self._crossing()
+
+    def _whole_in(self, block: Cell) -> Objects:
+        whole = Window(0, 0, *self.rasters.shape)
+        core = Window(block[0] * self.side, block[1] * self.side, self.side, self.side).intersect(whole)
+        seen = _grown(core, self.margin).intersect(whole)
+        labels = self.rasters.labels(seen)
+        place = Window(core.y - seen.y, core.x - seen.x, core.height, core.width)
+        framed = _part(self._instances(labels, place), seen, _grown(core, 1))
+        self.check()
+        channels = np.zeros(256, np.intp)
+        channels[list(self.values)] = np.arange(len(self.values))
+        numbers, pieces = measure(
+            framed, core, labels[place.slices], self.rasters.probability(core), channels
         )
-        joined, owner = connected_components(graph, directed=False)
-        return np.bincount(owner, weights=np.concatenate(self._areas), minlength=joined).astype(np.int64)
+        self.check()
 
-    def _touching(self) -> Iterable[npt.NDArray[np.int64]]:
-        for (row, column), edges in self._borders.items():
-            below = self._borders.get((row + 1, column))
-            if below is not None:
-                yield _pairs(edges["bottom"], below["top"])
-            right = self._borders.get((row, column + 1))
-            if right is not None:
-                yield _pairs(edges["right"], right["left"])
-            for side, edge, opposite in ((1, "right", "left"), (-1, "left", "right")):
-                diagonal = self._borders.get((row + 1, column + side))
-                if diagonal is not None:
-                    corner = edges[edge][-1:], diagonal[opposite][:1]
-                    yield _pairs(*corner)
+        reaching = np.isin(numbers, np.concatenate([framed[0], framed[-1], framed[:, 0], framed[:, -1]]))
+        named = self._named_before(block, framed[1:-1, 1:-1])
+        crosses = reaching | np.isin(numbers, named[:, 1])
+        piece = np.zeros(int(numbers.max(initial=0)) + 1, np.int64)  # from 1; 0 is none
+        piece[numbers[crosses]] = np.arange(self._pieces, self._pieces + crosses.sum()) + 1
+        self._pieces += int(crosses.sum())
+        self._open.append(pieces[crosses])
+        self._pairs.append(np.stack([named[:, 0], piece[named[:, 1]]], axis=1))
+        known = np.where(framed < len(piece), framed, 0)
+        self._beyond[block] = _Beyond(piece[known[1:-1, -1]], piece[known[-1]])
+        for earlier in [cell for cell in self._beyond if cell[0] < block[0] - 1]:
+            del self._beyond[earlier]
+        return pieces[~crosses]
+
+    def _instances(self, labels: Labels, core: Window) -> Numbers:
+        """Number the instances of all classes from 1; areas that lie outside a core are left out."""
+        found = np.zeros(labels.shape, np.int32)
+        for value in self.values:
+            areas = components(labels == value)
+            touching = np.zeros(int(areas.max()) + 1, bool)
+            touching[areas[core.slices]] = True
+            touching[0] = False
+            self.check()
+            if touching.any():
+                areas = np.where(touching[areas], areas, 0)
+                areas = split_touching(areas) if self.split else without_gaps(areas)
+                found = np.where(areas > 0, areas + found.max(), found)
+        return found
+
+    def _named_before(self, block: Cell, inside: Numbers) -> npt.NDArray[np.int64]:
+        """Return (n, 2): pieces of earlier blocks that go on in this one, and as which of its instances."""
+        row, column = block
+        none = _Beyond(*(np.zeros(0, np.int64),) * 2)
+        left = self._beyond.get((row, column - 1), none).right
+        above, upper_left, upper_right = (
+            self._beyond.get((row - 1, column + side), none).below for side in (0, -1, 1)
+        )
+        facing = [
+            (left, inside[:, 0]),
+            (above[1:-1], inside[0]),
+            (upper_left[-1:], inside[0, :1]),
+            (upper_right[:1], inside[0, -1:]),
+        ]
+        pairs = np.concatenate(
+            [np.stack([before, here], axis=1) for before, here in facing if len(before)] or [np.zeros((0, 2))]
+        ).astype(np.int64)
+        return np.unique(pairs[(pairs > 0).all(axis=1)], axis=0)
+
+    def _crossing(self) -> Objects:
+        pieces = Objects.concatenated(self._open)
+        pairs = np.concatenate(self._pairs) - 1
+        graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(pieces),) * 2)
+        count, owner = connected_components(graph, directed=False)
+        return pieces.joined(owner, count)
 
 
-def _pairs(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return (n, 2) ids that touch, straight or diagonally, along two facing edges."""
-    found = []
-    for shift in (-1, 0, 1):
-        left, right = a[max(0, -shift) : len(a) - max(0, shift)], b[max(0, shift) : len(b) - max(0, -shift)]
-        both = (left > 0) & (right > 0)
-        found.append(np.stack([left[both], right[both]], axis=1))
-    return np.concatenate(found)
+@dataclass(frozen=True)
+class _Beyond:
+    """Which pieces of a block go on just outside it: along its right edge, and below it, corners included."""
+
+    right: npt.NDArray[np.int64]
+    below: npt.NDArray[np.int64]
 
 
-def count_objects(
-    values: Iterable[int], blocks: Iterable[Cell], read: Callable[[Cell], Labels]
-) -> dict[int, npt.NDArray[np.int64]]:
-    """Return the object areas (px) of each label value over the given blocks, neighbours joined."""
-    counters = {value: ObjectCounter(value) for value in values}
-    for block in blocks:
-        labels = read(block)
-        for counter in counters.values():
-            counter.add(block, labels)
-    return {value: counter.areas() for value, counter in counters.items()}
+def _grown(window: Window, by: int) -> Window:
+    return Window(window.y - by, window.x - by, window.height + 2 * by, window.width + 2 * by)
+
+
+def _part(values: Numbers, of: Window, wanted: Window) -> Numbers:
+    """Return a window of a raster of which another is known; 0 beyond it."""
+    part = np.zeros((wanted.height, wanted.width), values.dtype)
+    common = of.intersect(wanted)
+    here = Window(common.y - wanted.y, common.x - wanted.x, common.height, common.width)
+    there = Window(common.y - of.y, common.x - of.x, common.height, common.width)
+    part[here.slices] = values[there.slices]
+    return part

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.geometry import Region, Window
-from napari_lumen.inference.plan import BLOCK, CELL, Cell, Plan
+from napari_lumen.inference.plan import BLOCK, Cell, Plan
 
 Focus = Callable[[], Region | None]
 
@@ -81,8 +81,10 @@ class Order:
         if focus is None:
             keys = [cells[:, 1], cells[:, 0], blocks[:, 1], blocks[:, 0]]
         else:
-            step = np.array(self._plan.grid.step) * CELL
-            middle = np.array([focus.y + focus.height / 2, focus.x + focus.width / 2]) / step
+            grid = self._plan.grid
+            step = np.array(grid.step) * self._plan.cell
+            centre = np.array([focus.y + focus.height / 2, focus.x + focus.width / 2])
+            middle = (centre - grid.origin) / step
             half = np.array([focus.height, focus.width]) / step / 2 + 0.5
             away = cells + 0.5 - middle
             seen = (np.abs(away) < half).all(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,11 +52,16 @@ class Plan:
     tiles: tuple[Window, ...]
     area: BaseGeometry
 
+    @property
+    def cell(self) -> int:
+        """Side of a cell, px of the grid."""
+        return CELL
+
     @cached_property
     def checksum(self) -> str:
         """SHA-256 of all of it; equal for equal plans, in any session."""
         numbers = np.array([(tile.y, tile.x) for tile in self.tiles], np.int64)
-        facts = (self.grid.shape, self.grid.step, self.levels, self.tile, self.overlap)
+        facts = (self.grid, self.levels, self.tile, self.overlap, self.cell)
         digest = hashlib.sha256(repr(facts).encode())
         digest.update(numbers.tobytes())
         digest.update(shapely.to_wkb(shapely.normalize(self.area)))
@@ -99,44 +104,88 @@ def make_plan(slide: Slide, spec: InputSpec, region: Region | BaseGeometry | Non
     """
     view = spec.views[0]
     grid, levels = result_grid(slide, view.mpp)
-    whole = shapely.box(0, 0, slide.shape[1], slide.shape[0])
     tiles = _all_tiles(slide.shape, grid, view.size, spec.overlap)
-    if not isinstance(region, Region | BaseGeometry | None):
+    area = asked_area(slide, region)
+    chosen = chosen_tiles(slide, grid, tiles, spec.overlap, area)
+    return Plan(grid, levels, view.size, spec.overlap, chosen, whole_slide(slide) if area is None else area)
+
+
+def whole_slide(slide: Slide) -> BaseGeometry:
+    """Return all of a slide, (x, y) in level-0 px."""
+    return shapely.box(0, 0, slide.shape[1], slide.shape[0])
+
+
+def asked_area(slide: Slide, region: Region | BaseGeometry | None) -> BaseGeometry | None:
+    """Return the part of a region that lies on the slide; None for all tissue.
+
+    Raises
+    ------
+    RunError
+        When it is no region, or none of it lies on the slide.
+    """
+    if region is None:
+        return None
+    if not isinstance(region, Region | BaseGeometry):
         raise RunError(
             f"The region {region!r} is not one: give geometry.Region(y, x, height, width) or a shapely "
             "geometry in (x, y), in level-0 pixels."
         )
-    if region is None:
-        mask, mask_grid = tissue_mask(slide)
-        area = whole
-        chosen = [t for t in tiles if mask[mask_grid.window_of(_core(grid, t, spec.overlap)).slices].any()]
-        if not chosen:
-            raise RunError(
-                f"No tissue was found on {slide.path.name}: nothing on it stands out from the glass. "
-                "Run on the current view or on shapes instead."
-            )
-    else:
-        wanted = _box(region) if isinstance(region, Region) else shapely.make_valid(region)
-        area = wanted.intersection(whole)
-        if area.area == 0:
-            raise RunError(
-                f"The region asked for lies outside {slide.path.name} "
-                f"({slide.shape[1]} x {slide.shape[0]} px, width x height). Choose one on the slide."
-            )
+    wanted = _box(region) if isinstance(region, Region) else shapely.make_valid(region)
+    area = wanted.intersection(whole_slide(slide))
+    if area.area == 0:
+        raise RunError(
+            f"The region asked for lies outside {slide.path.name} "
+            f"({slide.shape[1]} x {slide.shape[0]} px, width x height). Choose one on the slide."
+        )
+    return area
+
+
+def chosen_tiles(
+    slide: Slide, grid: Grid, tiles: Iterable[Window], overlap: int, area: BaseGeometry | None
+) -> tuple[Window, ...]:
+    """Return the tiles whose own part, without what they share, touches an area, or tissue without one.
+
+    Raises
+    ------
+    RunError
+        When there is no tissue.
+    """
+    if area is not None:
         shapely.prepare(area)
-        chosen = [t for t in tiles if _overlaps(area, _core(grid, t, spec.overlap))]
-    return Plan(grid, levels, view.size, spec.overlap, tuple(chosen), area)
+        return tuple(tile for tile in tiles if _overlaps(area, _core(grid, tile, overlap)))
+    mask, mask_grid = tissue_mask(slide)
+    chosen = tuple(
+        tile for tile in tiles if mask[mask_grid.window_of(_core(grid, tile, overlap)).slices].any()
+    )
+    if not chosen:
+        raise RunError(
+            f"No tissue was found on {slide.path.name}: nothing on it stands out from the glass. "
+            "Run on the current view or on shapes instead."
+        )
+    return chosen
 
 
 def result_grid(slide: Slide, mpp: float) -> tuple[Grid, int]:
     """Return the grid at an mpp that covers the slide, and the number of levels of a pyramid on it."""
     own = slide.require_mpp()
     step = (mpp / own[0], mpp / own[1])
-    sides = [math.ceil(side / s - 1e-6) for side, s in zip(slide.shape, step, strict=True)]
-    levels = 1 + max(1, math.ceil(math.log2(max(sides) / _COARSEST)))
+    height, width = (math.ceil(side / s - 1e-6) for side, s in zip(slide.shape, step, strict=True))
+    return pyramid_grid(Grid((height, width), step))
+
+
+def pyramid_grid(grid: Grid) -> tuple[Grid, int]:
+    """Return a grid enlarged so that each level of its pyramid is exactly half of the one before.
+
+    Returns
+    -------
+    grid : Grid
+    levels : int
+        At least 2, see `Plan`.
+    """
+    levels = 1 + max(1, math.ceil(math.log2(max(grid.shape) / _COARSEST)))
     multiple = 2 ** (levels - 1)
-    height, width = (-(-side // multiple) * multiple for side in sides)
-    return Grid((height, width), step), levels
+    height, width = (-(-side // multiple) * multiple for side in grid.shape)
+    return Grid((height, width), grid.step, grid.origin), levels
 
 
 def _all_tiles(shape: tuple[int, int], grid: Grid, size: int, overlap: int) -> list[Window]:

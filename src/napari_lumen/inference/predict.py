@@ -5,19 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
-import platformdirs
 from shapely.geometry.base import BaseGeometry
 
 from napari_lumen import __version__
-from napari_lumen.errors import LumenError, ModelError, SlideError
+from napari_lumen.errors import LumenError, RunError, SlideError
 from napari_lumen.geometry import Region
+from napari_lumen.inference.classification import Classification
 from napari_lumen.inference.device import resolve_device
-from napari_lumen.inference.folder import Identity, begin, claimed, disk_error, require_free, write_text
+from napari_lumen.inference.folder import (
+    Identity,
+    begin,
+    claimed,
+    disk_error,
+    require_free,
+    user_runs,
+    write_text,
+)
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.order import Focus
@@ -25,8 +35,21 @@ from napari_lumen.inference.plan import Plan, make_plan
 from napari_lumen.inference.progress import Progress, Teller
 from napari_lumen.inference.run import RUN_FILE, Run
 from napari_lumen.inference.segmentation import Segmentation
-from napari_lumen.models import Model, load_model
+from napari_lumen.inference.slide_classification import SlideClassification
+from napari_lumen.inference.tile_plan import make_tile_plan
+from napari_lumen.inference.work import Work
+from napari_lumen.models import Model, ModelCard, load_model
+from napari_lumen.models.card import Task
 from napari_lumen.slides import Slide, open_slide
+
+if TYPE_CHECKING:
+    from napari_lumen.inference.cluster import Crew
+
+_WORKS: Mapping[Task, type[Work]] = {
+    "segmentation": Segmentation,
+    "classification": Classification,
+    "slide": SlideClassification,
+}
 
 
 def predict(
@@ -40,6 +63,7 @@ def predict(
     *,
     focus: Focus | None = None,
     on_live: Callable[[Live], None] | None = None,
+    crew: Crew | None = None,
 ) -> Run:
     """Run a model over a slide, or go on with a run that was stopped.
 
@@ -65,6 +89,9 @@ def predict(
         Returns what the user looks at (a `Region`) or None; it is answered first, and may change.
     on_live : callable, optional
         Called once with the growing result, before the first batch.
+    crew : Crew, optional
+        Workers of a Dask cluster to answer, see `napari_lumen.inference.cluster.connected`; `device` is then
+        one of theirs.
 
     Returns
     -------
@@ -83,22 +110,41 @@ def predict(
             require_free(Path(out).expanduser())
         loaded = model if isinstance(model, Model) else load_model(model)
         _require_rgb(opened, loaded)
-        _require_maps(loaded)
         opened.require_mpp()
-        on = resolve_device(device)
+        on = resolve_device(device if crew is None else "cpu")
         teller = Teller(on_progress or (lambda progress: None), cancel or Event())
         teller("finding tissue", 0, 1)
-        plan = make_plan(opened, loaded.card.input, region)
+        plan = _plan(opened, loaded.card, region)
         teller("finding tissue", 1, 1)
         identity = identity_of(opened, loaded, plan)
         target = _default_folder(opened, identity) if out is None else Path(out).expanduser()
         with _tidy(target), claimed(target):
             begin(target, identity)
             if not (target / RUN_FILE).exists():
-                work = Segmentation(opened, loaded, plan, target, on, teller, focus)
+                make = _work(loaded.card, crew, device)
+                work = make(opened, loaded, plan, target, on, teller, focus)
                 record = work.run(on_live, whole=region is None)
                 write_text(target / RUN_FILE, record.model_dump_json(indent=2) + "\n")
     return Run.open(target)
+
+
+def _plan(slide: Slide, card: ModelCard, region: Region | BaseGeometry | None) -> Plan:
+    if card.task == "segmentation":
+        return make_plan(slide, card.input, region)
+    return make_tile_plan(slide, card.input, region, centred=card.task == "classification")
+
+
+def _work(card: ModelCard, crew: Crew | None, device: str) -> Callable[..., Work]:
+    if crew is None:
+        return _WORKS[card.task]
+    if card.task != "segmentation":
+        raise RunError(
+            f"A run of {card.title} cannot be divided among workers, for it tells the class of whole tiles. "
+            "Run it on this machine."
+        )
+    from napari_lumen.inference.cluster_segmentation import ClusterSegmentation  # needs the extra `cluster`
+
+    return partial(ClusterSegmentation, crew=crew, device_of_workers=device)
 
 
 @contextmanager
@@ -118,16 +164,32 @@ def _tidy(folder: Path) -> Iterator[None]:
 def identity_of(slide: Slide, model: Model, plan: Plan) -> Identity:
     """Return what the answer of a run is a function of."""
     card = model.card
-    decides = (card.architecture, card.arguments, card.activation, card.classes, card.input, card.attention)
     return Identity(
         fingerprint=slide.fingerprint,
         slide=slide.location if isinstance(slide.location, str) else str(slide.location.resolve()),
         mpp=slide.require_mpp(),
         model=card.name,
         weights_sha256=card.weights_sha256,
-        card_sha256=hashlib.sha256(repr(decides).encode()).hexdigest(),
+        card_sha256=card_checksum(card),
         plan_sha256=plan.checksum,
+        cells=len(plan.tiles_per_cell()),
     )
+
+
+def card_checksum(card: ModelCard) -> str:
+    """Return the SHA-256 of what, beside the weights, decides the answer of a model."""
+    decides = (
+        card.architecture,
+        card.arguments,
+        card.activation,
+        card.classes,
+        card.input,
+        card.attention,
+        card.objects,
+        card.task,
+        card.slide_map,
+    )
+    return hashlib.sha256(repr(decides).encode()).hexdigest()
 
 
 def _require_rgb(slide: Slide, model: Model) -> None:
@@ -139,17 +201,7 @@ def _require_rgb(slide: Slide, model: Model) -> None:
         )
 
 
-def _require_maps(model: Model) -> None:
-    card = model.card
-    if card.task != "segmentation":
-        raise ModelError(
-            f"{card.title} tells the class of a whole tile ({card.task}), and a run needs one for each "
-            "pixel: choose a model for segmentation."
-        )
-
-
 def _default_folder(slide: Slide, identity: Identity) -> Path:
     facts = identity.model_dump_json(exclude={"slide"}) + __version__
     key = hashlib.sha256(facts.encode()).hexdigest()[:12]
-    runs = platformdirs.user_data_path("napari-lumen") / "runs"
-    return runs / f"{slide.path.stem[:80]}-{identity.model}-{key}"
+    return user_runs() / f"{slide.path.stem[:80]}-{identity.model}-{key}"

@@ -10,7 +10,14 @@ from typing import Literal
 
 from napari_lumen.errors import Cancelled
 
-Stage = Literal["finding tissue", "running the model", "writing", "counting"]
+Stage = Literal[
+    "waiting for workers",
+    "finding tissue",
+    "running the model",
+    "classifying the slide",
+    "writing",
+    "counting",
+]
 
 
 @dataclass(frozen=True, slots=True)

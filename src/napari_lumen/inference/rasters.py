@@ -18,8 +18,8 @@ Pixels = npt.NDArray[Any]
 Halve = Callable[[Pixels], Pixels]
 _Key = tuple[int, int, int]  # level, row and column of a block
 
-_HELD = 96 << 20  # bytes of one raster, all levels together
-_FEWEST = 3  # blocks a level, whatever their size
+_HELD = 64 << 20  # bytes of one raster, all levels together
+_FEWEST = 2  # blocks a level, whatever their size
 
 
 @dataclass
@@ -50,13 +50,19 @@ class LiveRaster:
     def write(self, window: Window, values: Pixels) -> None:
         """Write a window (..., h, w) of the finest level, and what follows from it at the others.
 
-        Its edges must be multiples of 2 ** (levels - 1), or those of the raster.
+        It must lie in one block.
         """
-        y, x = window.y, window.x
-        for level in range(len(self.pyramid.arrays)):
-            if level:
-                values, y, x = self._halve(values), y // 2, x // 2
-            self._put(level, y, x, values)
+        with self._lock:
+            self._put(0, window.y, window.x, values)
+            self._coarsen(window, values)
+
+    def adopt(self, window: Window) -> None:
+        """Fill the coarser levels from a window of the finest that another process has written.
+
+        It must lie in one block.
+        """
+        with self._lock:
+            self._coarsen(window, np.array(self.pyramid.arrays[0][(..., *window.slices)]))
 
     def read(self, level: int, window: Window) -> Pixels:
         """Return a window of a level, (..., h, w), as far as it is written."""
@@ -78,6 +84,23 @@ class LiveRaster:
         with self._lock:
             for key, block in self._blocks.items():
                 self._save(key, block)
+
+    def _coarsen(self, window: Window, values: Pixels) -> None:
+        for level in range(1, len(self.pyramid.arrays)):
+            window, values = self._halved(level - 1, window, values)
+            self._put(level, window.y, window.x, values)
+
+    def _halved(self, level: int, window: Window, values: Pixels) -> tuple[Window, Pixels]:
+        """Return what of the next level a window of a level changes, and its pixels there."""
+        y, x = window.y // 2, window.x // 2
+        coarse = Window(y, x, -(-(window.y + window.height) // 2) - y, -(-(window.x + window.width) // 2) - x)
+        fine = Window(2 * y, 2 * x, 2 * coarse.height, 2 * coarse.width)
+        if fine != window:
+            side = self.pyramid.block
+            block = self._block((level, fine.y // side, fine.x // side))
+            place = Window(fine.y % side, fine.x % side, fine.height, fine.width)
+            values = block.values[(..., *place.slices)]
+        return coarse, self._halve(values)
 
     def _put(self, level: int, y: int, x: int, values: Pixels) -> None:
         side = self.pyramid.block

@@ -15,7 +15,10 @@ from napari_lumen.geometry import Grid, Pair
 from napari_lumen.models.card import ModelCard
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import dask.array as da
+    import pandas as pd
 
 RUN_FILE = "run.json"
 Kind = Literal["labels", "probability", "attention"]
@@ -33,6 +36,21 @@ class RasterRecord(BaseModel):
     channel: int | None = Field(default=None, description="Index on the first axis; None without one.")
     shapes: tuple[tuple[int, int], ...] = Field(description="Height and width of each level.")
     step: Pair = Field(description="Level-0 pixels of the slide per pixel of level 0, (y, x).")
+    origin: Pair = Field(default=(0.0, 0.0), description="Upper left edge on the slide, level-0 px (y, x).")
+    description: str = Field(description="One sentence for the tooltip.")
+
+
+class FileRecord(BaseModel):
+    """One file of a run beside its rasters."""
+
+    model_config = _FROZEN
+
+    name: str = Field(description="What it holds, e.g. the attention that its boxes are of.")
+    kind: Literal["boxes", "table", "objects"] = Field(
+        description="boxes: outlines with a score, QuPath GeoJSON in level-0 px; table: CSV, a row a tile; "
+        "objects: Parquet, a row an object."
+    )
+    path: str = Field(description="File inside the run folder.")
     description: str = Field(description="One sentence for the tooltip.")
 
 
@@ -42,7 +60,9 @@ class ClassCount(BaseModel):
     model_config = _FROZEN
 
     name: str = Field(description="Class.")
-    objects: int = Field(description="Connected areas of at least `min_object_um2`.")
+    objects: int | None = Field(
+        description="Objects of at least `min_object_um2`; None where the model finds areas, not objects."
+    )
     area_mm2: float = Field(description="Area of the class in mm².")
 
 
@@ -92,6 +112,7 @@ class RunRecord(BaseModel):
         default=None, description="y, x, height, width of the part asked for, level-0 px; None: all tissue."
     )
     rasters: tuple[RasterRecord, ...] = Field(description="What the folder holds.")
+    files: tuple[FileRecord, ...] = Field(default=(), description="What it holds beside rasters.")
     counts: tuple[ClassCount, ...] = Field(description="What was found, by class.")
     min_object_um2: float = Field(description="Smaller connected areas are not counted.")
     analysed_mm2: float = Field(description="Area of the slide that the model saw and answered for, mm².")
@@ -189,7 +210,32 @@ class Run:
             arrays.append(array)
         return arrays
 
+    def objects(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the objects that were found, one a row.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Those to read; all when left out.
+
+        Returns
+        -------
+        DataFrame
+            `id`, `class`, `centroid_y_um`, `centroid_x_um`, `area_um2`, `perimeter_um` (holes included),
+            `eccentricity` and `solidity` (0 to 1), `mean_probability` (of the class, 0 to 1); in level-0 px
+            `centroid_y_px`, `centroid_x_px`, the edges `top_px`, `left_px`, `bottom_px`, `right_px` of the
+            bounding box, and the `outline` as WKB in (x, y). µm are level-0 px times `record.mpp`.
+
+        Raises
+        ------
+        RunError
+            When the run has no table of objects, or it is damaged.
+        """
+        from napari_lumen.inference.object_table import read_objects
+
+        return read_objects(self.path, columns)
+
     @staticmethod
     def grid(raster: RasterRecord) -> Grid:
         """The finest level of a raster laid on the slide; level k is coarser by exactly 2**k."""
-        return Grid(raster.shapes[0], raster.step)
+        return Grid(raster.shapes[0], raster.step, raster.origin)

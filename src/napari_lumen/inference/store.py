@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,11 @@ class Pyramid:
     arrays: tuple[zarr.Array[Any], ...]
     block: int
 
+    @property
+    def finest(self) -> Pyramid:
+        """The finest level alone."""
+        return replace(self, arrays=self.arrays[:1])
+
 
 class RunStore:
     """Creates the rasters of a run in a folder, or opens them where an earlier session has created them.
@@ -61,6 +66,7 @@ class RunStore:
         *,
         block: int,
         channels: int | None = None,
+        together: bool = False,
         fill: float = 0,
         extra: dict[str, Any] | None = None,
     ) -> Pyramid:
@@ -78,6 +84,8 @@ class RunStore:
             Pixels a side of what becomes one file; inside it, chunks can be read one by one.
         channels : int, optional
             Size of a first axis.
+        together : bool
+            Whether channels are read together; else one by one.
         fill : float
             Value of what is never written.
         extra : dict, optional
@@ -85,6 +93,7 @@ class RunStore:
         """
         group = self._root.require_group(path)
         lead = () if channels is None else (channels,)
+        lead_chunk = lead if together else tuple(1 for _ in lead)
         arrays: list[zarr.Array[Any]] = []
         for level in range(levels):
             shape = grid.coarsened(2**level).shape
@@ -100,7 +109,7 @@ class RunStore:
                 group.create_array(
                     str(level),
                     shape=(*lead, *shape),
-                    chunks=(*(1 for _ in lead), chunk, chunk),
+                    chunks=(*lead_chunk, chunk, chunk),
                     shards=(*lead, min(block, reach), min(block, reach)),
                     dtype=np.dtype(dtype),
                     fill_value=fill,
@@ -164,8 +173,13 @@ def halve_labels(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
     So a background of half a block does not swallow a small nucleus.
     """
-    blocks = np.stack([labels[i::2, j::2] for i in (0, 1) for j in (0, 1)])
-    a, b, c, d = np.sort(blocks, axis=0)
+    top_left, top_right, left, right = (labels[i::2, j::2] for i in (0, 1) for j in (0, 1))
+    # the four in order, a <= b <= c <= d, by a sorting network: many times faster than `np.sort`
+    low, high = np.minimum(top_left, top_right), np.maximum(top_left, top_right)
+    lower, higher = np.minimum(left, right), np.maximum(left, right)
+    a, d = np.minimum(low, lower), np.maximum(high, higher)
+    inner, outer = np.maximum(low, lower), np.minimum(high, higher)
+    b, c = np.minimum(inner, outer), np.maximum(inner, outer)
     return np.asarray(np.where(b == c, b, np.where((a == b) & (c != d), a, d)), np.uint8)
 
 

@@ -51,11 +51,11 @@ def tissue_mask(slide: Slide) -> tuple[Mask, Grid]:
         Where the mask lies on the slide.
     """
     grid = _mask_grid(slide.shape, slide.require_mpp())
-    rgb = slide.read_grid(grid, Window(0, 0, *grid.shape)).astype(np.float32) / 255
-    brightest, darkest = rgb.max(axis=-1), rgb.min(axis=-1)
+    rgb = slide.read_grid(grid, Window(0, 0, *grid.shape))  # bytes: as floats it would be large
+    brightest = rgb.max(axis=-1) / np.float32(255)
     pixel_um2 = _pixel_um2(grid, slide.require_mpp())
     # the floor keeps the noise of nearly black pixels (fluorescence) from looking colourful
-    saturation = (brightest - darkest) / np.maximum(brightest, 0.25)
+    saturation = np.ptp(rgb, axis=-1) / np.float32(255) / np.maximum(brightest, 0.25)
     pen = _pen_marks(rgb, saturation, max(1, round(_PEN_EDGE_UM / pixel_um2**0.5)))
     if pen.any():  # a threshold between tissue and glass, not between ink and the rest
         saturation[pen] = np.median(saturation[~pen])
@@ -85,12 +85,12 @@ def mask_geometry(mask: Mask, grid: Grid) -> BaseGeometry:
     return shapely.union_all([shapely.geometry.shape(outline) for outline, _ in found])
 
 
-def _pen_marks(rgb: npt.NDArray[np.floating], saturation: npt.NDArray[np.floating], edge: int) -> Mask:
+def _pen_marks(rgb: npt.NDArray[np.uint8], saturation: npt.NDArray[np.floating], edge: int) -> Mask:
     """Return where felt pens have marked the glass, their blurred edge of so many pixels included."""
     red, green, blue = np.moveaxis(rgb, -1, 0)
     others = np.maximum(green, blue)
-    cold = (saturation > _PEN_SATURATION) & (green - red > _PEN_GREEN_OVER_RED)
-    ink = cold | ((red - others > _PEN_RED_OVER_OTHERS) & (others < _PEN_OTHERS))
+    cold = (saturation > _PEN_SATURATION) & (_over(green, red) > _PEN_GREEN_OVER_RED * 255)
+    ink = cold | ((_over(red, others) > _PEN_RED_OVER_OTHERS * 255) & (others < _PEN_OTHERS * 255))
     coloured = saturation > _SATURATION[1]
     if not ink.any() or ink.sum() > _PEN_OF_SLIDE * coloured.sum():
         return np.zeros(ink.shape, bool)
@@ -98,6 +98,10 @@ def _pen_marks(rgb: npt.NDArray[np.floating], saturation: npt.NDArray[np.floatin
     share = np.asarray(mean(ink, lumps, np.arange(count + 1)))
     share[0] = 0
     return np.asarray(binary_dilation(share[lumps] > _PEN_OF_LUMP, iterations=edge), bool)
+
+
+def _over(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:
+    return np.subtract(one, other, dtype=np.int16)
 
 
 def _mask_grid(shape: tuple[int, int], mpp: Pair) -> Grid:

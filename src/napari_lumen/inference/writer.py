@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +16,11 @@ from affine import Affine
 
 from napari_lumen.geometry import Pair, Window
 from napari_lumen.inference.frontier import FinishedCell
-from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.plan import BLOCK, CELL, Cell, Plan
-from napari_lumen.inference.rasters import LiveRaster
+from napari_lumen.inference.rasters import Halve, LiveRaster
 from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.run import Kind, RasterRecord
-from napari_lumen.inference.store import RunStore, halve_labels, halve_mean, image_label
+from napari_lumen.inference.store import Pyramid, RunStore, halve_labels, halve_mean, image_label
 from napari_lumen.models import Model, attention_modules
 
 _THRESHOLD = 0.5  # of the probability: below it a pixel is background
@@ -26,7 +28,49 @@ _SHARE = 0.02  # of the time, at most, goes into writing before the end
 _SOONEST = 1.0  # s between two writes
 
 
-class ResultWriter:
+class Recorder(Protocol):
+    """Keeps what is finished, see `Ledger`."""
+
+    def add(self, covered: Iterable[tuple[Cell, int]], failed: Iterable[tuple[Window, str]]) -> None:
+        """Record cells whose pixels are on disk, and tiles that failed."""
+
+
+class RasterWriter(ABC):
+    """Writes rasters, and records cells as finished when their pixels are on disk.
+
+    Parameters
+    ----------
+    ledger : Recorder
+    """
+
+    def __init__(self, ledger: Recorder) -> None:
+        self._ledger = ledger
+        self._pending: list[tuple[Cell, int]] = []
+        self._last = time.monotonic()
+        self._spent = 0.0
+
+    @abstractmethod
+    def rasters(self) -> Mapping[str, LiveRaster]:
+        """Return all rasters by their paths in the folder."""
+
+    def flush_now_and_then(self, reader: TileReader) -> None:
+        """Flush when that takes little of the time: a run is not slowed, and a crash loses seconds."""
+        since = time.monotonic() - self._last
+        if since > max(_SOONEST, self._spent / _SHARE):
+            self.flush(reader)
+
+    def flush(self, reader: TileReader) -> None:
+        """Write everything to disk, then record it."""
+        start = time.monotonic()
+        for raster in self.rasters().values():
+            raster.flush()
+        self._ledger.add(self._pending, reader.failures.items())
+        self._pending.clear()
+        self._last = time.monotonic()
+        self._spent = self._last - start
+
+
+class ResultWriter(RasterWriter):
     """Writes finished cells, clipped to what was asked, and records them when they are on disk.
 
     Parameters
@@ -39,7 +83,9 @@ class ResultWriter:
         Of the run; what an earlier session wrote there stays.
     strides : dict of str to int
         Pixels of the plan's grid per pixel of each attention map.
-    ledger : Ledger
+    ledger : Recorder
+    finest_only : bool
+        Leave the coarser levels to another process, which takes them over by `adopt`.
 
     Attributes
     ----------
@@ -48,31 +94,40 @@ class ResultWriter:
     """
 
     def __init__(
-        self, plan: Plan, model: Model, mpp: Pair, folder: Path, strides: dict[str, int], ledger: Ledger
+        self,
+        plan: Plan,
+        model: Model,
+        mpp: Pair,
+        folder: Path,
+        strides: dict[str, int],
+        ledger: Recorder,
+        *,
+        finest_only: bool = False,
     ) -> None:
+        super().__init__(ledger)
         self._plan = plan
         self._classes = model.card.classes
         self._descriptions = {info.name: info.description for info, _ in attention_modules(model.network)}
         self._strides = strides
-        self._ledger = ledger
-        self._pending: list[tuple[Cell, int]] = []
-        self._last = time.monotonic()
-        self._spent = 0.0
         store = RunStore(folder, mpp)
         side = BLOCK * CELL
         extra = image_label(self._classes)
-        self.labels = LiveRaster(
+
+        def raster(pyramid: Pyramid, halve: Halve) -> LiveRaster:
+            return LiveRaster(pyramid.finest if finest_only else pyramid, halve)
+
+        self.labels = raster(
             store.create("labels/classes", plan.grid, plan.levels, np.uint8, block=side, extra=extra),
             halve_labels,
         )
-        self.probability = LiveRaster(
+        self.probability = raster(
             store.create(
                 "probability", plan.grid, plan.levels, np.uint8, block=side, channels=len(self._classes)
             ),
             halve_mean,
         )
         self.attention = {
-            name: LiveRaster(
+            name: raster(
                 store.create(
                     f"attention/{name}",
                     plan.grid.coarsened(stride),
@@ -97,33 +152,33 @@ class ResultWriter:
             self._put(window, cell, inside)
         self._pending.append((cell.cell, int(inside.sum())))
 
+    def adopt(self, cells: Sequence[tuple[Cell, int]]) -> None:
+        """Take over cells whose finest level another process has written, with their covered pixels.
+
+        What follows from them at the other levels is on disk, and they in the ledger, at the next `flush`.
+        """
+        answered = ((row // BLOCK, column // BLOCK) for (row, column), covered in cells if covered)
+        for row, column in dict.fromkeys(answered):
+            for raster in self.rasters().values():
+                side = raster.pyramid.block
+                whole = Window(0, 0, *raster.pyramid.arrays[0].shape[-2:])
+                raster.adopt(Window(row * side, column * side, side, side).intersect(whole))
+        self._pending.extend(cells)
+
     def _put(self, window: Window, cell: FinishedCell, inside: npt.NDArray[np.bool_]) -> None:
-        probability = np.where(inside, cell.probability, 0)
+        probability = cell.probability * inside
         values = np.array([item.value for item in self._classes], np.uint8)
-        labels = np.where(probability.max(axis=0) >= _THRESHOLD, values[probability.argmax(axis=0)], 0)
-        self.labels.write(window, labels.astype(np.uint8))
+        most, labels = probability[0], np.full(inside.shape, values[0])
+        for value, of_class in zip(values[1:], probability[1:], strict=True):  # faster than `argmax`
+            labels = np.where(of_class > most, value, labels)
+            most = np.maximum(most, of_class)
+        self.labels.write(window, labels * (most >= _THRESHOLD))
         self.probability.write(window, np.rint(probability * 255).astype(np.uint8))
         for name, value in cell.attention.items():
             stride = self._strides[name]
             shown = np.where(_any_of_block(inside, stride), value, np.nan)
             place = Window(window.y // stride, window.x // stride, *shown.shape)
             self.attention[name].write(place, shown.astype(np.float16))
-
-    def flush_now_and_then(self, reader: TileReader) -> None:
-        """Flush when that takes little of the time: a run is not slowed, and a crash loses seconds."""
-        since = time.monotonic() - self._last
-        if since > max(_SOONEST, self._spent / _SHARE):
-            self.flush(reader)
-
-    def flush(self, reader: TileReader) -> None:
-        """Write everything to disk, then record it."""
-        start = time.monotonic()
-        for raster in (self.labels, self.probability, *self.attention.values()):
-            raster.flush()
-        self._ledger.add(self._pending, reader.failures.items())
-        self._pending.clear()
-        self._last = time.monotonic()
-        self._spent = self._last - start
 
     def _inside(self, window: Window) -> npt.NDArray[np.bool_]:
         """Return which pixels have their centre in what was asked for."""
@@ -145,13 +200,15 @@ class ResultWriter:
         """Say what is written and where."""
         classes = ", ".join(item.name for item in self._classes)
         return (
-            _record(self.labels, "classes", "labels", f"Most probable class: {classes}."),
+            raster_record(self.labels, "classes", "labels", f"Most probable class: {classes}."),
             *(
-                _record(self.probability, item.name, "probability", f"Probability of {item.name}.", index)
+                raster_record(
+                    self.probability, item.name, "probability", f"Probability of {item.name}.", index
+                )
                 for index, item in enumerate(self._classes)
             ),
             *(
-                _record(raster, name, "attention", self._descriptions[name])
+                raster_record(raster, name, "attention", self._descriptions[name])
                 for name, raster in self.attention.items()
             ),
         )
@@ -173,9 +230,10 @@ def _halvings(sides: tuple[int, ...], most: int) -> int:
     return levels
 
 
-def _record(
+def raster_record(
     raster: LiveRaster, name: str, kind: Kind, description: str, channel: int | None = None
 ) -> RasterRecord:
+    """Return where a raster lies in the folder and on the slide."""
     pyramid = raster.pyramid
     return RasterRecord(
         name=name,
@@ -184,5 +242,6 @@ def _record(
         channel=channel,
         shapes=tuple((array.shape[-2], array.shape[-1]) for array in pyramid.arrays),
         step=pyramid.grid.step,
+        origin=pyramid.grid.origin,
         description=description,
     )

@@ -37,7 +37,7 @@ class AttentionInfo:
     name : str
         Dotted name inside the network, e.g. ``d1.0.att0``.
     kind : {"spatial", "channel", "boxes", "table"}
-        A spatial map is (N, 1, h, w) and covers the (padded) input; a channel gate is (N, C); boxes are
+        A spatial map is (N, 1, h, w), see `stride` for what it covers; a channel gate is (N, C); boxes are
         (N, K, 5): top, left, bottom, right as fractions of the input's sides, and a score, NaN where a
         slot is unused; a table is a matrix or a stack of them that belongs to the network, not to an image.
     description : str
@@ -54,6 +54,10 @@ class AttentionInfo:
         compared.
     raw : str or None
         Name of the unnormalised map that can be compared instead, where the network has one.
+    stride : int or None
+        Of a spatial map: cell (i, j) covers input pixels [i * stride, (i + 1) * stride) and
+        [j * stride, (j + 1) * stride); the last ones may reach beyond the input, which networks pad. None:
+        the map covers the input edge to edge, whatever the sides of both.
     """
 
     name: str
@@ -64,6 +68,7 @@ class AttentionInfo:
     display: Display = "fixed"
     per_tile: bool = False
     raw: str | None = None
+    stride: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class _Mark:
     reduce: Callable[[Tensor], Tensor]
     per_tile: bool
     raw: str | None
+    stride: int | None
 
 
 def channel_mean(value: Tensor) -> Tensor:
@@ -109,6 +115,7 @@ def mark_attention(
     reduce: Callable[[Tensor], Tensor] = channel_mean,
     per_tile: bool = False,
     raw: str | None = None,
+    stride: int | None = None,
 ) -> _M:
     """Mark a module whose output is an attention map or gate, and return it.
 
@@ -129,10 +136,12 @@ def mark_attention(
         How to show it, see `AttentionInfo`; by default the first that suits the kind.
     reduce : callable
         Makes one channel of the C of a spatial map.
-    per_tile, raw
+    per_tile, raw, stride
         See `AttentionInfo`; `raw` is a name in the same module as this one.
     """
-    mark = _Mark(kind, description, value_range, stage, display or _DISPLAY[kind], reduce, per_tile, raw)
+    mark = _Mark(
+        kind, description, value_range, stage, display or _DISPLAY[kind], reduce, per_tile, raw, stride
+    )
     setattr(module, _MARK, mark)
     return module
 
@@ -154,9 +163,15 @@ def attention_modules(model: nn.Module) -> Iterator[tuple[AttentionInfo, nn.Modu
                     mark.display,
                     mark.per_tile,
                     raw,
+                    mark.stride,
                 ),
                 module,
             )
+
+
+def map_strides(model: nn.Module) -> dict[str, int | None]:
+    """Return the stride of every spatial map of a network by its name, see `AttentionInfo`."""
+    return {info.name: info.stride for info, _ in attention_modules(model) if info.kind == "spatial"}
 
 
 @contextmanager

@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.padding import pad_to_multiple
+
+_MOST_BLOCKS = 16  # the paper has 1 and 3
 
 
 class _Preset(TypedDict):
@@ -142,9 +145,9 @@ class BCDUNet(nn.Module):
         super().__init__()
         if preset not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
-        for name, value in (("in_channels", in_channels), ("classes", classes), ("blocks", blocks)):
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}")
+        check_counts(in_channels=in_channels, classes=classes)
+        check_counts(most=_MOST_BLOCKS, blocks=blocks)
+        self.in_channels = in_channels
         widths = PRESETS[preset]["widths"]
         *levels, deepest = widths
         self.encoder = nn.ModuleList(_stage(a, b) for a, b in pairwise((in_channels, *levels)))

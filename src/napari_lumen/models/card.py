@@ -8,10 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from napari_lumen.annotations.classes import ClassTable
 
-Task = Literal["segmentation", "classification"]
+Task = Literal["segmentation", "classification", "slide"]
+SlideMap = Literal["slide", "lumps"]
 Activation = Literal["sigmoid", "softmax"]
+Objects = Literal["none", "components", "watershed"]
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_LARGEST_LABEL = 255  # of a byte; 0 is the background
+LARGEST_SIDE = 16_384  # of a tile, px: its pixels alone are 3 GB as float32
+_FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def first_problem(error: ValidationError) -> str:
@@ -27,7 +31,7 @@ class View(BaseModel):
 
     model_config = _FROZEN
 
-    size: int = Field(gt=0, description="Side of the square tile, px.")
+    size: int = Field(gt=0, le=LARGEST_SIDE, description="Side of the square tile, px.")
     mpp: float = Field(gt=0, le=100, description="µm per pixel of the tile, both axes.")
 
 
@@ -73,20 +77,32 @@ class ModelCard(BaseModel):
     title: str = Field(description="Name shown in lists.")
     summary: str = Field(description="One sentence: what it finds, on what.")
     task: Task = Field(
-        description="segmentation: a class for each pixel; classification: a class for each tile."
+        description="segmentation: a class for each pixel; classification: a class for each tile, seen by "
+        "itself; slide: a class for each tile, seen with all others of the slide: one network turns tiles "
+        "into vectors, a second reads the map of them."
     )
     architecture: str = Field(description="Name of the network, see napari_lumen.models.names().")
     arguments: dict[str, Any] = Field(default_factory=dict, description="Arguments of the network.")
     activation: Activation = Field(
         description="Turns logits to probabilities. sigmoid: one channel per class; softmax: one per class "
-        "too in classification, and in segmentation one more, first, for the background."
+        "too in classification, and in the other tasks one more, first, for the background."
     )
-    classes: ClassTable = Field(
-        description="Classes in the order of the channels; the background of a segmentation is left out."
-    )
+    classes: ClassTable = Field(description="Classes in the order of the channels; a background is left out.")
     input: InputSpec = Field(description="What the network eats.")
+    slide_map: SlideMap = Field(
+        default="slide",
+        description="What the second network of task slide reads at once: the map of the whole slide, or "
+        "that of each lump of tissue.",
+    )
     attention: tuple[str, ...] = Field(
-        default=(), description="Attention maps stored by a run, by their recorded names."
+        default=(),
+        description="Attention stored by a run, by its recorded names: spatial maps; in classification "
+        "gates of channels and boxes as well.",
+    )
+    objects: Objects = Field(
+        default="components",
+        description="What of a segmentation is counted and listed. components: connected areas; watershed: "
+        "nuclei, connected areas split at their necks; none: nothing, where only the area of a class matters.",
     )
     training: TrainingRecord = Field(description="What it was trained on.")
     scores: dict[str, float] = Field(description="Measured scores, each key naming measure and data.")
@@ -97,6 +113,25 @@ class ModelCard(BaseModel):
         description="Checksum of weights.safetensors, or of the file of a foreign model.",
     )
 
+    @model_validator(mode="after")
+    def _classes_fit(self) -> ModelCard:
+        if not len(self.classes):
+            raise ValueError("field 'classes' names none; a model tells one or more")
+        for item in self.classes:
+            if not 1 <= item.value <= _LARGEST_LABEL:
+                raise ValueError(
+                    f"field 'classes': the value of {item.name!r} must be 1 to {_LARGEST_LABEL}, not "
+                    f"{item.value}"
+                )
+        if self.channels == 1 and self.activation == "softmax":
+            raise ValueError("field 'activation': the softmax of one channel is 1 everywhere; use sigmoid")
+        return self
+
+    @property
+    def network_arguments(self) -> dict[str, Any]:
+        """Arguments of the network without published weights: a card fetches nothing."""
+        return {key: value for key, value in self.arguments.items() if not key.endswith("pretrained")}
+
     @property
     def mpp(self) -> float:
         """µm per pixel of the first view."""
@@ -105,5 +140,9 @@ class ModelCard(BaseModel):
     @property
     def channels(self) -> int:
         """How many channels the network gives for this task, activation and classes."""
-        background = self.task == "segmentation" and self.activation == "softmax"
-        return len(self.classes) + background
+        return len(self.classes) + self.has_background
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the first channel of the network is a background, which is no class."""
+        return self.task != "classification" and self.activation == "softmax"

@@ -15,6 +15,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import AttentionPoint, channel_mean_of_magnitude, mark_attention
 from napari_lumen.models.padding import pad_to_multiple
 from napari_lumen.models.refine_blocks import (
@@ -104,6 +105,7 @@ class DARefineNet(nn.Module):
         gate_hidden: bool = False,
     ) -> None:
         super().__init__()
+        check_counts(classes=classes)
         if variant not in VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
         single = variant == "single"
@@ -153,7 +155,8 @@ class DARefineNet(nn.Module):
         self.add_module(f"refine_{level}", nn.Sequential(*refine))
 
     def _add_fusion(self, level: int, parts: int, width: int, gate_hidden: bool) -> None:
-        where = f"of level {level} (stride {2 ** (level + 1)})"
+        stride = 2 ** (level + 1)
+        where = f"of level {level} (stride {stride})"
         if self.fusion == "concat":
             self.add_module(f"concat_{level}", ConcatFusion(parts, width))
         elif self.fusion == "attention":
@@ -171,6 +174,7 @@ class DARefineNet(nn.Module):
                 stage=f"level {level}",
                 display="min-max",
                 reduce=channel_mean_of_magnitude,
+                stride=stride,
             )
             self.add_module(f"gate_{level}", gate)
             self.add_module(f"refined_{level}", refined)
@@ -192,7 +196,8 @@ class DARefineNet(nn.Module):
         Raises
         ------
         ValueError
-            When there is one view and the variant needs two, or the other way round.
+            When there is one view and the variant needs two, or the other way round, or the two are not as
+            many images.
         """
         fine, context = self._views(views)
         height, width = fine.shape[-2:]
@@ -216,7 +221,13 @@ class DARefineNet(nn.Module):
             return views, views
         if self.variant == "single":
             raise ValueError(f"the single-input network takes one image, not {len(views)} views")
+        if len(views) != 2:
+            raise ValueError(f"the network takes two views, (fine, context), not {len(views)}")
         fine, context = views
+        if fine.shape[0] != context.shape[0]:
+            raise ValueError(
+                f"each fine view needs its context, not {context.shape[0]} of them for {fine.shape[0]}"
+            )
         return fine, context
 
     def _levels(self, encoder: ResNet, image: Tensor) -> Sequence[Tensor]:

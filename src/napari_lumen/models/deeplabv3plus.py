@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.padding import pad_to_multiple
 from napari_lumen.models.resnet import ResNet
 
@@ -110,6 +111,7 @@ class DeepLabV3Plus(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        check_counts(classes=classes)
         self.output_stride = output_stride
         self.encoder = ResNet(depth, pretrained=pretrained, output_stride=output_stride)
         rates = [rate * 16 // output_stride for rate in _RATES]

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from napari_lumen.errors import ModelError, first_line
+from napari_lumen.models.arguments import brief
 from napari_lumen.models.attention import AttentionInfo, attention_modules
+from napari_lumen.models.card import LARGEST_SIDE
 from napari_lumen.models.catalogue import Variant, variant_of
-from napari_lumen.models.receptive_field import ReceptiveField
+from napari_lumen.models.receptive_field import Field, ReceptiveField
 from napari_lumen.models.registry import build
 
 
@@ -59,7 +62,7 @@ class Description:
     variant: Variant | None
 
 
-def describe(name: str, *, size: int | tuple[int, int] = 256, **arguments: Any) -> Description:
+def describe(name: str, /, *, size: int | tuple[int, int] = 256, **arguments: Any) -> Description:
     """Describe a network by name, without training or loading anything.
 
     Parameters
@@ -78,20 +81,26 @@ def describe(name: str, *, size: int | tuple[int, int] = 256, **arguments: Any) 
     Raises
     ------
     ModelError
-        For an unknown name or argument.
+        For an unknown name or argument, or an impossible size.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = _sides(size)
     # without values nothing is computed, so a large network is described at once
     with torch.device("meta"):
         network = build(name, **arguments).eval()
     inputs = example_input(network, (height, width), "meta")
     images = inputs if isinstance(inputs, tuple) else (inputs,)
-    with torch.no_grad(), FlopCounterMode(display=False) as flops, ReceptiveField() as fields:
-        fields.begin(images[0])
-        logits: Tensor = network(inputs)
-    field = fields.of(logits)
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as flops, ReceptiveField() as fields:
+            fields.begin(images[0])
+            logits: Tensor = network(inputs)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"The network {name}({brief(arguments)}) cannot answer for {height} x {width} px: "
+            f"{first_line(error)}."
+        ) from error
+    field = _own_field(network) or fields.of(logits)
     if field is None:
-        raise RuntimeError(f"the output of {name} does not depend on its input")
+        raise ModelError(f"The output of {name}({brief(arguments)}) does not depend on its input.")
     return Description(
         name,
         arguments,
@@ -108,10 +117,28 @@ def describe(name: str, *, size: int | tuple[int, int] = 256, **arguments: Any) 
     )
 
 
+def _sides(size: object) -> tuple[int, int]:
+    sides = size if isinstance(size, tuple) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) and 1 <= side <= LARGEST_SIDE for side in sides):
+        raise ModelError(
+            f"The size of an input is one side, or height and width, of 1 to {LARGEST_SIDE:,} px, not "
+            f"{size!r}."
+        )
+    return sides
+
+
+def _own_field(network: nn.Module) -> Field | None:
+    """Return the field that a network knows of itself, where operations cannot be followed."""
+    told = getattr(network, "receptive_field", None)
+    field: Field | None = None if told is None else told()
+    return field
+
+
 def example_input(
     network: nn.Module, size: tuple[int, int], device: torch.device | str = "cpu"
 ) -> Tensor | tuple[Tensor, ...]:
-    """Return random pixels (1, 3, height, width) as a network eats them: one tensor, or one for each view."""
+    """Return random pixels (1, C, height, width) as a network eats them: one tensor, or one for each view."""
     views = int(getattr(network, "view_count", 1))
-    images = tuple(torch.rand(1, 3, *size, device=device) for _ in range(views))
+    channels = int(getattr(network, "in_channels", 3))
+    images = tuple(torch.rand(1, channels, *size, device=device) for _ in range(views))
     return images if views > 1 else images[0]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from napari_lumen.errors import ModelError, first_line
+from napari_lumen.models.card import LARGEST_SIDE
 from napari_lumen.models.describe import example_input
 from napari_lumen.models.store import Model
 
@@ -39,8 +40,8 @@ def export_model(model: Model | nn.Module, path: str | os.PathLike[str], size: i
     Raises
     ------
     ModelError
-        When the ending is another, ``onnx`` is not installed, the file cannot be written, or the network
-        does what no such file can hold: a path that depends on the pixels.
+        When the ending is another, ``onnx`` is not installed, the file cannot be written, the size is
+        impossible, or the network does what no such file can hold: a path that depends on the pixels.
     """
     target = Path(path).expanduser()
     kind = _FORMATS.get(target.suffix.lower())
@@ -49,7 +50,11 @@ def export_model(model: Model | nn.Module, path: str | os.PathLike[str], size: i
             f"A network is exported to {' or '.join(_FORMATS)}, not to {target.name!r}: choose one of these."
         )
     network = model.network if isinstance(model, Model) else model
-    side = size or (model.card.input.views[0].size if isinstance(model, Model) else 256)
+    side = size
+    if side is None:
+        side = model.card.input.views[0].size if isinstance(model, Model) else 256
+    if not 1 <= side <= LARGEST_SIDE:
+        raise ModelError(f"The side of a tile is 1 to {LARGEST_SIDE:,} px, not {side}.")
     example = example_input(network, (side, side))
     views = example if isinstance(example, tuple) else (example,)
     # two tiles: of a batch of one, the exporter would think that it is always one

@@ -19,6 +19,7 @@ from napari_lumen.models.attention import mark_attention
 from napari_lumen.models.padding import pad_to_multiple
 
 _SLOPE = 0.3  # LeakyReLU of Keras, in which the authors' release is written
+_STRIDES = (1, 2, 4, 8)  # of encoder stages 1 to 4
 _STRIDE = 16  # four poolings: inputs are padded to a multiple of this
 
 PRESETS: dict[str, dict[str, Sequence[int] | int]] = {
@@ -79,17 +80,18 @@ class ResidualGroupAttention(nn.Module):
     A_r = sigmoid(W_a delta(g_r)) for r = 0, 2; O_s = g_s + F(g_s) for s = 1, 3; the block joins
     A_0 * O_1 and A_2 * O_3, embeds them, gates the channels and adds its shortcut.
 
-    Input (N, inputs, h, w); output (N, outputs, h, w). `inputs` must be divisible by 4.
+    Input (N, inputs, h, w); output (N, outputs, h, w). `inputs` must be divisible by 4; `stride` is that of
+    the recorded maps.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
         if inputs % 4:
             raise ValueError(f"inputs must be divisible by 4, not {inputs}")
         width = inputs // 4
         self.embed = _conv(inputs, inputs)
-        self.att0 = self._attention(width, "first group attends to the second")
-        self.att2 = self._attention(width, "third group attends to the fourth")
+        self.att0 = self._attention(width, "first group attends to the second", stride)
+        self.att2 = self._attention(width, "third group attends to the fourth", stride)
         self.residual1 = nn.Sequential(*_pre_activated(width))
         self.residual3 = nn.Sequential(*_pre_activated(width))
         self.expand1 = self._expand(width)
@@ -103,9 +105,11 @@ class ResidualGroupAttention(nn.Module):
         )
 
     @staticmethod
-    def _attention(width: int, what: str) -> nn.Sequential:
+    def _attention(width: int, what: str, stride: int) -> nn.Sequential:
         branch = nn.Sequential(*_pre_activated(width), _conv(width, width), nn.Sigmoid())
-        return mark_attention(branch, "spatial", f"Group attention, mean over channels: the {what}.")
+        return mark_attention(
+            branch, "spatial", f"Group attention, mean over channels: the {what}.", stride=stride
+        )
 
     @staticmethod
     def _expand(width: int) -> nn.Sequential:
@@ -151,7 +155,8 @@ class FocusNetPP(nn.Module):
     Input (N, 3, H, W) in [0, 1], any H and W: padded to multiples of 16 by reflection and cropped back.
     Output (N, 1, H, W) logits; the paper's probability is their sigmoid.
     Recorded: ``<stage>.<block>.att0`` and ``.att2`` group attention, ``<stage>.<block>.se`` channel
-    gates, ``scale4`` (coarsest) to ``scale1`` the probability of each decoder scale.
+    gates, ``scale4`` (coarsest) to ``scale1`` the probability of each decoder scale, at that scale: what the
+    paper shows are these values enlarged to the input by repeating them.
     """
 
     task: ClassVar[str] = "segmentation"
@@ -166,27 +171,32 @@ class FocusNetPP(nn.Module):
         encoder, heads = tuple(widths["encoder"]), tuple(widths["heads"])  # type: ignore[arg-type]
         self.stem = _conv(3, stem, 5)
         self.e1, self.e2, self.e3, self.e4 = (
-            self._stage(inputs, outputs, blocks)
-            for inputs, outputs, blocks in zip((stem, *encoder[:3]), encoder, _BLOCKS, strict=True)
+            self._stage(inputs, outputs, blocks, stride)
+            for inputs, outputs, blocks, stride in zip(
+                (stem, *encoder[:3]), encoder, _BLOCKS, _STRIDES, strict=True
+            )
         )
-        self.bottleneck = self._stage(encoder[3], bottleneck, _BOTTLENECK_BLOCKS)
+        self.bottleneck = self._stage(encoder[3], bottleneck, _BOTTLENECK_BLOCKS, _STRIDE)
         self.dropout = nn.Dropout(dropout)
         down = (bottleneck, *encoder[::-1])
         self.d4, self.d3, self.d2, self.d1 = (
-            self._stage(inputs, outputs, 1) for inputs, outputs in pairwise(down)
+            self._stage(inputs, outputs, 1, stride)
+            for (inputs, outputs), stride in zip(pairwise(down), _STRIDES[::-1], strict=True)
         )
         self.join4, self.join3, self.join2, self.join1 = (_conv(width, width, 3) for width in encoder[::-1])
         self.scale4, self.scale3, self.scale2, self.scale1 = (
-            mark_attention(ScaleHead(width, hidden), "spatial", f"Probability seen at scale 1/{2**level}.")
-            for width, hidden, level in zip(encoder[::-1], heads, (3, 2, 1, 0), strict=True)
+            mark_attention(
+                ScaleHead(width, hidden), "spatial", f"Probability seen at scale 1/{stride}.", stride=stride
+            )
+            for width, hidden, stride in zip(encoder[::-1], heads, _STRIDES[::-1], strict=True)
         )
         self.fuse = nn.Sequential(_conv(4, 32), _norm(32), nn.LeakyReLU(_SLOPE), _conv(32, 1))
         self._initialise()
 
     @staticmethod
-    def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
         return nn.Sequential(
-            *(ResidualGroupAttention(inputs if i == 0 else outputs, outputs) for i in range(blocks))
+            *(ResidualGroupAttention(inputs if i == 0 else outputs, outputs, stride) for i in range(blocks))
         )
 
     def _initialise(self) -> None:

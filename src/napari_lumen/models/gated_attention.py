@@ -7,6 +7,7 @@ at full resolution; both are fused (Fig. 2 of the paper). Section and equation n
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import AttentionPoint, channel_mean, mark_attention
-from napari_lumen.models.instances import InstanceSelection, crop_instances, resize
+from napari_lumen.models.instances import InstanceSelection, above, crop_instances, resize
 from napari_lumen.models.resnet import ResNet
 from napari_lumen.models.rival_attentions import RIVALS
 
@@ -106,7 +108,8 @@ class GatedAttention(nn.Module):
     - ``semantic``: M; ``semantic_S``: S; ``channel_gate``: the gates, all three for ``module="gated"``;
     - ``rival.se``: the gates for ``module="se"``;
     - ``omega``: the attention map of equation 2, which for every module is the channel mean of its output;
-    - ``instances``: boxes and scores, see `InstanceSelection`; its ``normalise`` gives the mask.
+    - ``instance_mask``: 1 where Omega, enlarged and min-max normalised, lies above `threshold`;
+    - ``instances``: boxes and scores of its regions, see `InstanceSelection`.
 
     Selection has no gradient: the dilated blocks learn through the gated features that Y_g and Y_f pool.
     The local network runs on the used slots alone. Its batch normalisation therefore sees, in training,
@@ -137,14 +140,9 @@ class GatedAttention(nn.Module):
         local_pretrained: str | Path | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("classes", classes),
-            ("global_size", global_size),
-            ("local_size", local_size),
-            ("dilated_width", dilated_width),
-        ):
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}")
+        check_counts(
+            classes=classes, global_size=global_size, local_size=local_size, dilated_width=dilated_width
+        )
         if module != "gated" and module not in RIVALS:
             raise ValueError(f"module must be one of gated, {', '.join(RIVALS)}, not {module!r}")
         self.global_size, self.local_size = global_size, local_size
@@ -161,8 +159,16 @@ class GatedAttention(nn.Module):
             stage="global branch",
             display="min-max",
         )
+        self.instance_mask = mark_attention(
+            AttentionPoint(),
+            "spatial",
+            "Instance mask: where the attention map, from 0 to 1 over the image, lies above the threshold.",
+            stage="instance branch",
+            reduce=partial(above, threshold=threshold),
+            per_tile=True,
+        )
         self.instances = mark_attention(
-            InstanceSelection(instances, threshold, margin, global_size),
+            InstanceSelection(instances, threshold, margin, global_size, self.instance_mask),
             "boxes",
             "Key instances, with the attention summed over each.",
             (0.0, math.inf),
@@ -240,7 +246,10 @@ class GatedAttention(nn.Module):
         boxes: Tensor = self.instances(channel_mean(attended.detach()))
         crops, counts = crop_instances(image, boxes, self.local_size)
         features = self.local_network(crops)
-        slots = nn.utils.rnn.pad_sequence(features.split(counts), batch_first=True)
+        if counts:
+            slots = nn.utils.rnn.pad_sequence(features.split(counts), batch_first=True)
+        else:
+            slots = features[None, :0].expand(0, 0, -1)
         empty = boxes.shape[1] - slots.shape[1]
         local = F.pad(slots, (0, 0, 0, empty)).flatten(1)
         logits: Tensor = self.fused_head(torch.cat([pooled, local], dim=1))

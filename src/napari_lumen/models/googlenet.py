@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.errors import ModelError
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.padding import pad_to_multiple
 from napari_lumen.models.pretrained import PretrainedReport, load_pretrained
 
@@ -127,8 +128,7 @@ class GoogLeNet(nn.Module):
         pretrained: str | Path | None = None,
     ) -> None:
         super().__init__()
-        if classes is not None and classes < 1:
-            raise ValueError(f"classes must be 1 or more, or None, not {classes}")
+        check_counts(classes=classes)
         self.conv1 = BasicConv2d(3, 64, 7, stride=2)
         self.maxpool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.conv2 = BasicConv2d(64, 64, 1)

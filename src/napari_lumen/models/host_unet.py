@@ -12,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.genotype import POSITIONS
 from napari_lumen.models.padding import pad_to_multiple
 
 _STRIDE = 16  # four poolings: inputs are padded to a multiple of this
 _GROUPS = 4
 _DOWN, _UP = POSITIONS[:4], POSITIONS[4:]
+_STRIDES = (2, 4, 8, 16, 8, 4, 2, 1)  # at each position: after the pooling, after the enlargement
 
 
 class DoubleConv(nn.Sequential):
@@ -62,8 +64,8 @@ class HostUNet(nn.Module):
     width : int
         Channels of the stem, a multiple of 4; doubled by each down-sampling block.
     attention : callable, optional
-        Makes the attention module of a position, one of `POSITIONS`, for its number of channels; the
-        module becomes the attribute of that name.
+        Makes the attention module of a position, one of `POSITIONS`, for its number of channels and its
+        stride, input pixels per position; the module becomes the attribute of that name.
 
     Notes
     -----
@@ -78,12 +80,11 @@ class HostUNet(nn.Module):
     stride: ClassVar[int] = _STRIDE
 
     def __init__(
-        self, classes: int, width: int, attention: Callable[[str, int], nn.Module] | None = None
+        self, classes: int, width: int, attention: Callable[[str, int, int], nn.Module] | None = None
     ) -> None:
         super().__init__()
-        if classes < 1:
-            raise ValueError(f"classes must be at least 1, not {classes}")
-        if width < _GROUPS or width % _GROUPS:
+        check_counts(classes=classes, width=width)
+        if width % _GROUPS:
             raise ValueError(f"width must be a positive multiple of {_GROUPS}, not {width}")
         down = [width * 2**level for level in (1, 2, 3, 4)]
         self.stem = DoubleConv(3, width)
@@ -95,8 +96,8 @@ class HostUNet(nn.Module):
         self.head = nn.Conv2d(width, classes, 1)
         if attention is not None:
             channels = (*down, *(inputs // 2 for inputs in reversed(down)))
-            for position, count in zip(POSITIONS, channels, strict=True):
-                self.add_module(position, attention(position, count))
+            for position, count, stride in zip(POSITIONS, channels, _STRIDES, strict=True):
+                self.add_module(position, attention(position, count, stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, classes, H, W) of images (N, 3, H, W) in [0, 1]."""

@@ -15,6 +15,8 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from napari_lumen.errors import ModelError
+from napari_lumen.models.arguments import check_counts
+from napari_lumen.models.attention import AttentionPoint
 
 _SMALLEST_SIDE = 1 / 7  # of the image: one position of the 7x7 map of ResNet at 224 px
 _FLAT = 1e-5  # relative height below which a map is flat, and its relief rounding noise of the resizing
@@ -33,6 +35,11 @@ def resize(image: Tensor, size: int) -> Tensor:
     return resized.to(image.dtype)
 
 
+def above(values: Tensor, threshold: float) -> Tensor:
+    """Return where values lie above a threshold, as 0 and 1 in float32."""
+    return (values > threshold).to(torch.float32)
+
+
 class InstanceSelection(nn.Module):
     """Boxes around the connected regions of strongest attention.
 
@@ -46,6 +53,8 @@ class InstanceSelection(nn.Module):
         Added to a region on each of its four sides, as a fraction of its height or width.
     size : int
         Side of the grid to which the map is enlarged before it is thresholded, px.
+    point : AttentionPoint, optional
+        Where the normalised maps (N, 1, size, size) pass, to be recorded.
 
     Notes
     -----
@@ -54,14 +63,21 @@ class InstanceSelection(nn.Module):
     would pass the edge. A flat map selects the whole image, with score 0.
     """
 
-    def __init__(self, count: int = 4, threshold: float = 0.5, margin: float = 0.1, size: int = 224) -> None:
+    def __init__(
+        self,
+        count: int = 4,
+        threshold: float = 0.5,
+        margin: float = 0.1,
+        size: int = 224,
+        point: AttentionPoint | None = None,
+    ) -> None:
         super().__init__()
-        if count < 1:
-            raise ValueError(f"instances must be 1 or more, not {count}")
+        check_counts(instances=count)
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
-        if margin < 0:
-            raise ValueError(f"margin must be 0 or more, not {margin}")
+        if not 0 <= margin < math.inf:
+            raise ValueError(f"margin must be a number of 0 or more, not {margin}")
+        self.point = point or AttentionPoint()
         self.count = count
         self.threshold = threshold
         self.margin = margin
@@ -115,7 +131,7 @@ class InstanceSelection(nn.Module):
         whole = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0])
         if omega.is_meta:  # without values work is counted, of which every slot used is the most
             return whole.repeat(len(omega), self.count, 1)
-        values = self.normalise(omega).numpy()
+        values = self.point(self.normalise(omega)[:, None])[:, 0].numpy()
         labels, found = ndimage.label(values > self.threshold, structure=_NEIGHBOURS)
         scores = np.bincount(labels.ravel(), weights=values.ravel(), minlength=found + 1)[1:]
         spans = np.array(
@@ -159,7 +175,7 @@ def crop_instances(image: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, lis
         (B, C, size, size) of the used slots alone, image by image, best first. Boxes are rounded outwards
         to whole pixels, so none is empty.
     counts : list of int
-        Used slots of each image; their sum is B.
+        Used slots of each image; their sum is B, which is 0 for no images.
     """
     height, width = image.shape[-2:]
     crops, counts = [], []
@@ -170,4 +186,4 @@ def crop_instances(image: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, lis
             rows = slice(math.floor(top * height), math.ceil(bottom * height))
             columns = slice(math.floor(left * width), math.ceil(right * width))
             crops.append(resize(picture[..., rows, columns], size))
-    return torch.cat(crops), counts
+    return torch.cat(crops) if crops else image.new_empty(0, image.shape[1], size, size), counts

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from napari_lumen.errors import ModelError
 from napari_lumen.models.card import ModelCard, first_problem
+from napari_lumen.models.foreign.torchscript import TorchScript
 from napari_lumen.models.hub import PREFIX, HubReference, fetch
 from napari_lumen.models.store import (
     CARD,
@@ -78,7 +79,8 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     if str(name) in known:
         return known[str(name)]
     path = Path(name).expanduser()
-    if path.is_dir() or adapter_of(path) is not None:
+    # an empty name would be the folder that the user happens to be in
+    if str(name) and (path.is_dir() or adapter_of(path) is not None):
         return path
     raise ModelError(
         f"There is no model {str(name)!r}; there is {', '.join(known) or 'none'}, or give a model folder."
@@ -162,6 +164,10 @@ def install_model(name: str | os.PathLike[str], new_name: str | None = None) -> 
         else:
             for file in (path, path.with_suffix(".json")):
                 shutil.copyfile(file, partial / file.name)
+        if isinstance(adapter, TorchScript) and new_name is not None:  # it is called as its file
+            program = adapter.read(partial).weights
+            for file in (program, program.with_suffix(".json")):
+                file.replace(file.with_stem(new_name))
     return target
 
 

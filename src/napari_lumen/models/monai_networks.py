@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import mark_attention
 from napari_lumen.models.padding import pad_to_multiple
 
@@ -34,12 +35,6 @@ ATTENTION_UNET_PRESETS: dict[str, tuple[int, int, int, int, int]] = {
     # and 2.32 million for nuclei, in its Table 3
     "slim": (16, 32, 64, 128, 287),
 }
-
-
-def _check_positive(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise ValueError(f"{name} must be 1 or more, not {value}")
 
 
 def _initialise(network: nn.Module) -> None:
@@ -106,7 +101,8 @@ class AttentionUNet(nn.Module):
 
         if preset not in ATTENTION_UNET_PRESETS:
             raise ValueError(f"preset must be one of {', '.join(ATTENTION_UNET_PRESETS)}, not {preset!r}")
-        _check_positive(in_channels=in_channels, classes=classes)
+        check_counts(in_channels=in_channels, classes=classes)
+        self.in_channels = in_channels
         widths = ATTENTION_UNET_PRESETS[preset]
         self.encoder = nn.ModuleList([TwoConv(2, in_channels, widths[0], _RELU, "batch", False)])
         self.encoder.extend(Down(2, a, b, _RELU, "batch", False) for a, b in pairwise(widths))
@@ -134,7 +130,10 @@ class AttentionUNet(nn.Module):
         )
         for gate, scale in ((self.gate4, 8), (self.gate3, 4), (self.gate2, 2)):
             mark_attention(
-                gate.psi, "spatial", f"Attention gate: what of the skip at scale 1/{scale} is passed on."
+                gate.psi,
+                "spatial",
+                f"Attention gate: what of the skip at scale 1/{scale} is passed on.",
+                stride=2 * scale,
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -196,7 +195,8 @@ class UNetPP(nn.Module):
         from monai.networks.blocks.upsample import UpSample
         from monai.networks.nets.basic_unet import Down, TwoConv
 
-        _check_positive(in_channels=in_channels, classes=classes)
+        check_counts(in_channels=in_channels, classes=classes)
+        self.in_channels = in_channels
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"widths must be two or more numbers of 1 or more, not {tuple(widths)}")
         self._rows = len(widths)

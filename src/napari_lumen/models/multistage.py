@@ -7,7 +7,9 @@ comments are those of the paper.
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,9 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.errors import ModelError
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import AttentionPoint, channel_norm, mark_attention
 from napari_lumen.models.feature_map import FeatureMap, lay_out
 from napari_lumen.models.googlenet import IMAGENET_MEAN, IMAGENET_STD, GoogLeNet
+from napari_lumen.models.receptive_field import Field, field_of
 from napari_lumen.models.resnet import ResNet
 from napari_lumen.models.unet import UNet
 
@@ -106,19 +110,23 @@ class MultiStage(nn.Module):
     field of view, of which every patch counts as tissue. The patches at its lower and right edges are
     filled up with white. Output (N, 2, H, W) logits of normal and tumour, constant over each patch but in
     ``segmentation``. Fields of view with sides of many patches show the U-Net the surroundings that it is
-    for; one larger than `map_size` enlarges the map. Can be exported for fixed H and W, and for any number
-    of images of which all patches fit one mini-batch; `assemble` depends on its data and cannot.
+    for; one larger than `map_size` enlarges the map. In training the batch normalisation of the U-Net needs
+    more than one value a channel at its bottleneck: two fields of view, or one of more than 16 patches a
+    side. Can be exported for fixed H and W, with all patches extracted at once; `assemble` depends on its
+    data and cannot.
 
-    Slides go through `features`, `assemble` and `segment`, through which gradients flow: with
+    Runs over slides go through `patch_features` and `classify`. Training goes through `features`,
+    `assemble` and `segment`, through which gradients flow: with
     ``g = dL/dx`` of the vectors x, the gradient of ``(g * x).sum()`` by the extractor's weights is that of
     L (equations 2 to 4), one mini-batch after the other.
 
-    Recorded: ``feature_norm`` and ``tumour_prob``, a value a cell. The norm of the gradient is
-    `channel_norm` of ``assemble(g, cells).values``.
+    Recorded: ``feature_norm`` and ``tumour_prob``, a value a cell. A third map, the norm of the gradient,
+    needs a loss and comes from `grad_norm`.
     """
 
     task: ClassVar[str] = "segmentation"
     view_count = 1
+    tasks: tuple[str, ...] = ("segmentation", "slide")
 
     def __init__(
         self,
@@ -138,10 +146,8 @@ class MultiStage(nn.Module):
             raise ValueError(f"encoder must be one of {', '.join(_ENCODERS)}, not {encoder!r}")
         if variant not in _VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(_VARIANTS)}, not {variant!r}")
-        for name, value in (("map_size", map_size), ("features", features), ("mini_batch", mini_batch)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}")
-        if not 1 <= crop <= patch:
+        check_counts(map_size=map_size, features=features, mini_batch=mini_batch, patch=patch, crop=crop)
+        if crop > patch:
             raise ValueError(f"crop must be from 1 to the side of a patch, {patch}, not {crop}")
         self.variant, self.map_size = variant, map_size
         self.patch, self.crop, self.mini_batch = patch, crop, mini_batch
@@ -149,6 +155,7 @@ class MultiStage(nn.Module):
         self.segmenter: UNet | None = None
         self.feature_norm, self.tumour_prob = AttentionPoint(), AttentionPoint()
         if variant == "segmentation":
+            self.tasks = ("segmentation",)
             if pretrained is not None:
                 raise ValueError("pretrained is the encoder's, and the variant segmentation has none")
             self.segmenter = UNet(classes=_CLASSES, width=width)
@@ -166,6 +173,7 @@ class MultiStage(nn.Module):
                 (0.0, math.inf),
                 display="min-max",
                 reduce=channel_norm,
+                stride=patch,
             )
             if variant == "imagenet":
                 self.extractor.requires_grad_(False).eval()
@@ -173,7 +181,11 @@ class MultiStage(nn.Module):
                 inputs = self.extractor.width
                 self.segmenter = UNet(inputs=inputs, classes=_CLASSES, width=width, padding="zero")
         mark_attention(
-            self.tumour_prob, "spatial", "Probability of tumour of each patch.", reduce=tumour_probability
+            self.tumour_prob,
+            "spatial",
+            "Probability of tumour of each patch.",
+            reduce=tumour_probability,
+            stride=1 if variant == "segmentation" else patch,
         )
         white = (1 - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)
         self._white: Tensor
@@ -192,6 +204,21 @@ class MultiStage(nn.Module):
             raise ModelError(f"The variant {self.variant!r} of multistage has no feature extractor.")
         vectors: Tensor = self.extractor(patches)
         return vectors
+
+    def features_checksum(self) -> str:
+        """Return the SHA-256 of all that decides the vector of a patch: weights and what is seen of it."""
+        if self.extractor is None:
+            raise ModelError(f"The variant {self.variant!r} of multistage has no feature extractor.")
+        digest = hashlib.sha256(f"{type(self.extractor.backbone).__name__} {self.patch} {self.crop}".encode())
+        for name, tensor in self.extractor.state_dict().items():
+            if not name.startswith("head."):
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def patch_features(self, patches: Tensor) -> Tensor:
+        """Return the vectors x (N, features) of whole patches (N, 3, patch, patch), seen in their middle."""
+        return self.features(self._cropped_patches(patches, 1, 1))
 
     def patch_logits(self, patches: Tensor) -> Tensor:
         """Return the logits (N, 2) that f_n gives patches (N, 3, h, w) one by one."""
@@ -232,6 +259,70 @@ class MultiStage(nn.Module):
             shape = (self.map_size, self.map_size)
         return lay_out(features, cells, shape, multiple=_STRIDE)
 
+    def classify(self, features: Tensor, cells: Tensor) -> tuple[FeatureMap, Tensor]:
+        """Classify the patches of a slide, or of a lump of it, by their vectors.
+
+        Parameters
+        ----------
+        features, cells : Tensor
+            As of `assemble`; the map holds all patches, whatever `map_size` is.
+
+        Returns
+        -------
+        laid_out : FeatureMap
+            Where the patches lie on the map.
+        logits : Tensor
+            (1, 2, rows, columns). The variant ``classifier`` looks at each vector by itself.
+        """
+        extent = (cells.amax(dim=0) - cells.amin(dim=0) + 1).tolist()
+        laid_out = self.assemble(features, cells, self._map_shape(*extent))
+        if self.extractor is None or self.extractor.head is None:
+            return laid_out, self.segment(laid_out.values)
+        vectors: Tensor = self.feature_norm(laid_out.values)
+        scores: Tensor = self.extractor.head(vectors.permute(0, 2, 3, 1))
+        logits: Tensor = self.tumour_prob(scores.permute(0, 3, 1, 2))
+        return laid_out, logits
+
+    def grad_norm(
+        self, features: Tensor, cells: Tensor, loss: Callable[[FeatureMap, Tensor], Tensor]
+    ) -> Tensor:
+        """Return how strongly a loss pulls at the vector of each patch: the length of dL/dx in its cell.
+
+        A map to debug End-to-End learning by: cells without a gradient teach the extractor nothing. No
+        weight's gradient is changed.
+
+        Parameters
+        ----------
+        features, cells : Tensor
+            As of `classify`.
+        loss : callable
+            Takes what `classify` returns, and gives a scalar.
+
+        Returns
+        -------
+        Tensor
+            float32 (1, 1, rows, columns), laid out as by `classify`; 0 where there is no patch.
+        """
+        with torch.enable_grad():
+            vectors = features.detach().requires_grad_()
+            laid_out, logits = self.classify(vectors, cells)
+            (gradient,) = torch.autograd.grad(loss(laid_out, logits), vectors)
+        rows, columns = laid_out.values.shape[-2:]
+        return channel_norm(self.assemble(gradient, cells, (rows, columns)).values)
+
+    def receptive_field(self) -> Field | None:
+        """Return what of a field of view an output depends on; None where it is that of the U-Net alone.
+
+        The middle of one patch, or of those of all cells that the U-Net sees.
+        """
+        if self.extractor is None:
+            return None
+        cells = 1
+        if self.segmenter is not None:
+            # the width of a U-Net has no part in its field
+            cells = field_of(UNet(inputs=1, width=1).eval(), torch.zeros(1, 1, 2 * _STRIDE, 2 * _STRIDE)).size
+        return Field(float(self.patch), 0.0, float((cells - 1) * self.patch + self.crop - 1))
+
     def segment(self, feature_map: Tensor) -> Tensor:
         """Return the logits (N, 2, rows, columns) of maps (N, C, rows, columns)."""
         if self.segmenter is None:
@@ -246,7 +337,7 @@ class MultiStage(nn.Module):
         count, _, height, width = x.shape
         rows, columns = -(-height // self.patch), -(-width // self.patch)
         vectors = self._in_mini_batches(self.extractor, self._cropped_patches(x, rows, columns))
-        grid = vectors.view(count, rows, columns, -1)
+        grid = vectors.view(count, rows, columns, self.extractor.width)
         cells = self.feature_norm(grid.permute(0, 3, 1, 2))
         if self.extractor.head is not None:
             scores: Tensor = self.extractor.head(grid)
@@ -270,7 +361,9 @@ class MultiStage(nn.Module):
         return crops.reshape(-1, self.crop, self.crop, channels).contiguous().permute(0, 3, 1, 2)
 
     def _in_mini_batches(self, extractor: FeatureExtractor, patches: Tensor) -> Tensor:
-        if extractor.training or patches.shape[0] <= self.mini_batch:
+        # an exported program would hold the number of batches that there were in the example
+        at_once = extractor.training or torch.compiler.is_exporting()
+        if at_once or patches.shape[0] <= self.mini_batch:
             vectors: Tensor = extractor(patches)
             return vectors
         return torch.cat([extractor(batch) for batch in torch.split(patches, self.mini_batch)])
@@ -279,7 +372,7 @@ class MultiStage(nn.Module):
         """Segment cells (N, C, rows, columns) where `assemble` would lay them out; (N, 2, rows, columns)."""
         assert self.segmenter is not None  # all variants without f_n have it
         rows, columns = cells.shape[-2:]
-        tall, wide = max(self._side(rows), rows), max(self._side(columns), columns)
+        tall, wide = self._map_shape(rows, columns)
         top, left = (tall - rows) // 2, (wide - columns) // 2
         feature_map = F.pad(cells, (left, wide - columns - left, top, tall - rows - top))
         logits: Tensor = self.segmenter(feature_map)
@@ -288,3 +381,7 @@ class MultiStage(nn.Module):
     def _side(self, cells: int) -> int:
         """Return the side of a map for tissue of so many cells."""
         return self.map_size or -(-cells // _STRIDE) * _STRIDE
+
+    def _map_shape(self, rows: int, columns: int) -> tuple[int, int]:
+        """Return the sides of a map that holds tissue of so many cells, all of it."""
+        return max(self._side(rows), rows), max(self._side(columns), columns)

@@ -33,6 +33,8 @@ class SCAM(nn.Module):
         weighted by the gate (Eq. 3). S, serial: weighted by the map, then by the gate of the result.
     sam, cam : sequence of six sequences of str
         Operations on each edge of the two cells, see `Cell`.
+    stride : int
+        Of the recorded map.
 
     Notes
     -----
@@ -45,11 +47,15 @@ class SCAM(nn.Module):
         mode: Literal["P", "S"],
         sam: tuple[tuple[str, ...], ...],
         cam: tuple[tuple[str, ...], ...],
+        stride: int = 1,
     ) -> None:
         super().__init__()
         self.mode = mode
         self.sam = mark_attention(
-            SpatialCell(channels, sam), "spatial", "Spatial weight map of the searched cell (NAS-SAM)."
+            SpatialCell(channels, sam),
+            "spatial",
+            "Spatial weight map of the searched cell (NAS-SAM).",
+            stride=stride,
         )
         self.cam = mark_attention(
             ChannelCell(cam), "channel", "Weight of each channel by the searched cell (NAS-CAM)."
@@ -140,11 +146,11 @@ class NASSCAM(HostUNet):
             raise ValueError("a network that is not searched needs a genotype")
         found = None if genotype is None else Genotype.read(genotype)
 
-        def module(position: str, channels: int) -> SCAM:
+        def module(position: str, channels: int, stride: int) -> SCAM:
             if found is None:
-                return SCAM(channels, mode, (SAM_OPS,) * len(EDGES), (CAM_OPS,) * len(EDGES))
-            chosen = found[position]
-            return SCAM(channels, mode, tuple((op,) for op in chosen.sam), tuple((op,) for op in chosen.cam))
+                return SCAM(channels, mode, (SAM_OPS,) * len(EDGES), (CAM_OPS,) * len(EDGES), stride)
+            sam, cam = (tuple((op,) for op in cell) for cell in (found[position].sam, found[position].cam))
+            return SCAM(channels, mode, sam, cam, stride)
 
         super().__init__(classes, width, None if attention == "none" else module)
         self._arguments: dict[str, Any] = {"mode": mode, "classes": classes, "width": width}

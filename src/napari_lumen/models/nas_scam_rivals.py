@@ -44,13 +44,13 @@ class CBAMSpatialMap(nn.Module):
 class CBAM(nn.Module):
     """Convolutional block attention module: the channel gate, then the spatial map of what it leaves.
 
-    Input and output (N, C, h, w).
+    Input and output (N, C, h, w); `stride` is that of the recorded map.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, stride: int = 1) -> None:
         super().__init__()
         self.cam = mark_attention(CBAMChannelGate(channels), "channel", "Channel gate of CBAM.")
-        self.sam = mark_attention(CBAMSpatialMap(), "spatial", "Spatial map of CBAM.")
+        self.sam = mark_attention(CBAMSpatialMap(), "spatial", "Spatial map of CBAM.", stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """Weight the channels of (N, C, h, w), then its positions."""
@@ -79,14 +79,18 @@ class ChannelExcitation(nn.Module):
 class SCSE(nn.Module):
     """Concurrent spatial and channel squeeze and excitation, joined by the elementwise maximum.
 
-    Input and output (N, C, h, w). The paper adds the two; its authors' code takes the maximum.
+    Input and output (N, C, h, w); `stride` is that of the recorded map. The paper adds the two; its authors'
+    code takes the maximum.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, stride: int = 1) -> None:
         super().__init__()
         self.cam = mark_attention(ChannelExcitation(channels), "channel", "Channel excitation of scSE.")
         self.sam = mark_attention(
-            nn.Sequential(nn.Conv2d(channels, 1, 1), nn.Sigmoid()), "spatial", "Spatial excitation of scSE."
+            nn.Sequential(nn.Conv2d(channels, 1, 1), nn.Sigmoid()),
+            "spatial",
+            "Spatial excitation of scSE.",
+            stride=stride,
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,7 +114,7 @@ class CBAMUNet(HostUNet):
     """
 
     def __init__(self, classes: int = 4, width: int = 16) -> None:
-        super().__init__(classes, width, lambda _, channels: CBAM(channels))
+        super().__init__(classes, width, lambda _, channels, stride: CBAM(channels, stride))
 
 
 class SCSEUNet(HostUNet):
@@ -128,4 +132,4 @@ class SCSEUNet(HostUNet):
     """
 
     def __init__(self, classes: int = 4, width: int = 16) -> None:
-        super().__init__(classes, width, lambda _, channels: SCSE(channels))
+        super().__init__(classes, width, lambda _, channels, stride: SCSE(channels, stride))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 import re
 import warnings
@@ -12,14 +13,17 @@ from pathlib import Path
 
 import platformdirs
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_lumen.errors import ModelError, first_line
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")  # torchvision's file names end in it
+# torchvision's file names end in it; digits alone are more often a date
+_HASH_IN_NAME = re.compile(r"-(?=[0-9]*[a-f])([0-9a-f]{8,64})\.")
+_DEEPEST = 8  # wrappers around wrappers; a state dict that holds itself would have no end
+_CODE = ("GLOBAL", "TorchScript archives")  # as torch.load names what it refuses
+_LONGEST_NAME = 100  # characters of a file's name in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def load_pretrained(
     """
     path = _local(str(source))
     _check(path, str(source), sha256)
-    state = _read(path)
+    state = _read(path, str(source))
     own = module.state_dict()
     taken: dict[str, Tensor] = {}
     skipped: list[str] = []
@@ -121,7 +125,12 @@ def load_pretrained(
             f"The weights {source} are not of this network: none of their {len(state)} names is known "
             f"(first {next(iter(state), '-')}); take a state dict with torchvision's names."
         )
-    module.load_state_dict(taken, strict=False)
+    try:
+        module.load_state_dict(taken, strict=False)
+    except RuntimeError as error:  # tensors without values, or sparse ones
+        raise ModelError(
+            f"The weights {source} hold tensors that cannot be taken; save dense ones on the CPU."
+        ) from error
     report = PretrainedReport(str(source), len(taken), tuple(skipped), missing, tuple(unexpected))
     if missing or unexpected:
         warnings.warn(
@@ -145,7 +154,11 @@ def _local(source: str) -> Path:
     import requests
 
     folder = platformdirs.user_cache_path("napari-lumen") / "pretrained"
-    name = f"{hashlib.sha256(source.encode()).hexdigest()[:12]}-{source.rsplit('/', 1)[-1].split('?')[0]}"
+    file = source.rsplit("/", 1)[-1].split("?")[0][-_LONGEST_NAME:]
+    name = f"{hashlib.sha256(source.encode()).hexdigest()[:12]}-{file}"
+    logger = pooch.get_logger()
+    before = logger.level
+    logger.setLevel(logging.WARNING)  # it recommends a checksum to programmers
     try:
         return Path(pooch.retrieve(source, known_hash=None, fname=name, path=folder))
     except (requests.RequestException, OSError, ValueError) as error:
@@ -153,6 +166,8 @@ def _local(source: str) -> Path:
             f"The weights {source} cannot be fetched: {first_line(error)}. Check the address and the "
             "connection, or fetch the file yourself and give its path."
         ) from error
+    finally:
+        logger.setLevel(before)
 
 
 def _check(path: Path, source: str, sha256: str | None) -> None:
@@ -164,31 +179,59 @@ def _check(path: Path, source: str, sha256: str | None) -> None:
     except OSError as error:
         raise ModelError(f"The weights {source} cannot be read ({error.strerror}).") from error
     if wanted and not found.startswith(wanted.lower()):
-        if "://" in source:
-            path.unlink(missing_ok=True)  # else the damaged copy would be served again
+        _forget(path, source)
         raise ModelError(
             f"The weights {source} are damaged or were replaced: their SHA-256 begins {found[:12]}, not "
             f"{wanted[:12]}; fetch them again."
         )
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _forget(path: Path, source: str) -> None:
+    """Take a broken file out of the cache, which would serve it for ever; the user's own file stays."""
+    if source.startswith(("http://", "https://")):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path, source: str) -> Mapping[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded: object = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        return _state_dict(path)
+    except _CodeError as error:
         raise ModelError(
-            f"The weights {path} hold more than tensors, which could run code, and are not loaded; save "
+            f"The weights {source} hold more than tensors, which could run code, and are not loaded; save "
             "the state dict alone, best as safetensors."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"The weights {path} cannot be read: {first_line(error)}.") from error
-    while isinstance(loaded, Mapping):
+    except Exception as error:  # readers of damaged files raise whatever their bytes lead to
+        _forget(path, source)
+        raise ModelError(
+            f"The weights {source} cannot be read: they are damaged, or no state dict of tensors as "
+            "torch.save or safetensors writes one. Fetch them again, or take another file."
+        ) from error
+
+
+class _CodeError(Exception):
+    """A pickle names something to be called that is no tensor."""
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's hints to programmers
+            loaded: object = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        if any(word in str(error) for word in _CODE):
+            raise _CodeError from error
+        raise
+    for _ in range(_DEEPEST):
+        if not isinstance(loaded, Mapping):
+            break
         inner = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
         if inner is None:
             break
         loaded = inner
-    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise ModelError(f"The weights {path} are not a state dict: names and tensors.")
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(value, Tensor) and not value.is_complex() for value in loaded.values()
+    ):
+        raise ValueError("no state dict")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}

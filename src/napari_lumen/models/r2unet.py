@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.padding import pad_to_multiple
+
+_MOST_STEPS = 16  # the paper has 2 and 3
 
 
 def _conv(channels: int) -> nn.Conv2d:
@@ -102,9 +105,9 @@ class R2UNet(nn.Module):
         steps: int = 2,
     ) -> None:
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("classes", classes), ("steps", steps)):
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}")
+        check_counts(in_channels=in_channels, classes=classes)
+        check_counts(most=_MOST_STEPS, steps=steps)
+        self.in_channels = in_channels
         if len(widths) < 2 or min(widths) < 1:
             raise ValueError(f"widths must be two or more numbers of 1 or more, not {tuple(widths)}")
         self._multiple = 2 ** (len(widths) - 1)

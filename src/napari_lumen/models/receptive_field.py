@@ -61,7 +61,7 @@ class ReceptiveField(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
 
     Kernel sizes, strides and dilations are read off the operations, so any network of convolutions,
     poolings, resizings and gates is followed without its help. Bounds, not measurements: a weight of
-    zero inside a kernel is counted.
+    zero inside a kernel is counted. What is written into part of another tensor is lost sight of.
 
     Examples
     --------
@@ -108,6 +108,16 @@ class ReceptiveField(TorchDispatchMode):  # type: ignore[no-untyped-call]  # tor
         for tensor in maps[1:]:
             joined = joined.joined(self._fields[tensor])
         return replace(joined, whole=joined.whole or whole or operation in _OVER_ALL_POSITIONS)
+
+
+def field_of(network: Callable[[Tensor], Tensor], image: Tensor) -> Field:
+    """Return the receptive field of a network's output in an input of one view, (1, C, H, W)."""
+    with torch.no_grad(), ReceptiveField() as fields:
+        fields.begin(image)
+        field = fields.of(network(image))
+    if field is None:
+        raise ValueError("the output does not depend on the input")
+    return field
 
 
 def _is_map(tensor: Tensor) -> bool:

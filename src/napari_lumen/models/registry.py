@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from napari_lumen.errors import ModelError
+from napari_lumen.errors import ModelError, first_line
+from napari_lumen.models.arguments import brief
 
 # name: (module of this package, class); a module is imported when its network is first built
 _NETWORKS: dict[str, tuple[str, str]] = {
@@ -34,7 +35,7 @@ def names() -> tuple[str, ...]:
     return tuple(_NETWORKS)
 
 
-def build(name: str, **arguments: Any) -> nn.Module:
+def build(name: str, /, **arguments: Any) -> nn.Module:
     """Build a network with random weights, or with those of an encoder where `pretrained` names them.
 
     Parameters
@@ -55,5 +56,7 @@ def build(name: str, **arguments: Any) -> nn.Module:
     network: type[nn.Module] = getattr(import_module(f"napari_lumen.models.{module}"), factory)
     try:
         return network(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"The network {name!r} cannot be built with {arguments}: {error}.") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
+        raise ModelError(
+            f"The network {name!r} cannot be built with {brief(arguments)}: {first_line(error)}."
+        ) from error

@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.pretrained import PretrainedReport, load_pretrained
 
 
@@ -119,6 +120,7 @@ class ResNet(nn.Module):
         output_stride: int = 32,
     ) -> None:
         super().__init__()
+        check_counts(classes=classes, depth=depth)
         if depth not in _DEPTHS:
             raise ValueError(f"depth must be one of {', '.join(map(str, _DEPTHS))}, not {depth}")
         if output_stride not in (8, 16, 32):

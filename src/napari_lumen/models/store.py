@@ -6,24 +6,29 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import nn
+from torch import Tensor, nn
 
 from napari_lumen.errors import ModelError, first_line
+from napari_lumen.models.arguments import brief
 from napari_lumen.models.attention import attention_modules
 from napari_lumen.models.card import ModelCard, first_problem
+from napari_lumen.models.describe import example_input
 from napari_lumen.models.foreign import Adapter, find_adapter
 from napari_lumen.models.registry import build, names
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
+_CHANNELS = 3  # of a tile
+_PROBE = 64  # px, side of the input by which the outputs of a network are counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +100,14 @@ def open_model(path: Path, *, trust: bool = False) -> Model:
         network, card = adapter.open(path)
         return Model(network, card, path)
     card = read_card(path)
-    network = _built(path, card)
-    _fill(network, path, card)
+    # without values first: a card may ask for more than the memory holds, and its weights tell
+    with torch.device("meta"):
+        plan = _built(path, card).eval()
+    weights = _read_weights(path, card)
+    _require_fit(plan, weights, path / WEIGHTS, card)
+    _require_outputs(plan, path, card)
+    network = build(card.architecture, **card.network_arguments)
+    network.load_state_dict(weights)
     return Model(network.eval(), card, path)
 
 
@@ -112,33 +123,59 @@ def _built(folder: Path, card: ModelCard) -> nn.Module:
             f"field 'architecture': there is no network named {card.architecture!r}; "
             f"there is {', '.join(names())}",
         )
-    # the weights come from the folder: published ones are not to be fetched only to be overwritten
-    arguments = {key: value for key, value in card.arguments.items() if not key.endswith("pretrained")}
     try:
-        network = build(card.architecture, **arguments)
+        network = build(card.architecture, **card.network_arguments)
     except ModelError as error:
         raise _unusable(folder, f"field 'arguments': {str(error).rstrip('.')}") from error
-    task = getattr(network, "task", card.task)
-    if task != card.task:
-        raise _unusable(folder, f"field 'task': {card.architecture!r} is made for {task}, not {card.task}")
+    tasks = getattr(network, "tasks", (getattr(network, "task", card.task),))
+    if card.task not in tasks:
+        made_for = " and ".join(tasks)
+        raise _unusable(
+            folder, f"field 'task': {card.architecture!r} is made for {made_for}, not {card.task}"
+        )
     views = getattr(network, "view_count", len(card.input.views))
     if views != len(card.input.views):
         raise _unusable(
             folder,
-            f"field 'input.views': {card.architecture!r} with {card.arguments} eats {views} of them, not "
-            f"{len(card.input.views)}",
+            f"field 'input.views': {_network_of(card)} eats {views} of them, not {len(card.input.views)}",
         )
-    maps = {info.name for info, _ in attention_modules(network) if info.kind == "spatial"}
+    channels = getattr(network, "in_channels", _CHANNELS)
+    if channels != _CHANNELS:
+        raise _unusable(
+            folder,
+            f"field 'arguments': {_network_of(card)} eats {channels} channels, and a tile has {_CHANNELS}",
+        )
+    kinds = ("spatial", "channel", "boxes") if card.task == "classification" else ("spatial",)
+    recorded = {info.name for info, _ in attention_modules(network) if info.kind in kinds}
     for wanted in card.attention:
-        if wanted not in maps:
+        if wanted not in recorded:
+            what = "attention" if card.task == "classification" else "spatial map"
             raise _unusable(
-                folder, f"field 'attention': network {card.architecture!r} has no spatial map {wanted!r}"
+                folder, f"field 'attention': network {card.architecture!r} has no {what} {wanted!r}"
             )
     return network
 
 
-def _fill(network: nn.Module, folder: Path, card: ModelCard) -> None:
-    """Put the weights of a folder into the network of its card."""
+def _require_outputs(network: nn.Module, folder: Path, card: ModelCard) -> None:
+    """See that a network without values answers with the channels of its card."""
+    try:
+        with torch.no_grad():
+            logits: Tensor = network(example_input(network, (_PROBE, _PROBE), "meta"))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise _unusable(
+            folder, f"field 'arguments': {_network_of(card)} answers for no tile ({first_line(error)})"
+        ) from error
+    if logits.shape[1] != card.channels:
+        background = ", a background before them" if card.has_background else ""
+        raise _unusable(
+            folder,
+            f"field 'classes': it names {len(card.classes)}{background}, which is {card.channels} channels, "
+            f"and {_network_of(card)} answers with {logits.shape[1]}",
+        )
+
+
+def _read_weights(folder: Path, card: ModelCard) -> dict[str, Tensor]:
+    """Return the tensors of a folder, which are those of its card, and finite."""
     file = folder / WEIGHTS
     try:
         data = file.read_bytes()
@@ -153,26 +190,52 @@ def _fill(network: nn.Module, folder: Path, card: ModelCard) -> None:
             "the file is damaged or was replaced; fetch the model again."
         )
     try:
-        missing, unexpected = network.load_state_dict(load_tensors(data), strict=False)
-    except SafetensorError as error:
+        weights: dict[str, Tensor] = load_tensors(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(f"The weights {file} are no safetensors file: {first_line(error)}.") from error
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
-        raise _misfit(file, card, reason) from error
+    floating = ((key, value.float()) for key, value in weights.items() if value.is_floating_point())
+    broken = next((key for key, value in floating if not value.isfinite().all()), None)
+    if broken is not None:
+        raise ModelError(
+            f"The weights {file} are of no use: {broken} holds values that are no numbers; the training that "
+            "wrote them went wrong."
+        )
+    return weights
+
+
+def _require_fit(network: nn.Module, weights: Mapping[str, Tensor], file: Path, card: ModelCard) -> None:
+    """See that weights are those of a network, by their names and shapes."""
+    own = network.state_dict()
+    missing, unexpected = own.keys() - weights.keys(), weights.keys() - own.keys()
     if missing or unexpected:
         raise _misfit(
             file,
             card,
-            f"{len(missing)} tensors are missing (first {next(iter(missing), '-')}) and "
-            f"{len(unexpected)} unexpected (first {next(iter(unexpected), '-')})",
+            f"{len(missing)} tensors are missing (first {_first(own, missing)}) and "
+            f"{len(unexpected)} unexpected (first {_first(weights, unexpected)})",
         )
+    for key, value in own.items():
+        if value.shape != weights[key].shape:
+            raise _misfit(
+                file,
+                card,
+                f"size mismatch, {key} is {tuple(weights[key].shape)} and not {tuple(value.shape)}",
+            )
+
+
+def _first(state: Mapping[str, Tensor], chosen: Set[str]) -> str:
+    return next((key for key in state if key in chosen), "-")
 
 
 def _misfit(file: Path, card: ModelCard, reason: str) -> ModelError:
     return ModelError(
-        f"The weights {file} do not fit network {card.architecture!r} with {card.arguments} (fields "
-        f"'architecture' and 'arguments'): {reason}."
+        f"The weights {file} do not fit {_network_of(card)} (fields 'architecture' and 'arguments'): "
+        f"{reason}."
     )
+
+
+def _network_of(card: ModelCard) -> str:
+    return f"network {card.architecture}({brief(card.arguments)})"
 
 
 def save_model(folder: Path, network: nn.Module, card: ModelCard) -> Path:

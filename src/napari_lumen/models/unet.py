@@ -12,7 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.padding import pad_to_multiple
+
+_MOST_LEVELS = 12  # no slide's map is larger than 2**12 cells
 
 
 def _stage(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
@@ -40,7 +43,7 @@ class UNet(nn.Module):
     norm : bool
         Batch normalisation after each 3x3 convolution, which then has no bias. The paper had none.
     levels : int
-        Poolings, four in the paper.
+        Poolings, four in the paper; 12 at most.
     padding : {"reflect", "zero"}
         What is put below and to the right of an input whose sides are no multiples of ``2**levels``:
         its reflection, for images, or zeros, for slide maps, in which zero means empty.
@@ -66,13 +69,14 @@ class UNet(nn.Module):
         padding: str = "reflect",
     ) -> None:
         super().__init__()
-        for name, value in (("inputs", inputs), ("classes", classes), ("width", width), ("levels", levels)):
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}")
+        check_counts(inputs=inputs, classes=classes, width=width)
+        check_counts(most=_MOST_LEVELS, levels=levels)
         if padding not in ("reflect", "zero"):
             raise ValueError(f"padding must be reflect or zero, not {padding!r}")
+        self.in_channels = inputs
         self._multiple = 2**levels
         self._padding = padding
+        self._normalises = norm
         widths = [width * 2**level for level in range(levels + 1)]
         self.encoder = nn.ModuleList(_stage(a, b, norm) for a, b in pairwise((inputs, *widths[:-1])))
         self.pool = nn.MaxPool2d(2)
@@ -95,6 +99,11 @@ class UNet(nn.Module):
         """Return logits (N, classes, H, W) of (N, inputs, H, W)."""
         height, width = x.shape[-2:]
         x = self._padded(x)
+        if self.training and self._normalises and x.numel() == x.shape[1] * self._multiple**2:
+            raise ValueError(
+                "in training, batch normalisation needs more than one value a channel at the bottleneck: "
+                f"give two inputs, or one with a side above {self._multiple}, not one of {height} x {width}"
+            )
         skips = []
         for stage in self.encoder:
             skips.append(stage(x))

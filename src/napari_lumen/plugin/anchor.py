@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
+from napari_lumen.plugin.controllers.arrivals import Arrivals
 from napari_lumen.plugin.controllers.browsing import Browsing
-from napari_lumen.plugin.preferences import NapariPreferences
+from napari_lumen.plugin.preferences import PLUGIN, NapariPreferences
 
 if TYPE_CHECKING:
     from napari import Viewer
+
+_LOOK_AGAIN = 500  # ms between two looks for what a server was late with
 
 
 class ClosingWatch(QObject):
@@ -43,18 +46,29 @@ class ClosingWatch(QObject):
             self._then()
 
 
-class _BrowsingAnchor(ClosingWatch):
-    """Keeps a window's `Browsing` as long as there is the window."""
+class _Anchor(ClosingWatch):
+    """Keeps what looks after a window's slides as long as there is the window."""
 
-    def __init__(self, window: QWidget, browsing: Browsing) -> None:
-        super().__init__(window, browsing.close)
-        self.browsing = browsing
+    def __init__(self, window: QWidget, viewer: Viewer) -> None:
+        super().__init__(window, self._close)
+        self.browsing = Browsing(viewer, NapariPreferences())
+        self._clock = QTimer(self)
+        self._clock.timeout.connect(self.browsing.look_again)
+        self._clock.start(_LOOK_AGAIN)
+        self._arrivals = Arrivals(
+            viewer, lambda: viewer.window.add_plugin_dock_widget(PLUGIN, "Slide")[0].show()
+        )
+
+    def _close(self) -> None:
+        self._clock.stop()
+        self._arrivals.close()
+        self.browsing.close()
 
 
 def anchored(viewer: Viewer) -> Browsing:
     """Return the `Browsing` of a viewer's window, made at the first call."""
     window = viewer.window._qt_window
-    anchor = window.findChild(_BrowsingAnchor)
+    anchor = window.findChild(_Anchor)
     if anchor is None:
-        anchor = _BrowsingAnchor(window, Browsing(viewer, NapariPreferences()))
+        anchor = _Anchor(window, viewer)
     return anchor.browsing

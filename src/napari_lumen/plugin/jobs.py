@@ -26,6 +26,7 @@ Work = Callable[[Emit, Event], T]
 
 _POLL = 0.05  # seconds between two looks at whether napari asks the worker to quit
 _LOW_PRIORITY = 15  # of 19: below all that the user waits for
+_TILE_WAIT = 0.5  # seconds
 _CLOSE_WAIT = 30_000  # ms; a batch on a slow CPU takes seconds, never half a minute
 
 
@@ -80,9 +81,18 @@ class JobRunner(Protocol):
 
 
 class Jobs:
-    """Starts jobs on worker threads and stops them all when its panel goes."""
+    """Starts jobs on worker threads and stops them all when its panel goes.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    patience : float, optional
+        Seconds that cancelled work is waited for; then it is left to its next look at its token, and what
+        becomes of it is nobody's concern. For work that may hang on a network and leaves nothing behind.
+        None waits to the end.
+    """
+
+    def __init__(self, patience: float | None = None) -> None:
+        self._patience = patience
         self._workers: dict[Job, Any] = {}
         self._closed = False
 
@@ -101,7 +111,7 @@ class Jobs:
         Job
         """
         job = Job()
-        worker = _worker(work, job.cancel)
+        worker = _worker(work, job.cancel, self._patience)
         self._workers[job] = worker
         worker.yielded.connect(partial(_on_progress, job, callbacks))
         worker.returned.connect(partial(self._on_returned, job, callbacks))
@@ -111,7 +121,7 @@ class Jobs:
         return job
 
     def close(self) -> None:
-        """Cancel every job and wait until its thread has ended; no callback comes afterwards."""
+        """Cancel every job and wait until its thread has ended, or is left; no callback comes afterwards."""
         from qtpy.QtCore import QDeadlineTimer, QThread
 
         self._closed = True
@@ -192,13 +202,13 @@ class Newest(Generic[T]):
             self._request = None
 
     def close(self) -> None:
-        """Stop, and wait for what is under way."""
+        """Stop, and wait a moment for what is under way: a tile, which over a network may never come."""
         self.drop()
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         if self._thread is not None:
-            self._thread.join(_CLOSE_WAIT / 1000)
+            self._thread.join(_TILE_WAIT)
 
     def _run(self) -> None:
         if sys.platform == "linux":  # elsewhere a priority is the whole process's
@@ -206,6 +216,7 @@ class Newest(Generic[T]):
         while (next_one := self._wait()) is not None:
             request, generation = next_one
             self._work(request, lambda generation=generation: generation != self._generation)  # type: ignore[misc]
+            del next_one, request  # a slide that is closed must not live on in an idle thread
 
     def _wait(self) -> tuple[T, int] | None:
         """Return the next request and its generation, or None when it is over."""
@@ -234,7 +245,7 @@ class _Outcome(Generic[T]):
     error: BaseException | None = None
 
 
-def _worker(work: Work[Any], cancel: Event) -> Any:
+def _worker(work: Work[Any], cancel: Event, patience: float | None) -> Any:
     """Return a worker that leaves the process's warnings alone.
 
     superqt's own `run` puts its hook on `warnings` while it works: of two workers that overlap, the one
@@ -262,7 +273,7 @@ def _worker(work: Work[Any], cancel: Event) -> Any:
             self.finished.emit()
             self._finished.emit(self)
 
-    return Worker(_pumped, work, cancel)
+    return Worker(_pumped, work, cancel, patience)
 
 
 def _on_progress(job: Job, callbacks: Callbacks[Any], event: Any) -> None:
@@ -270,7 +281,7 @@ def _on_progress(job: Job, callbacks: Callbacks[Any], event: Any) -> None:
         callbacks.progress(event)
 
 
-def _pumped(work: Work[T], cancel: Event) -> Generator[Any, None, _Outcome[T]]:
+def _pumped(work: Work[T], cancel: Event, patience: float | None) -> Generator[Any, None, _Outcome[T]]:
     """Run work in a thread and yield what it emits, or None now and then so that the worker can be quit."""
     events: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -290,12 +301,14 @@ def _pumped(work: Work[T], cancel: Event) -> Generator[Any, None, _Outcome[T]]:
             event = _latest(events)
             if isinstance(event, _Outcome):
                 return event
+            if cancel.is_set() and patience is not None:
+                return _Outcome(error=Cancelled("Cancelled."))
             yield event
     except GeneratorExit:
         cancel.set()
         raise
     finally:
-        thread.join()
+        thread.join(patience)
 
 
 def _latest(events: queue.SimpleQueue[Any]) -> Any:

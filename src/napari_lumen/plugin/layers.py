@@ -11,6 +11,7 @@ from napari_lumen.plugin.wording import attention_title
 
 if TYPE_CHECKING:
     from collections import defaultdict
+    from collections.abc import Callable
 
     from napari.utils.colormaps import Colormap
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 LayerData = tuple[Any, dict[str, Any], str]
 
 KEY = "napari_lumen"  # of everything that we keep in a layer's metadata
+PLACED = "placed"  # in a result's facts: scale and translation of the slide that it is laid on
 MICROMETRES = ("um", "um")
 
 # One hue that H&E does not have, from clear to strong: tissue stays legible where attention is low, and
@@ -67,22 +69,62 @@ class RunLayers:
     scales: tuple[ColorScale, ...]
 
 
+@dataclass(frozen=True)
+class Results:
+    """What layers show of a run, be it finished or going on.
+
+    Attributes
+    ----------
+    rasters : tuple of RasterRecord
+    classes : ClassTable
+    mpp : (float, float)
+        µm per level-0 pixel that the run uses.
+    facts : dict
+        Kept in the metadata of each layer: run, model, slide, fingerprint.
+    levels : callable
+        Returns the pyramid of a raster, finest first.
+    """
+
+    rasters: tuple[RasterRecord, ...]
+    classes: ClassTable
+    mpp: Pair
+    facts: dict[str, Any]
+    levels: Callable[[RasterRecord], list[Any]]
+
+
 def run_layers(run: Run, slide_name: str) -> RunLayers:
+    """Return the layers of a finished run, see `result_layers`."""
+    record = run.record
+    facts = {
+        "run": str(run.path),
+        "model": record.model,
+        "slide": record.slide,
+        "fingerprint": record.fingerprint,
+    }
+    results = Results(record.rasters, record.classes, record.mpp, facts, run.levels)
+    shown = result_layers(results, slide_name)
+    from napari_lumen.plugin.unread import unread_tiles  # it stands on this module
+
+    hatched = unread_tiles(record, str(run.path), _stem(slide_name))
+    return shown if hatched is None else RunLayers((hatched, *shown.layers), shown.scales)
+
+
+def result_layers(run: Results, slide_name: str) -> RunLayers:
     """Return the layers of a run: probabilities, attention maps, and the labels on top.
 
     Reads the coarsest level of each attention map, so call it off the GUI thread.
 
     Parameters
     ----------
-    run : Run
+    run : Results
     slide_name : str
         Of the slide's layer; starts the layers' names, its suffixes left out.
     """
-    stem = slide_name.partition(".")[0] or slide_name
+    stem = _stem(slide_name)
     order = {"probability": 0, "attention": 1, "labels": 2}
     layers, scales = [], []
     shown: set[str] = set()
-    for raster in sorted(run.record.rasters, key=lambda raster: order[raster.kind]):
+    for raster in sorted(run.rasters, key=lambda raster: order[raster.kind]):
         if raster.kind == "labels":
             layers.append(_labels(run, raster, stem))
             continue
@@ -93,6 +135,10 @@ def run_layers(run: Run, slide_name: str) -> RunLayers:
         scales.append((order[raster.kind], scale))
     scales.sort(key=lambda pair: -pair[0])
     return RunLayers(tuple(layers), tuple(scale for _, scale in scales))
+
+
+def _stem(slide_name: str) -> str:
+    return slide_name.partition(".")[0] or slide_name
 
 
 def colormap(scale: ColorScale) -> Colormap:
@@ -118,31 +164,31 @@ def placement(grid: Grid, mpp: Pair) -> dict[str, Any]:
     return {"scale": grid.scale(mpp), "translate": grid.translate(mpp), "units": MICROMETRES}
 
 
-def _labels(run: Run, raster: RasterRecord, stem: str) -> LayerData:
+def _labels(run: Results, raster: RasterRecord, stem: str) -> LayerData:
     from napari.utils.colormaps import DirectLabelColormap
 
-    names = ", ".join(item.name for item in run.record.classes)
+    names = ", ".join(item.name for item in run.classes)
     data, multiscale = _levels(run, raster)
     return (
         data,
         {
             "name": f"{stem} · {names}",
             "multiscale": multiscale,
-            "colormap": DirectLabelColormap(color_dict=class_colors(run.record.classes)),
+            "colormap": DirectLabelColormap(color_dict=class_colors(run.classes)),
             "opacity": 0.9,
             # what the status bar says under the mouse
             "features": {
-                "index": [0, *(item.value for item in run.record.classes)],
-                "class": ["background", *(item.name for item in run.record.classes)],
+                "index": [0, *(item.value for item in run.classes)],
+                "class": ["background", *(item.name for item in run.classes)],
             },
-            **placement(run.grid(raster), run.record.mpp),
+            **placement(_grid(raster), run.mpp),
             "metadata": {KEY: _facts(run, raster)},
         },
         "labels",
     )
 
 
-def _map(run: Run, raster: RasterRecord, stem: str, scale: ColorScale, *, visible: bool) -> LayerData:
+def _map(run: Results, raster: RasterRecord, stem: str, scale: ColorScale, *, visible: bool) -> LayerData:
     data, multiscale = _levels(run, raster)
     return (
         data,
@@ -155,38 +201,37 @@ def _map(run: Run, raster: RasterRecord, stem: str, scale: ColorScale, *, visibl
             "interpolation2d": "nearest",  # a value belongs to the pixels that it was computed for
             "blending": "translucent",
             "visible": visible,
-            **placement(run.grid(raster), run.record.mpp),
+            **placement(_grid(raster), run.mpp),
             "metadata": {KEY: _facts(run, raster)},
         },
         "image",
     )
 
 
-def _levels(run: Run, raster: RasterRecord) -> tuple[Any, bool]:
+def _grid(raster: RasterRecord) -> Grid:
+    from napari_lumen.inference.run import Run
+
+    return Run.grid(raster)
+
+
+def _levels(run: Results, raster: RasterRecord) -> tuple[Any, bool]:
     """Return a raster's data and whether it is a pyramid: napari takes no list of one level for Labels."""
     levels = run.levels(raster)
     return (levels, True) if len(levels) > 1 else (levels[0], False)
 
 
-def _facts(run: Run, raster: RasterRecord) -> dict[str, Any]:
-    return {
-        "kind": raster.kind,
-        "run": str(run.path),
-        "model": run.record.model,
-        "slide": run.record.slide,
-        "fingerprint": run.record.fingerprint,
-        "raster": raster.name,
-        "description": raster.description,
-    }
+def _facts(run: Results, raster: RasterRecord) -> dict[str, Any]:
+    own = {"kind": raster.kind, "raster": raster.name, "description": raster.description}
+    return {**run.facts, **own, PLACED: (run.mpp, (0.0, 0.0))}
 
 
-def _color_scale(run: Run, raster: RasterRecord) -> ColorScale:
+def _color_scale(run: Results, raster: RasterRecord) -> ColorScale:
     if raster.kind == "probability":
         return ColorScale(f"probability of {raster.name}", (0.0, 1.0), _PROBABILITY)
     return ColorScale(attention_title(raster.name), _spread(run, raster), _ATTENTION)
 
 
-def _spread(run: Run, raster: RasterRecord) -> tuple[float, float]:
+def _spread(run: Results, raster: RasterRecord) -> tuple[float, float]:
     """Return the range that holds all but the outermost hundredths of an attention map."""
     coarsest = np.asarray(run.levels(raster)[-1])
     known = coarsest[np.isfinite(coarsest)]

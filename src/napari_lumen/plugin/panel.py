@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
 
-_WIDTH = 330
+_WIDTH, _NARROWEST = 280, 230  # px
 
 
 class Closable(Protocol):
@@ -32,7 +32,7 @@ class Panel(QWidget):
     def __init__(self, controllers: tuple[Closable, ...], *widgets: QWidget) -> None:
         super().__init__()
         self._controllers = controllers
-        self.setMinimumWidth(_WIDTH)
+        self.setMinimumWidth(_NARROWEST)
         inside = QWidget()
         layout = QVBoxLayout(inside)
         for widget in widgets:
@@ -42,7 +42,6 @@ class Panel(QWidget):
         scroll.setWidget(inside)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
@@ -51,6 +50,10 @@ class Panel(QWidget):
             self.destroyed.connect(controller.close)
             if application is not None:
                 application.aboutToQuit.connect(controller.close)
+
+    def sizeHint(self) -> QSize:  # noqa: N802  # Qt's name
+        """Ask for a width at which hardly anything wraps."""
+        return QSize(_WIDTH, super().sizeHint().height())
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802  # Qt's name
         """Watch the window that the panel has come to lie in: its close must stop everything."""

@@ -1,4 +1,4 @@
-"""The reader: slides, DICOM folders and finished runs; anything else is left to napari's own readers."""
+"""The reader: slides, DICOM folders and finished runs; what is none of these is read as napari does."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_lumen.errors import LumenError, SlideError
+from napari_lumen.errors import Cancelled, LumenError, SlideError
 from napari_lumen.plugin.layers import LayerData
 
 if TYPE_CHECKING:
+    from napari_lumen.plugin.ready import Ready
     from napari_lumen.slides import Level, Slide
 
 Reader = Callable[[Any], list[Any]]
@@ -25,6 +26,9 @@ _PROBES = 16  # tiles a side that are tried before a slide is called unreadable
 
 def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
     """Return the reader for a path, or None to leave it to another.
+
+    A program names the reader that it wants, so it gets ours for all that `open_slide` opens. In the window
+    ours is the first of those offered, and what is no slide by its looks is read as napari does.
 
     Parameters
     ----------
@@ -42,31 +46,34 @@ def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
             return None
         path = path[0]
     place = Path(path)
+    if (place / _RUN_FILE).is_file():
+        return _read_run
+    return _read_as_napari if _from_a_gesture() and _is_naparis(place) else _read_slide
+
+
+def _is_naparis(place: Path) -> bool:
+    """Whether a file or folder is no slide by its looks, but a picture or an array that napari can show."""
     if place.is_dir():
-        if (place / _RUN_FILE).is_file():
-            return _read_run
-        return _read_slide if _is_ome_zarr(place) or not _is_zarr(place) else None
-    if place.suffix.lower() in _TIFF and _is_picture(place):
-        return _napari_reader(path) if _from_a_gesture() else None
-    return _read_slide
-
-
-def _is_picture(path: Path) -> bool:
+        return _is_zarr(place) and not _is_ome_zarr(place)
+    if place.suffix.lower() not in _TIFF:
+        return False
     from napari_lumen.slides.tiff_look import TiffKind, look
 
-    return look(path) is TiffKind.PICTURE
+    return look(place) is TiffKind.PICTURE
 
 
-def _napari_reader(path: str) -> Reader | None:
-    """Return napari's own reader for a picture.
+def _read_as_napari(path: str | Sequence[str]) -> list[Any]:
+    """Return what napari's own reader makes of a picture or an array, or ours where that cannot.
 
     napari's dialog offers readers by the file's name alone and takes a None for an error: whoever
     confirms ours for a picture gets what napari's would have read.
     """
     from napari_builtins.io import napari_get_reader as builtin
 
-    reader: Reader | None = builtin(path)
-    return reader
+    try:
+        return list(builtin(str(_one(path)))(path))
+    except Exception:  # of any library that reads pictures
+        return _read_slide(path)
 
 
 def _read_slide(path: str | Sequence[str]) -> list[Any]:
@@ -86,7 +93,9 @@ def slide_layers(path: Path) -> list[LayerData]:
         Also when the file opens but nothing of it can be decoded. Where some of it can, the damaged parts
         are hatched.
     """
-    return layers_of_slide(readable_slide(path))
+    from napari_lumen.plugin.opening import open_ready, open_waiting
+
+    return layers_of_slide(*(open_waiting(path) if _from_a_gesture() else open_ready(path)))
 
 
 def readable_slide(place: str | Path) -> Slide:
@@ -107,7 +116,7 @@ def readable_slide(place: str | Path) -> Slide:
     return slide
 
 
-def layers_of_slide(slide: Slide) -> list[LayerData]:
+def layers_of_slide(slide: Slide, ready: Ready | None = None) -> list[LayerData]:
     """Return the layers of an open slide, in the colours that the user prefers; on the GUI thread.
 
     The slide is closed when that fails.
@@ -117,7 +126,12 @@ def layers_of_slide(slide: Slide) -> list[LayerData]:
 
     try:
         window = browsing()
-        return layers_of(slide, None if window is None else window.color_of(slide))
+        if window is None:
+            return layers_of(slide, None, ready)
+        from napari_lumen.plugin.own_warnings import tell_each_time
+
+        tell_each_time()
+        return layers_of(slide, window.color_of(slide), ready)
     except BaseException:
         slide.close()
         raise
@@ -167,6 +181,8 @@ def _or_sentence(read: Callable[[Path], list[LayerData]], path: Path) -> list[An
     """
     try:
         return read(path)
+    except Cancelled:
+        return [(None,)]
     except LumenError as error:
         from napari_lumen.plugin import notices
 

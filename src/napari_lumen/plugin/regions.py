@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ELLIPSE_POINTS = 96  # a circle of 1 mm is then off by less than half a µm
 
 
-def view_region(viewer: ViewerModel, mpp: Pair, shape: tuple[int, int]) -> Region:
+def view_region(viewer: ViewerModel, mpp: Pair, shape: tuple[int, int], origin: Pair = (0.0, 0.0)) -> Region:
     """Return what the canvas shows of a slide, in level-0 pixels; empty when that is nothing.
 
     Parameters
@@ -27,9 +27,11 @@ def view_region(viewer: ViewerModel, mpp: Pair, shape: tuple[int, int]) -> Regio
         World units (µm) per level-0 pixel, (y, x): the scale of the slide's layer.
     shape : (int, int)
         Height and width of the slide's level 0.
+    origin : (float, float), optional
+        Where in the world the slide lies, (y, x): the translate of its layer.
     """
     camera = viewer.scene.camera
-    centre = camera.center[-2:]
+    centre = camera.center[-2] - origin[0], camera.center[-1] - origin[1]
     half = [side / camera.zoom / 2 for side in viewer.canvas.size]
     top, left = world_to_level0((centre[0] - half[0], centre[1] - half[1]), mpp)
     bottom, right = world_to_level0((centre[0] + half[0], centre[1] + half[1]), mpp)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_lumen.plugin.layers import KEY, RunLayers
-
-_CONTOUR = 2  # px of the level in view: an outline leaves the chromatin inside to be judged
+from napari_lumen.plugin.layers import LayerData, RunLayers
+from napari_lumen.plugin.placing import fingerprint_of, is_result, is_slide, lay_on
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import ViewerModel
     from napari.layers import Layer
+
+_CONTOUR = 2  # px of the level in view: an outline leaves the chromatin inside to be judged
 
 
 def add_result(viewer: ViewerModel, slide: Layer, shown: RunLayers) -> list[Layer]:
@@ -23,33 +26,38 @@ def add_result(viewer: ViewerModel, slide: Layer, shown: RunLayers) -> list[Laye
     list of Layer
         Bottom to top; the labels come last and are selected.
     """
-    from napari.layers import Labels, Layer
-
-    fingerprint = slide.metadata[KEY]["fingerprint"]
+    fingerprint = fingerprint_of(slide)
     for layer in viewer.layers:
-        facts = layer.metadata.get(KEY, {})
-        if "run" in facts and facts.get("fingerprint") == fingerprint:
+        if is_result(layer) and fingerprint_of(layer) == fingerprint:
             layer.visible = False
     place = 1 + max(
         viewer.layers.index(layer)
         for layer in viewer.layers
-        if layer is slide or _belongs(layer, fingerprint) or _covers(layer)
+        if fingerprint_of(layer) == fingerprint or (layer.visible and is_slide(layer))
     )
+    added = _insert(viewer, place, slide, shown.layers)
+    viewer.layers.selection.active = added[-1]
+    return added
+
+
+def add_below(viewer: ViewerModel, above: Layer, slide: Layer, layers: Sequence[LayerData]) -> list[Layer]:
+    """Add further layers of a run right below one of its own; the selection stays."""
+    active = viewer.layers.selection.active
+    added = _insert(viewer, viewer.layers.index(above), slide, layers)
+    viewer.layers.selection.active = active
+    return added
+
+
+def _insert(viewer: ViewerModel, place: int, slide: Layer, layers: Sequence[LayerData]) -> list[Layer]:
+    from napari.layers import Labels, Layer
+
     added = []
-    for offset, data in enumerate(shown.layers):
+    for offset, data in enumerate(layers):
         layer = Layer.create(*data)
+        lay_on(layer, slide)
         layer.editable = False
         if isinstance(layer, Labels):
             layer.contour = _CONTOUR
         viewer.layers.insert(place + offset, layer)
         added.append(layer)
-    viewer.layers.selection.active = added[-1]
     return added
-
-
-def _belongs(layer: Layer, fingerprint: str) -> bool:
-    return bool(layer.metadata.get(KEY, {}).get("fingerprint") == fingerprint)
-
-
-def _covers(layer: Layer) -> bool:
-    return bool(layer.visible) and layer.metadata.get(KEY, {}).get("kind") == "slide"

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_lumen.plugin.layers import KEY, MICROMETRES, LayerData
+from napari_lumen.plugin.ready import Ready, make_ready
 
 if TYPE_CHECKING:
     from napari.utils.colormaps import Colormap
 
     from napari_lumen.slides import Channel, Slide
     from napari_lumen.slides.color import Color
+    from napari_lumen.slides.slide import Pixels
 
 _PIXELS = ("pixel", "pixel")
-_BRIGHTEST = 0.999  # of the pixels are at most this bright: a speck of dust must not darken the tissue
+SMALL = "small"  # in a slide's facts: its small levels as of `Ready`, in the scanner's colours
+SLIDER = "slider"  # in a channel's facts: the values to choose from, which no reader can tell napari
 _SHOWN_AT_ONCE = 6  # more colours than these on top of each other tell nothing
 
 
-def slide_layers(slide: Slide, color: Color | None = None) -> list[LayerData]:
+def slide_layers(slide: Slide, color: Color | None = None, ready: Ready | None = None) -> list[LayerData]:
     """Return the layers of a slide, bottom to top.
 
     Without a known pixel size the layers are in pixels: a length in µm would be invented.
@@ -30,47 +32,60 @@ def slide_layers(slide: Slide, color: Color | None = None) -> list[LayerData]:
     slide : Slide
     color : callable, optional
         Changes the colours of a colour picture for display, as of `napari_lumen.slides.color.to_srgb`.
+    ready : Ready, optional
+        What `make_ready` has read of it; read here without it.
     """
-    return [slide_layer(slide, color)] if slide.is_rgb else _channel_layers(slide)
+    ready = make_ready(slide) if ready is None else ready
+    return [_colour_layer(slide, color, ready)] if slide.is_rgb else _channel_layers(slide, ready)
 
 
 def slide_layer(slide: Slide, color: Color | None = None) -> LayerData:
     """Return a colour picture as a multiscale RGB image."""
+    return _colour_layer(slide, color, make_ready(slide))
+
+
+def colour_levels(slide: Slide, small: Sequence[Pixels], color: Color | None) -> list[Any]:
+    """Return the levels of a colour picture as napari shows them: the small ones from memory."""
+    shown = small if color is None else [color(level) for level in small]
+    return [*slide.dask_levels(color)[: -len(shown)], *shown]
+
+
+def _colour_layer(slide: Slide, color: Color | None, ready: Ready) -> LayerData:
     return (
-        slide.dask_levels(color),
+        colour_levels(slide, ready.small, color),
         {
             "name": slide.path.name,
             "rgb": True,
+            "cache": False,  # decoded tiles are kept already, and what the network failed to bring must go
             "interpolation2d": "linear",  # between levels, so that nuclei do not flicker when zooming
             **_placement(slide),
-            "metadata": {KEY: {**slide_facts(slide), "color": color}},
+            "metadata": {KEY: {**slide_facts(slide), SMALL: ready.small, "color": color}},
         },
         "image",
     )
 
 
-def _channel_layers(slide: Slide) -> list[LayerData]:
-    """Return one image for each channel, added up; the first carries the slide's facts."""
-    facts = slide_facts(slide)
-    # napari would hold it in memory anyway, for the thumbnail; the limits of contrast come from it as well
-    coarsest = np.asarray(slide.dask_levels()[-1])
+def _channel_layers(slide: Slide, ready: Ready) -> list[LayerData]:
+    """Return one image for each channel, added up; any of them may be removed, so each knows the slide."""
+    facts = {**slide_facts(slide), SMALL: ready.small}
     layers: list[LayerData] = []
-    for index, channel in enumerate(slide.channels):
-        own = {"kind": "channel", "path": facts["path"], "fingerprint": facts["fingerprint"]}
-        plane = np.ascontiguousarray(coarsest[..., index])
+    for index, (channel, contrast) in enumerate(zip(slide.channels, ready.contrasts, strict=True)):
+        planes = [level[..., index] for level in ready.small]
         layers.append(
             (
-                [*slide.dask_levels(channel=index)[:-1], plane],
+                [*slide.dask_levels(channel=index)[: -len(planes)], *planes],
                 {
                     "name": f"{slide.path.name} · {channel.name}",
                     "rgb": False,
+                    # channels share what dask keeps; but what the network failed to bring must go
+                    "cache": isinstance(slide.location, Path),
                     "interpolation2d": "linear",
                     "blending": "additive",
                     "colormap": channel_colormap(channel),
-                    "contrast_limits": contrast_limits(plane),
+                    "contrast_limits": contrast.limits,
                     "visible": index < _SHOWN_AT_ONCE,
                     **_placement(slide),
-                    "metadata": {KEY: own if index else facts},
+                    "metadata": {KEY: {**facts, "channel": channel.name, SLIDER: contrast.slider}},
                 },
                 "image",
             )
@@ -84,19 +99,6 @@ def channel_colormap(channel: Channel) -> Colormap:
 
     colors = [(0, 0, 0, 1), (*(value / 255 for value in channel.color), 1)]
     return Colormap(colors, name="lumen #{:02x}{:02x}{:02x}".format(*channel.color))
-
-
-def contrast_limits(plane: npt.NDArray[Any]) -> tuple[float, float]:
-    """Return the values shown as black and as the full colour: the range of a plane without its specks."""
-    known = plane[np.isfinite(plane)] if plane.dtype.kind == "f" else plane
-    if not known.size:
-        return 0.0, 1.0
-    low, high = float(known.min()), float(np.quantile(known, _BRIGHTEST))
-    if high <= low:
-        high = float(known.max())
-    if high > low:
-        return low, high
-    return (low, low + 1.0) if low < 1 else (low - 1.0, low)
 
 
 def slide_facts(slide: Slide) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_lumen.plugin.controllers.opening import OpeningController
-from napari_lumen.plugin.controllers.slide import SlideController, SlideState
+from napari_lumen.plugin.controllers.slide import SlideController
+from napari_lumen.plugin.controllers.slide_state import SlideState
 from napari_lumen.plugin.jobs import Jobs
+from napari_lumen.plugin.opening import PATIENCE
 from napari_lumen.plugin.panel import Panel
-from napari_lumen.plugin.widgets.opening import OpeningButtons
+from napari_lumen.plugin.widgets.opening import OpeningForm
 from napari_lumen.plugin.widgets.slide import SlideForm
 
 if TYPE_CHECKING:
@@ -27,11 +29,11 @@ class SlidePanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: SlideController | None = None) -> None:
-        self.controller = controller or SlideController(napari_viewer, Jobs())
-        self.opening = OpeningController(napari_viewer, Jobs())
+        self.controller = controller or SlideController(napari_viewer, Jobs(PATIENCE))
+        self.opening = OpeningController(napari_viewer, Jobs(PATIENCE))
         self.form = SlideForm()
-        self.buttons = OpeningButtons()
-        super().__init__((self.controller, self.opening), self.buttons, self.form)
+        self.places = OpeningForm()
+        super().__init__((self.controller, self.opening), self.places, self.form)
         self._connect()
         self._on_state(self.controller.state)
         self.form.show_pictures(self.controller.pictures)
@@ -42,8 +44,9 @@ class SlidePanel(Panel):
         form.moved.connect(controller.look_at)
         form.picture_asked.connect(controller.show_picture)
         form.pixel_size_given.connect(controller.give_pixel_size)
-        self.buttons.place_chosen.connect(self.opening.open)
-        self.opening.busy_changed.connect(self.buttons.show_busy)
+        self.places.place_chosen.connect(self.opening.open)
+        self.places.cancelled.connect(self.opening.cancel)
+        self.opening.changed.connect(self.places.show_state)
         controller.changed.connect(self._on_state)
         controller.view_changed.connect(form.show_view)
         controller.pictures_changed.connect(form.show_pictures)

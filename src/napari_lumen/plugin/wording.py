@@ -15,6 +15,9 @@ _VENDORS = {
     "ome-tiff": "OME-TIFF",
     "ome-zarr": "OME-Zarr",
     "generic-tiff": "TIFF of no vendor",
+    "png": "PNG",
+    "jpeg": "JPEG",
+    "bmp": "BMP",
     "unknown": "unknown",
 }
 _MM2_DIGITS = ((10.0, 1), (0.1, 2), (0.001, 4))
@@ -103,7 +106,7 @@ def pixel_size(slide: Slide) -> str:
 def magnification(value: float | None) -> str:
     """Return e.g. ``20×``, ``2.3×`` or ``0.15×``, of what is in view."""
     if value is None:
-        return "unknown without a pixel size"
+        return "unknown"
     return f"{value:.3g}×" if value < 100 else f"{value:,.0f}×"
 
 

@@ -131,6 +131,7 @@ def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
         classes=ClassTable.of([(1, "nucleus", (0, 190, 255))]),
         input=InputSpec(views=(View(size=_TILE, mpp=MPP),), overlap=_OVERLAP),
         attention=("d1.0.att0",),
+        objects="watershed",
         training=TrainingRecord(
             data="Data Science Bowl 2018, stage1_train (CC0, BBBC038v1): 87 of the 123 stained and "
             "bright-field images, and of 534 fluorescent ones only the outlines of the nuclei, around which "

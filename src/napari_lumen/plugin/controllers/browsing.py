@@ -8,8 +8,10 @@ from napari_lumen.plugin.colors import Colors
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.jobs import Newest
 from napari_lumen.plugin.layers import KEY
+from napari_lumen.plugin.placing import origin_of, step_of
 from napari_lumen.plugin.prefetch import REST, View, read_ring
 from napari_lumen.plugin.regions import view_region
+from napari_lumen.plugin.slide_layers import SMALL, colour_levels
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -52,6 +54,13 @@ class Browsing:
         """Return what a slide's colours are to be changed with for display; None for raw ones."""
         return self._colors.of(slide, self._preferences.current)
 
+    def look_again(self) -> None:
+        """Draw anew the slides of which something has come, or may be asked for again, that was missing."""
+        for layer in self._slides.layers():
+            if self._slides.slide(layer).damage.passed():
+                for plane in self._slides.planes(layer):
+                    plane.refresh(thumbnail=False, highlight=False, extent=False)
+
     def close(self) -> None:
         """Stop reading ahead and let go of the viewer."""
         self._preferences.changed.disconnect(self._on_preferences)
@@ -73,7 +82,7 @@ class Browsing:
         color = self.color_of(slide)
         if slide.is_rgb and layer.metadata[KEY].get(COLOR) is not color:
             layer.metadata[KEY][COLOR] = color
-            layer.data = slide.dask_levels(color)
+            layer.data = colour_levels(slide, layer.metadata[KEY][SMALL], color)
 
     def _on_view(self, event: Any = None) -> None:
         view = self._view() if self._preferences.current.prefetch else None
@@ -88,9 +97,9 @@ class Browsing:
 
         for layer in reversed(self._slides.layers()):
             slide = self._slides.slide(layer)
-            scale = (float(layer.scale[-2]), float(layer.scale[-1]))
-            seen = view_region(self._viewer, scale, slide.shape)
-            if layer.visible and not seen.empty:
+            scale = step_of(layer)
+            seen = view_region(self._viewer, scale, slide.shape, origin_of(layer))
+            if any(plane.visible for plane in self._slides.planes(layer)) and not seen.empty:
                 zoom = self._viewer.scene.camera.zoom
                 step = (1 / zoom / scale[0], 1 / zoom / scale[1])
                 return View(slide, seen, step, process_cache().limit)

@@ -15,8 +15,10 @@ from napari_lumen.geometry import Pair, Region
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.catalogue import Catalogue, ModelChoice, look_up
 from napari_lumen.plugin.controllers.slides import SlideLayers
+from napari_lumen.plugin.growing import Growing, growing_layers
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
 from napari_lumen.plugin.layers import RunLayers, run_layers
+from napari_lumen.plugin.placing import origin_of
 from napari_lumen.plugin.regions import selected_shapes, view_region
 from napari_lumen.plugin.results import add_result
 from napari_lumen.plugin.wording import area, duration
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from shapely.geometry.base import BaseGeometry
 
+    from napari_lumen.inference.live import Live
     from napari_lumen.inference.progress import Progress
     from napari_lumen.inference.run import Run
     from napari_lumen.slides import Slide
@@ -125,6 +128,10 @@ class RunModelController:
         self._job: Job | None = None
         self._running_on: Layer | None = None
         self._shown: list[Layer] = []
+        self._begun: list[tuple[Live, RunLayers]] = []
+        self._growing: Growing | None = None
+        self._unfinished: Growing | None = None
+        self._looked_at = Region(0, 0, 0, 0)
         self._asked_of: Layer | None = None
         self._known: float | None = None
         self._catalogue_read = False
@@ -169,13 +176,27 @@ class RunModelController:
         if isinstance(region, Region) and region.empty:
             self._update(message=f"The view shows nothing of {layer.name}: move it over the slide.")
             return
-        if self.state.asks_pixel_size and self.state.pixel_size not in (None, _known_size(slide)):
-            self._slides.give_pixel_size(layer, self.state.pixel_size)
+        size = self.state.pixel_size if self.state.asks_pixel_size else None
+        if size not in (None, _known_size(slide)) and not self._slides.give_pixel_size(layer, size):
+            return
         model, device, out, name = self.state.model.path, self.state.device, self.out, layer.name
+        self._looked_at = self._view(layer)
+        self._begun = begun = []
 
         def work(emit: Emit, cancel: Event) -> tuple[Run, RunLayers]:
+            def begin(live: Live) -> None:
+                begun.append((live, growing_layers(live, slide, name)))
+
             run = self._predict(
-                slide, model, region=region, out=out, device=device, on_progress=emit, cancel=cancel
+                slide,
+                model,
+                region=region,
+                out=out,
+                device=device,
+                on_progress=emit,
+                cancel=cancel,
+                focus=lambda: self._looked_at,
+                on_live=begin,
             )
             return run, run_layers(run, name)
 
@@ -186,7 +207,7 @@ class RunModelController:
         )
 
     def cancel(self) -> None:
-        """Ask the run to stop; it does so within one batch and leaves nothing behind."""
+        """Ask the run to stop; it does so within one batch, and the same run goes on from there."""
         if self._job is not None and self.state.running:
             self._job.cancel.set()
             self._update(cancelling=True)
@@ -219,20 +240,31 @@ class RunModelController:
         slide = self.state.slide if self.state.slide in names else next(iter(names), None)
         if self._running_on is not None and self._running_on not in self._viewer.layers:
             self.cancel()
-        if names and not self.state.slides:
-            bar = self._viewer.canvas.overlays.scale_bar
-            bar.visible, bar.position = True, "bottom_left"  # notifications come up on the right
         self._update(slides=names, slide=slide)
 
     def _on_progress(self, progress: Progress) -> None:
         self._update(progress=progress)
+        layer = self._running_on
+        if layer is None or layer not in self._viewer.layers:
+            return
+        self._looked_at = self._view(layer)
+        if self._growing is None and self._begun and progress.done:
+            live, shown = self._begun[0]
+            if self._unfinished is not None:
+                self._unfinished.remove()
+            self._growing = Growing(self._viewer, live, add_result(self._viewer, layer, shown))
+        if self._growing is not None:
+            self._growing.refresh(self._looked_at)
 
     def _on_done(self, outcome: tuple[Run, RunLayers]) -> None:
         run, shown = outcome
+        growing = self._growing
         layer = self._end()
         if layer is None or layer not in self._viewer.layers:
             return
-        self._shown = add_result(self._viewer, layer, shown)
+        self._shown = growing.finish(shown, layer) if growing is not None else []
+        if not self._shown:
+            self._shown = add_result(self._viewer, layer, shown)
         seconds = sum(run.record.seconds.values())
         self._update(message=f"Done in {duration(seconds)}.")
         self.finished.emit(Result(run, shown, layer.name))
@@ -247,17 +279,26 @@ class RunModelController:
             )
 
     def _on_failed(self, error: BaseException) -> None:
+        self._stop_growing()
         self._end()
         is_ours = isinstance(error, LumenError)
         self._update(message=str(error) if is_ours else "The run stopped on an unexpected error.")
         notices.show(error)
 
     def _on_cancelled(self) -> None:
+        self._stop_growing()
         self._end()
-        self._update(message="Cancelled; nothing was kept.")
+        self._update(message="Cancelled. What is finished is kept: Run goes on from there.")
+
+    def _stop_growing(self) -> None:
+        if self._growing is not None:
+            self._growing.stop()
+            self._unfinished = self._growing
 
     def _end(self) -> Layer | None:
         layer, self._running_on, self._job = self._running_on, None, None
+        self._growing = None
+        self._begun = []
         self._update(running=False, cancelling=False, progress=None)
         return layer
 
@@ -286,7 +327,7 @@ class RunModelController:
         layer = self._slides.named(state.slide)
         if layer is not None and not (slide := self._slides.slide(layer)).is_rgb:
             return (
-                f"{layer.name} is not a colour picture, it holds {len(slide.channels)} channels: "
+                f"{state.slide} is not a colour picture, it holds {len(slide.channels)} channels: "
                 "the models read RGB. Choose a slide of a stained section."
             )
         if state.asks_pixel_size and not state.pixel_size:
@@ -294,6 +335,10 @@ class RunModelController:
         if state.where == "shapes" and self._selected_area((1.0, 1.0)) is None:
             return "Select one or more closed shapes on a Shapes layer first."
         return None
+
+    def _view(self, layer: Layer) -> Region:
+        per_pixel = (float(layer.scale[0]), float(layer.scale[1]))
+        return view_region(self._viewer, per_pixel, self._slides.slide(layer).shape, origin_of(layer))
 
     def _selected_area(self, mpp: Pair) -> BaseGeometry | None:
         """Return the selected shapes of the active Shapes layer, else of the topmost that has some."""
@@ -308,7 +353,7 @@ class RunModelController:
         """Return what `predict` takes for the chosen part of the slide."""
         per_pixel = (float(layer.scale[0]), float(layer.scale[1]))  # of the world that the user sees
         if self.state.where == "view":
-            return view_region(self._viewer, per_pixel, self._slides.slide(layer).shape)
+            return self._view(layer)
         return self._selected_area(per_pixel) if self.state.where == "shapes" else None
 
 

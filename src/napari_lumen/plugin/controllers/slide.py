@@ -2,109 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from psygnal import Signal
 
 from napari_lumen.errors import LumenError
-from napari_lumen.geometry import Pair, Region, level0_to_world
+from napari_lumen.geometry import Pair, level0_to_world, world_to_level0
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.controllers.browsing import COLOR
+from napari_lumen.plugin.controllers.slide_state import AssociatedPicture, InView, Pictures, SlideState
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.jobs import Callbacks, Job, JobRunner
 from napari_lumen.plugin.layers import KEY
-from napari_lumen.plugin.overview import read_overview
+from napari_lumen.plugin.overview import Picture, overview
+from napari_lumen.plugin.placing import origin_of, step_of
 from napari_lumen.plugin.regions import view_region
+from napari_lumen.plugin.slide_layers import SMALL
 from napari_lumen.plugin.wording import slide_facts_in_words
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-Picture = npt.NDArray[np.uint8]
-
 _UM_AT_1X = 10.0  # µm per pixel of the screen: 0.25 µm at 40x, 0.5 µm at 20x
 _PRIVATE = ("label", "macro", "overview")  # a macro photograph shows the label as well, on most scanners
-
-
-@dataclass(frozen=True, slots=True)
-class SlideState:
-    """What is known of the chosen slide, in words.
-
-    Attributes
-    ----------
-    slides : tuple of str
-        Names of the open slides.
-    slide : str or None
-        The chosen one.
-    shape : (int, int)
-        Height and width of its level 0.
-    facts, properties : tuple of (str, str)
-        What matters, and all that the scanner says: name and value.
-    asks_pixel_size : bool
-        Whether the file does not state it.
-    pixel_size : float or None
-        µm, where the user gave it.
-    """
-
-    slides: tuple[str, ...] = ()
-    slide: str | None = None
-    shape: tuple[int, int] = (1, 1)
-    facts: tuple[tuple[str, str], ...] = ()
-    properties: tuple[tuple[str, str], ...] = ()
-    asks_pixel_size: bool = False
-    pixel_size: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InView:
-    """What of the slide is in view.
-
-    Attributes
-    ----------
-    region : Region
-        In level-0 pixels; empty when nothing is.
-    magnification : float or None
-        Under the current zoom, as of a microscope; None without a pixel size.
-    """
-
-    region: Region = Region(0, 0, 0, 0)  # noqa: RUF009  # frozen
-    magnification: float | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AssociatedPicture:
-    """Label, macro or thumbnail.
-
-    Attributes
-    ----------
-    name : str
-    private : bool
-        Whether it may carry a patient's name, and so is shown only when asked for.
-    shown : bool
-    image : ndarray or None
-        uint8 (h, w, 3), once it was read.
-    problem : str
-        Why it cannot be read.
-    """
-
-    name: str
-    private: bool
-    shown: bool = False
-    image: Picture | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pictures:
-    """The overview, None until it was read, and the associated pictures."""
-
-    overview: Picture | None = None
-    associated: tuple[AssociatedPicture, ...] = ()
 
 
 class SlideController:
@@ -127,6 +50,7 @@ class SlideController:
         self._slides = SlideLayers(viewer)
         self._layer: Layer | None = None
         self._reading: list[Job] = []
+        self._overview: Job | None = None  # of those
         self.state = SlideState()
         self.view = InView()
         self.pictures = Pictures()
@@ -149,7 +73,9 @@ class SlideController:
     def look_at(self, point: Pair) -> None:
         """Move the camera to a point (y, x) of the slide in level-0 pixels; the zoom stays."""
         if self._layer is not None:
-            self._viewer.scene.camera.center = (0.0, *level0_to_world(point, self._scale()))
+            y, x = level0_to_world(point, step_of(self._layer))
+            top, left = origin_of(self._layer)
+            self._viewer.scene.camera.center = (0.0, y + top, x + left)
 
     def show_picture(self, name: str, shown: bool) -> None:
         """Show an associated picture, which is read then, or hide it."""
@@ -170,6 +96,7 @@ class SlideController:
         for event in self._views:
             event.disconnect(self._on_view)
         self._viewer.layers.selection.events.active.disconnect(self._on_selection)
+        self._watch(None)
         self._slides.close()
         self._jobs.close()
 
@@ -184,15 +111,26 @@ class SlideController:
 
     def _on_layers(self) -> None:
         layers = self._slides.layers()
-        self._show(self._layer if self._layer in layers else next(reversed(layers), None))
+        self._show(self._slides.standing_for(self._layer) or next(reversed(layers), None))
 
     def _show(self, layer: Layer | None) -> None:
         moved = layer is not self._layer
-        self._layer = layer
+        if moved:
+            self._watch(layer)
         self._update()
         if moved:
             self._read_pictures()
         self._on_view()
+
+    def _watch(self, layer: Layer | None) -> None:
+        """Listen to the layer that is shown now instead of the last."""
+        if self._layer is not None:
+            self._layer.events.translate.disconnect(self._on_view)
+            self._layer.events.data.disconnect(self._on_data)
+        self._layer = layer
+        if layer is not None:
+            layer.events.translate.connect(self._on_view)
+            layer.events.data.connect(self._on_data)
 
     def _update(self) -> None:
         layer, names = self._layer, self._slides.names()
@@ -202,7 +140,7 @@ class SlideController:
             slide = self._slides.slide(layer)
             state = SlideState(
                 names,
-                layer.name,
+                self._slides.name(layer),
                 slide.shape,
                 slide_facts_in_words(slide),
                 tuple(sorted(slide.properties.items())),
@@ -217,19 +155,16 @@ class SlideController:
         view = InView()
         if self._layer is not None:
             slide = self._slides.slide(self._layer)
-            zoom = self._viewer.scene.camera.zoom
+            camera, step, origin = self._viewer.scene.camera, step_of(self._layer), origin_of(self._layer)
+            centre = (camera.center[-2] - origin[0], camera.center[-1] - origin[1])
             view = InView(
-                view_region(self._viewer, self._scale(), slide.shape),
-                None if slide.mpp is None else _UM_AT_1X * zoom,
+                view_region(self._viewer, step, slide.shape, origin),
+                world_to_level0(centre, step),
+                None if slide.mpp is None else _UM_AT_1X * camera.zoom,
             )
         if view != self.view:
             self.view = view
             self.view_changed.emit(view)
-
-    def _scale(self) -> Pair:
-        """Return world units per level-0 pixel, (y, x)."""
-        assert self._layer is not None
-        return float(self._layer.scale[-2]), float(self._layer.scale[-1])
 
     # pictures
 
@@ -241,27 +176,39 @@ class SlideController:
         if layer is None:
             self._put_all(Pictures())
             return
-        slide = self._slides.slide(layer)
-        names = sorted(slide.associated)
+        names = sorted(self._slides.slide(layer).associated)
         self._put_all(
             Pictures(None, tuple(AssociatedPicture(name, name.lower() in _PRIVATE) for name in names))
         )
-        color = layer.metadata[KEY].get(COLOR)
-        self._start(lambda cancel: read_overview(slide, cancel, color), self._on_overview, notices.show)
+        self._read_overview(layer)
+
+    def _on_data(self, event: Any = None) -> None:
+        """Show the slide in other colours: that is what its data are changed for."""
+        if self._layer is not None:
+            self._read_overview(self._layer)
+
+    def _read_overview(self, layer: Layer) -> None:
+        slide, facts = self._slides.slide(layer), layer.metadata[KEY]
+        small, color = facts[SMALL], facts.get(COLOR)
+        if self._overview is not None:
+            self._overview.cancel.set()
+        self._overview = self._start(partial(overview, slide, small, color), self._on_overview, notices.show)
 
     def _read_picture(self, name: str) -> None:
         assert self._layer is not None
         associated = self._slides.slide(self._layer).associated
         self._start(
-            lambda cancel: associated[name],
+            lambda: associated[name],
             partial(self._on_picture, name),
             partial(self._on_picture_failed, name),
         )
 
-    def _start(self, read: Any, done: Any, failed: Any) -> None:
+    def _start(self, read: Any, done: Any, failed: Any) -> Job:
         """Read in a worker; what arrives after the user went to another slide is dropped."""
         callbacks: Callbacks[Picture] = Callbacks(lambda event: None, done, failed, lambda: None)
-        self._reading.append(self._jobs.start(lambda emit, cancel: read(cancel), callbacks))
+        job = self._jobs.start(lambda emit, cancel: read(), callbacks)
+        self._reading.append(job)
+        return job
 
     def _on_overview(self, image: Picture) -> None:
         self._put_all(replace(self.pictures, overview=image))

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_lumen.errors import SlideError
+from napari_lumen.geometry import Pair
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.layers import KEY, MICROMETRES
+from napari_lumen.plugin.placing import (
+    drawn_on,
+    facts_of,
+    fingerprint_of,
+    is_slide,
+    step_of,
+    stretch,
+)
 from napari_lumen.plugin.slide_layers import size_facts
 from napari_lumen.slides.pixel_size import given_mpp, remember_mpp
 
@@ -18,13 +27,12 @@ if TYPE_CHECKING:
 
     from napari_lumen.slides import Slide
 
-_PIXEL = "pixel"
-
 
 class SlideLayers:
     """Finds the slides that a viewer shows and tells when something about them, or a selection, changed.
 
-    The open slide lies in its layer's metadata, put there by the reader: one handle for viewing and running.
+    The open slide lies in the metadata of each of its layers, put there by the reader: one handle for
+    viewing and running. Of a slide in channels, the lowest layer that is left stands for it.
     """
 
     changed = Signal()
@@ -43,26 +51,44 @@ class SlideLayers:
             self._watch(layer)
 
     def layers(self) -> list[Layer]:
-        """Return the slides' layers, bottom to top; of a slide in channels, the one that stands for it."""
-        return [layer for layer in self._viewer.layers if _is_slide(layer)]
+        """Return the layers that stand for the slides, bottom to top."""
+        standing: dict[int, Layer] = {}
+        for layer in self._viewer.layers:
+            if is_slide(layer):
+                standing.setdefault(id(self.slide(layer)), layer)
+        return list(standing.values())
+
+    def standing_for(self, layer: Layer | None) -> Layer | None:
+        """Return the layer that stands for the slide of a layer, which itself may be gone, or None."""
+        if layer is None or not is_slide(layer):
+            return None
+        slide = self.slide(layer)
+        return next((item for item in self.layers() if self.slide(item) is slide), None)
+
+    def planes(self, layer: Layer) -> list[Layer]:
+        """Return all layers of the slide that a layer shows, bottom to top: one, or one a channel."""
+        slide = self.slide(layer)
+        return [item for item in self._viewer.layers if is_slide(item) and self.slide(item) is slide]
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of the slides' layers, topmost first."""
-        return tuple(layer.name for layer in reversed(self.layers()))
+        """Return the names of the slides, topmost first."""
+        return tuple(reversed(self._by_name()))
+
+    def name(self, layer: Layer) -> str:
+        """Return the name of the slide that a layer stands for: the layer's, or the file's with channels."""
+        return next((name for name, item in self._by_name().items() if item is layer), layer.name)
 
     def named(self, name: str | None) -> Layer | None:
-        """Return the slide's layer of a name, or None."""
-        return next((item for item in self.layers() if item.name == name), None)
+        """Return the layer that stands for the slide of a name, or None."""
+        return None if name is None else self._by_name().get(name)
 
     def selected(self) -> Layer | None:
-        """Return the slide's layer of the selected layer: itself, or that of a channel or of a result."""
+        """Return the layer that stands for the slide of the selected layer: one of its own, or a result."""
         active = self._viewer.layers.selection.active
-        if active is None or _is_slide(active):
-            return active
-        fingerprint = _fingerprint(active)
-        return next(
-            (item for item in self.layers() if fingerprint and _fingerprint(item) == fingerprint), None
-        )
+        if active is None or not fingerprint_of(active):
+            return None
+        alike = (item for item in self.layers() if fingerprint_of(item) == fingerprint_of(active))
+        return self.standing_for(active) or next(alike, None)
 
     @staticmethod
     def slide(layer: Layer) -> Slide:
@@ -75,38 +101,46 @@ class SlideLayers:
         slide = self.slide(layer)
         return slide.mpp is None or slide.mpp_given
 
-    def give_pixel_size(self, layer: Layer, size: float) -> None:
-        """Set the pixel size (µm) of a slide whose file states none, and put the viewer into µm.
+    def give_pixel_size(self, layer: Layer, size: float) -> bool:
+        """Set the pixel size (µm) of a slide whose file states none, wherever it is open.
 
-        The view stays, and what was drawn on the slide in pixels moves with it. The answer is kept: the
-        user is asked once a slide.
+        The view of it stays: its results and what is drawn on it move with it. The answer is kept, so that
+        the user is asked once a slide.
+
+        Returns
+        -------
+        bool
+            False, and nothing has changed, when that is no pixel size; the user is told.
         """
-        slide = self.slide(layer)
-        facts = layer.metadata[KEY]
         try:
-            slide.mpp, slide.mpp_given = given_mpp(size), True
-            remember_mpp(facts["fingerprint"], slide.mpp)
+            mpp = given_mpp(size)
         except SlideError as error:
             notices.warn(str(error))
-            if slide.mpp is None:
-                return
-        ratio = size / float(layer.scale[-1])
-        layer.metadata[KEY] = {**facts, **size_facts(slide)}
-        own = [item for item in self._viewer.layers if _fingerprint(item) == facts["fingerprint"]]
-        planes = [item for item in own if item.metadata[KEY]["kind"] in ("slide", "channel")]
-        if ratio != 1 or any(_in_pixels(item) for item in planes):
-            self._rescale(planes, size, ratio)
-
-    def _rescale(self, planes: list[Layer], size: float, ratio: float) -> None:
-        """Lay a slide's layers out anew, and with them what was drawn in pixels and the camera."""
-        for item in [item for item in self._viewer.layers if item in planes or _in_pixels(item)]:
-            item.scale, item.translate = item.scale * ratio, item.translate * ratio
+            return False
+        fingerprint, before = fingerprint_of(layer), step_of(layer)
+        ratio = (mpp[0] / before[0], mpp[1] / before[1])
+        moving = drawn_on(layer, self._viewer.layers)
+        for item in self._viewer.layers:
+            if fingerprint_of(item) == fingerprint:
+                if is_slide(item):
+                    _set_size(item, mpp)
+                else:
+                    moving.append(item)
+        for item in moving:
+            stretch(item, ratio)
             item.units = (MICROMETRES[0],) * item.ndim
-        for item in planes:
-            item.scale = (size, size)
+        self._keep_view(ratio)
+        try:
+            remember_mpp(self.slide(layer).fingerprint, mpp)
+        except SlideError as error:
+            notices.warn(str(error))
+        return True
+
+    def _keep_view(self, ratio: Pair) -> None:
         camera = self._viewer.scene.camera
-        camera.center = tuple(value * ratio for value in camera.center)
-        camera.zoom = camera.zoom / ratio
+        *depth, y, x = camera.center
+        camera.center = (*depth, y * ratio[0], x * ratio[1])
+        camera.zoom = camera.zoom / ratio[1]
 
     def close(self) -> None:
         """Let go of the viewer."""
@@ -119,6 +153,18 @@ class SlideLayers:
             layer.events.visible.disconnect(self._on_event)
             if hasattr(layer.events, "highlight"):
                 layer.events.highlight.disconnect(self._on_event)
+
+    def _by_name(self) -> dict[str, Layer]:
+        """Return the slides by their names, bottom to top; one that is taken gets a number."""
+        found: dict[str, Layer] = {}
+        for layer in self.layers():
+            slide = self.slide(layer)
+            wanted = name = layer.name if slide.is_rgb else slide.path.name
+            number = 1
+            while name in found:
+                name, number = f"{wanted} [{number}]", number + 1
+            found[name] = layer
+        return found
 
     def _on_event(self, event: Any = None) -> None:
         self.changed.emit()
@@ -134,15 +180,12 @@ class SlideLayers:
             layer.events.highlight.connect(self._on_event)
 
 
-def _in_pixels(layer: Layer) -> bool:
-    return all(str(unit) == _PIXEL for unit in layer.units)
-
-
-def _is_slide(layer: Layer) -> bool:
-    facts = layer.metadata.get(KEY)
-    return isinstance(facts, dict) and facts.get("kind") == "slide" and "slide" in facts
-
-
-def _fingerprint(layer: Layer) -> str | None:
-    facts = layer.metadata.get(KEY)
-    return facts.get("fingerprint") if isinstance(facts, dict) else None
+def _set_size(layer: Layer, mpp: Pair) -> None:
+    """Lay a slide's layer out in µm; its slide may be another copy of the same file."""
+    slide = SlideLayers.slide(layer)
+    slide.mpp, slide.mpp_given = mpp, True
+    layer.metadata[KEY] = {**facts_of(layer), **size_facts(slide)}
+    before = step_of(layer)
+    layer.translate = layer.translate * (mpp[0] / before[0], mpp[1] / before[1])
+    layer.units = MICROMETRES
+    layer.scale = mpp  # last: this is what the panels hear

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidge
 from napari_lumen.plugin.widgets.overview import pixmap_of
 
 if TYPE_CHECKING:
-    from napari_lumen.plugin.controllers.slide import AssociatedPicture
+    from napari_lumen.plugin.controllers.slide_state import AssociatedPicture
 
 _PRIVATE = "Label and macro may show a patient's name."
 
@@ -52,6 +52,7 @@ class Associated(QWidget):
         while (item := self._layout.takeAt(0)) is not None:
             shown_before = item.widget()
             if shown_before is not None:
+                shown_before.hide()  # deleted once the event loop runs, and drawn until then
                 shown_before.deleteLater()
         self._layout.addWidget(QLabel("<b>Pictures of the glass</b>"))
         if any(picture.private for picture in pictures):
@@ -76,6 +77,7 @@ class _PictureButton(QPushButton):
         super().__init__()
         self._name = name
         self.setCheckable(True)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a name may be long
         self.clicked.connect(self._on_clicked)
 
     def _on_clicked(self, checked: bool) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QSizePolicy
+import math
 
+from qtpy.QtCore import QSignalBlocker, QSize, QSizeF, Qt
+from qtpy.QtGui import QTextOption, QWheelEvent
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFrame, QSizePolicy, QTextEdit
+
+PIXEL_SIZE = "Pixel size (µm/px)"  # what stands beside the box for it
 _LARGEST_PIXEL = 100.0  # µm
+_NARROW = 60  # px
+_MARGIN = 2  # px
 
 
 def pixel_size_box() -> QDoubleSpinBox:
-    """Return a box for the pixel size in µm of a slide whose file states none; 0 stands for unknown."""
+    """Return a box for the pixel size (µm/px) of a slide whose file states none; 0 stands for unknown."""
     box = QDoubleSpinBox()
     box.setDecimals(4)
     box.setRange(0.0, _LARGEST_PIXEL)
     box.setSingleStep(0.01)
     box.setSpecialValueText("unknown")
-    box.setSuffix(" µm")
     box.setToolTip("The file does not state how large a pixel is. Typical: 0.25 µm at 40x, 0.5 µm at 20x.")
     return box
 
@@ -26,18 +31,9 @@ def choice_box(tip: str) -> QComboBox:
     box.setToolTip(tip)
     # a long file name must not widen the dock and push the canvas away
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(12)
+    box.setMinimumContentsLength(8)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return box
-
-
-def text_label() -> QLabel:
-    """Return a label for plain text that wraps and can be copied."""
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
 
 
 def fill(box: QComboBox, items: list[tuple[str, object]], chosen: object, empty: str) -> None:
@@ -50,3 +46,53 @@ def fill(box: QComboBox, items: list[tuple[str, object]], chosen: object, empty:
                 box.addItem(text, value)
         values = [value for _, value in items]
         box.setCurrentIndex(values.index(chosen) if chosen in values else 0)
+
+
+class TextLabel(QTextEdit):
+    """Plain text as high as it is, which can be copied; it wraps, and breaks words that are too long.
+
+    A QLabel never breaks a word: a file named by 64 hexadecimal digits would widen its panel.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.setReadOnly(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setStyleSheet("background: transparent; border: none; padding: 0; margin: 0;")
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        document = self.document()
+        assert document is not None
+        layout = document.documentLayout()
+        assert layout is not None
+        document.setDocumentMargin(_MARGIN)
+        layout.documentSizeChanged.connect(self._on_size)
+        self.setText(text)
+
+    def setText(self, text: str | None) -> None:  # noqa: N802  # as of QLabel
+        """Show a text."""
+        if text != self.text():
+            self.setPlainText(text)
+
+    def text(self) -> str:
+        """Return what is shown."""
+        return self.toPlainText()
+
+    def sizeHint(self) -> QSize:  # noqa: N802  # Qt's name
+        """Ask for no more width than there is."""
+        return QSize(_NARROW, self.height())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802  # Qt's name
+        """Take any width: words break."""
+        return QSize(_NARROW, self.height())
+
+    def wheelEvent(self, event: QWheelEvent | None) -> None:  # noqa: N802  # Qt's name
+        """Leave the wheel to the panel."""
+        if event is not None:
+            event.ignore()
+
+    def _on_size(self, size: QSizeF) -> None:
+        self.setFixedHeight(math.ceil(size.height()))

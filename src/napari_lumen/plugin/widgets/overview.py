@@ -31,9 +31,11 @@ class Overview(QWidget):
         self._message = ""
         self._shape = (1, 1)
         self._seen = Region(0, 0, 0, 0)
-        self._held: QPointF | None = None  # from the middle of the box to the mouse
+        self._centre: Pair = (0.0, 0.0)
+        self._held: QPointF | None = None  # from the middle of the view to the mouse
+        self._dragged = False
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setToolTip("Click or drag to move the view.")
+        self.setToolTip("Click where to look, or drag the box.")
         self._fit()
 
     def show_slide(self, shape: tuple[int, int]) -> None:
@@ -49,9 +51,9 @@ class Overview(QWidget):
         self.setCursor(Qt.CursorShape.ArrowCursor if picture is None else Qt.CursorShape.CrossCursor)
         self.update()
 
-    def show_view(self, seen: Region) -> None:
-        """Show what is in view, in level-0 pixels."""
-        self._seen = seen
+    def show_view(self, seen: Region, centre: Pair) -> None:
+        """Show what of the slide is in view, and the middle of the view, in level-0 pixels."""
+        self._seen, self._centre = seen, centre
         self.update()
 
     @property
@@ -59,15 +61,8 @@ class Overview(QWidget):
         """The view box on this widget, px; empty when nothing of the slide is in view."""
         if self._seen.empty:
             return QRectF()
-        place = self._place()
-        scale = place.width() / self._shape[1]
         seen = self._seen
-        box = QRectF(
-            place.left() + seen.x * scale,
-            place.top() + seen.y * scale,
-            seen.width * scale,
-            seen.height * scale,
-        )
+        box = QRectF(self._spot((seen.y, seen.x)), self._spot((seen.bottom, seen.right)))
         grown = QRectF(0, 0, max(_LEAST_BOX, box.width()), max(_LEAST_BOX, box.height()))
         grown.moveCenter(box.center())
         return grown
@@ -107,29 +102,50 @@ class Overview(QWidget):
             painter.drawRect(box.adjusted(1, 1, -1, -1))
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Take hold of the box, or call it here."""
+        """Take hold of the view by its box, or call it here."""
         if event is None or event.button() != Qt.MouseButton.LeftButton or self._pixmap is None:
             return
-        inside = self.box.contains(event.position())
-        self._held = event.position() - self.box.center() if inside else QPointF()
-        if not inside:
+        self._dragged = False
+        if self.box.contains(event.position()):
+            # the middle of the view, not of the box: at the slide's edge a part of the view lies beyond it
+            self._held = event.position() - self._spot(self._centre)
+        else:
+            self._held = QPointF()
             self._move_to(event.position())
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Drag the box."""
+        """Drag the view."""
         if event is not None and self._held is not None:
+            self._dragged = True
             self._move_to(event.position() - self._held)
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Let go."""
+        """Let go; without a drag it was a click, which calls the view here from inside the box as well."""
+        if event is not None and self._held is not None and not self._dragged:
+            self._move_to(event.position())
         self._held = None
 
-    def _move_to(self, point: QPointF) -> None:
+    def _spot(self, point: Pair) -> QPointF:
+        """Return where on this widget a point (y, x) of level 0 lies."""
+        place = self._place()
+        scale = place.width() / self._shape[1]
+        return QPointF(place.left() + point[1] * scale, place.top() + point[0] * scale)
+
+    def _move_to(self, spot: QPointF) -> None:
+        """Ask for the view at a spot of this widget; no further from the slide than it is already."""
         place = self._place()
         scale = self._shape[1] / place.width()
-        y, x = (point.y() - place.top()) * scale, (point.x() - place.left()) * scale
-        centre: Pair = (min(max(y, 0.0), self._shape[0]), min(max(x, 0.0), self._shape[1]))
-        self.moved.emit(centre)
+        y, x = (spot.y() - place.top()) * scale, (spot.x() - place.left()) * scale
+        wanted: Pair = (
+            _held_in(y, self._centre[0], self._shape[0]),
+            _held_in(x, self._centre[1], self._shape[1]),
+        )
+        self.moved.emit(wanted)
+
+
+def _held_in(value: float, now: float, side: int) -> float:
+    """Return a coordinate that is on the slide, or beyond it no further than now."""
+    return min(max(value, min(0.0, now)), max(float(side), now))
 
 
 def pixmap_of(picture: Picture) -> QPixmap:

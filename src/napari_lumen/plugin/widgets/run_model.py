@@ -9,7 +9,7 @@ from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_lumen.plugin.widgets.controls import choice_box, fill, pixel_size_box, text_label
+from napari_lumen.plugin.widgets.controls import PIXEL_SIZE, TextLabel, choice_box, fill, pixel_size_box
 from napari_lumen.plugin.wording import amount_done, time_left
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class RunModelForm(QWidget):
         super().__init__(parent)
         self.slide = choice_box("The slide to run on. It is chosen by itself when one is open.")
         self.model = choice_box("What to look for.")
-        self.summary = text_label()
+        self.summary = TextLabel()
         self.where = choice_box("What part of the slide to run on.")
         self.device = choice_box("What computes. A GPU is much faster than a CPU.")
         self.pixel_size = pixel_size_box()
@@ -41,7 +41,7 @@ class RunModelForm(QWidget):
         self.cancel = QPushButton("Cancel")
         self.bar = QProgressBar()
         self.bar.setTextVisible(True)
-        self.status = text_label()
+        self.status = TextLabel()
         for value, text in _WHERE:
             self.where.addItem(text, value)
         self._lay_out()
@@ -95,13 +95,14 @@ class RunModelForm(QWidget):
         self._form = QFormLayout()
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self._form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         self._form.addRow("Slide", self.slide)
         self._form.addRow("Model", self.model)
         self._form.addRow(self.summary)
         self._form.addRow("Where", self.where)
         self._form.addRow("Device", self.device)
-        self._form.addRow("Pixel size (µm)", self.pixel_size)
+        self._form.addRow(PIXEL_SIZE, self.pixel_size)
         buttons = QHBoxLayout()
         buttons.addWidget(self.run, 2)
         buttons.addWidget(self.cancel, 1)

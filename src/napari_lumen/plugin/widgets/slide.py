@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_lumen.plugin.widgets.associated import Associated
-from napari_lumen.plugin.widgets.controls import choice_box, fill, pixel_size_box, text_label
+from napari_lumen.plugin.widgets.controls import PIXEL_SIZE, TextLabel, choice_box, fill, pixel_size_box
 from napari_lumen.plugin.widgets.overview import Overview
 from napari_lumen.plugin.widgets.scanner_facts import ScannerFacts
 from napari_lumen.plugin.wording import IN_VIEW, magnification
 
 if TYPE_CHECKING:
-    from napari_lumen.plugin.controllers.slide import InView, Pictures, SlideState
+    from napari_lumen.plugin.controllers.slide_state import InView, Pictures, SlideState
 
 _NO_SLIDE = "Open a slide: drop it on the window, or File > Open Sample > Lumen."
-_BREAK = "\u200b"  # where a long file name may break; it has no width
 
 
 class SlideForm(QWidget):
@@ -33,13 +32,13 @@ class SlideForm(QWidget):
         super().__init__(parent)
         self.slide: QComboBox = choice_box("The slide to show. Selecting a layer of another one changes it.")
         self.overview = Overview()
-        self.hint = text_label()
+        self.hint = TextLabel()
         self.hint.setText(_NO_SLIDE)
         self.facts = QWidget()
         self._grid = QGridLayout(self.facts)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setColumnStretch(1, 1)
-        self.values: dict[str, QLabel] = {}
+        self.values: dict[str, TextLabel] = {}
         self.pixel_size = pixel_size_box()
         self.give = QPushButton("Set")
         self._asking = QWidget()
@@ -48,6 +47,9 @@ class SlideForm(QWidget):
         self._lay_out()
         self.slide.activated.connect(self._on_slide)
         self.give.clicked.connect(self._on_give)
+        line = self.pixel_size.lineEdit()
+        assert line is not None
+        line.returnPressed.connect(self._on_give)
         self.overview.moved.connect(self.moved.emit)
         self.associated.asked.connect(self.picture_asked.emit)
 
@@ -69,7 +71,7 @@ class SlideForm(QWidget):
 
     def show_view(self, view: InView) -> None:
         """Show what is in view."""
-        self.overview.show_view(view.region)
+        self.overview.show_view(view.region, view.centre)
         if IN_VIEW in self.values:
             self.values[IN_VIEW].setText(magnification(view.magnification))
 
@@ -82,20 +84,24 @@ class SlideForm(QWidget):
         while (item := self._grid.takeAt(0)) is not None:
             shown_before = item.widget()
             if shown_before is not None:
+                shown_before.hide()  # deleted once the event loop runs, and drawn until then
                 shown_before.deleteLater()
         self.values = {}
         for row, (name, value) in enumerate(facts):
-            title, text = QLabel(name), text_label()
-            text.setText(_breakable(value) if name == "Name" else value)
+            title, text = QLabel(name), TextLabel(value)
+            if name == "Name":
+                text.setToolTip(value)
             for column, label in enumerate((title, text)):
                 self._grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignTop)
             self.values[name] = text
 
     def _lay_out(self) -> None:
-        asking = QHBoxLayout(self._asking)
+        asking = QGridLayout(self._asking)
         asking.setContentsMargins(0, 0, 0, 0)
-        asking.addWidget(self.pixel_size, 1)
-        asking.addWidget(self.give)
+        asking.setColumnStretch(0, 1)
+        asking.addWidget(QLabel(PIXEL_SIZE), 0, 0, 1, 2)
+        asking.addWidget(self.pixel_size, 1, 0)
+        asking.addWidget(self.give, 1, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
@@ -118,9 +124,3 @@ class SlideForm(QWidget):
     def _on_give(self) -> None:
         if self.pixel_size.value():
             self.pixel_size_given.emit(self.pixel_size.value())
-
-
-def _breakable(name: str) -> str:
-    for mark in "_-.":
-        name = name.replace(mark, mark + _BREAK)
-    return name

@@ -1,0 +1,58 @@
+"""Runs in processes of their own: peak memory, beside a slide of 10 gigapixels and beside TIAToolbox."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from bench.files import SQUARE, tissue, write_svs
+from bench.inference.subject import unet
+from bench.peers import tiatoolbox
+from bench.peers.alone import Alone, measured
+from bench.report import Figure, Report
+
+SIDE = 7_000  # 49 megapixels
+HUGE_SIDE = 100_000
+SQUARES = 47  # of tissue, scattered over the huge slide: as many pixels
+_MOST_MB = 1500.0
+_WORKERS = (0, 2)  # of TIAToolbox's data loader: which is faster depends on the machine
+
+
+def run(folder: Path, report: Report) -> None:
+    """Measure and fill the report."""
+    model, label = unet(folder)
+    drawn = tissue()
+    slide = write_svs(folder / "slide.svs", drawn, SIDE, SIDE)
+    ours = _ours(slide, model.path, folder / "run", "whole")
+    what = f"{SIDE:,} x {SIDE:,} px, {label}, {ours.tiles:,} tiles"
+    if (problem := tiatoolbox.missing()) is not None:
+        report.remarks.append(problem)
+    else:
+        runs = [tiatoolbox.alone(slide, model.path, folder / f"peer-{n}", n) for n in _WORKERS]
+        peer = f"TIAToolbox {tiatoolbox.VERSION}, the better of {_WORKERS[0]} and {_WORKERS[1]} workers"
+        seconds, peak = min(run.seconds for run in runs), min(run.peak_mb for run in runs)
+        report.figures += [
+            Figure(what, ours.seconds, seconds, peer, "s", 1.0),
+            Figure(f"peak memory, {what}", ours.peak_mb, peak, peer, "MB", 1.0),
+        ]
+    report.figures.append(Figure(f"peak memory, {what}", ours.peak_mb, _MOST_MB, "the bound", "MB", 1.0))
+    _huge(drawn, model.path, ours, folder, report)
+
+
+def _huge(drawn: np.ndarray, model: Path, ours: Alone, folder: Path, report: Report) -> None:
+    rows = HUGE_SIDE // SQUARE
+    chosen = np.random.default_rng(5).choice(rows * rows, SQUARES, replace=False)
+    squares = {(int(place) // rows, int(place) % rows) for place in chosen}
+    slide = write_svs(folder / "huge.svs", drawn, HUGE_SIDE, HUGE_SIDE, squares=squares)
+    huge = _ours(slide, model, folder / "huge-run", "tissue")
+    what = (
+        f"peak memory, {HUGE_SIDE:,} x {HUGE_SIDE:,} px, tissue on {SQUARES} squares of {SQUARE:,} px, "
+        f"{huge.tiles:,} tiles"
+    )
+    report.figures.append(Figure(what, huge.peak_mb, ours.peak_mb, f"{SIDE:,} x {SIDE:,} px", "MB", 1.1))
+
+
+def _ours(slide: Path, model: Path, out: Path, what: str) -> Alone:
+    return measured(Path(sys.executable), "bench.peers.ours", slide, model, out, what)

@@ -1,0 +1,56 @@
+"""Two Dask workers on this machine beside one, each with one thread."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from bench.files import tissue, write_svs
+from bench.inference.subject import unet
+from bench.report import Figure, Report
+from napari_lumen.geometry import Region
+from napari_lumen.inference import predict
+from napari_lumen.models import Model
+from napari_lumen.slides import open_slide
+
+SIDE = 4_096  # 2 x 2 of the blocks that are given out
+_WARM = Region(0, 0, 300, 300)
+
+
+def run(folder: Path, report: Report) -> None:
+    """Measure and fill the report."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        report.remarks.append("dask.distributed is not installed (pip install 'napari-lumen[cluster]').")
+        return
+    model, label = unet(folder)
+    path = write_svs(folder / "slide.svs", tissue(), SIDE, SIDE)
+    rates = {}
+    for count in (1, 2):
+        rates[count] = _megapixels_per_second(count, path, model, folder)
+    what = f"2 Dask workers of one thread, {SIDE:,} x {SIDE:,} px, {label}"
+    report.figures.append(Figure(what, rates[2], rates[1], "1 worker", "MP/s", 1.8, at_most=False))
+
+
+def _megapixels_per_second(count: int, path: Path, model: Model, folder: Path) -> float:
+    from distributed import LocalCluster
+
+    from napari_lumen.inference.cluster import Crew, connected
+
+    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with (
+        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None, env=one_thread) as local,
+        connected(local.scheduler_address) as client,
+        open_slide(path) as slide,
+    ):
+        client.wait_for_workers(count)
+        client.run(_import_everything)
+        start = time.perf_counter()
+        predict(slide, model, Region(0, 0, *slide.shape), folder / f"workers-{count}", crew=Crew(client))
+        return SIDE * SIDE / 1e6 / (time.perf_counter() - start)
+
+
+def _import_everything() -> None:
+    """Import in a worker what a run needs; that takes seconds, once, whatever the slide."""
+    import napari_lumen.inference.worker  # noqa: F401

@@ -1,0 +1,274 @@
+"""What can stand on either side of an evaluation: a label image, outlines, or a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import rasterio.features
+import shapely
+from skimage.measure import label
+
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.errors import AnnotationError
+from napari_lumen.geometry import Grid, Window
+from napari_lumen.inference import Run
+
+Labels = npt.NDArray[Any]
+Objects = Literal["areas", "numbers"]
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+OUTLINE_SUFFIXES = (".geojson", ".geojson.gz", ".geojson.zip", ".json", ".json.gz", ".json.zip")
+
+
+class Source(Protocol):
+    """One side of an evaluation."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """Its own pixels, or None where it has none and takes those of the other side."""
+
+    def labels(self, grid: Grid, window: Window) -> Labels:
+        """Return the label values (h, w) in a window of a grid."""
+
+    def objects(self, grid: Grid, window: Window) -> Labels:
+        """Return the numbers of the objects (h, w) in a window of a grid, 0 outside."""
+
+
+@dataclass(frozen=True)
+class LabelImage:
+    """An image of label values or of object numbers.
+
+    Attributes
+    ----------
+    path : Path
+        PNG, TIFF or NPY.
+    holds : {"areas", "numbers"}
+        ``areas``: label values, whose connected areas are the objects; ``numbers``: object numbers, all of
+        the class 1.
+    ignore : int or None
+        Label value of what does not count, which is no object.
+    """
+
+    path: Path
+    holds: Objects = "areas"
+    ignore: int | None = None
+
+    @cached_property
+    def array(self) -> Labels:
+        """Its pixels, (h, w) of integers."""
+        return read_label_image(self.path)
+
+    @property
+    def grid(self) -> Grid:
+        """A pixel a level-0 pixel."""
+        return Grid((self.array.shape[0], self.array.shape[1]), (1.0, 1.0))
+
+    def labels(self, grid: Grid, window: Window) -> Labels:
+        """Return the label values in a window; object numbers are of class 1."""
+        values = self._cut(grid, window)
+        if self.holds == "areas":
+            return values
+        labels = (values > 0).astype(np.int64)
+        if self.ignore is not None:
+            labels[values == self.ignore] = self.ignore
+        return labels
+
+    def objects(self, grid: Grid, window: Window) -> Labels:
+        """Return the numbers of the objects in a window."""
+        values = self._cut(grid, window)
+        if self.ignore is not None:
+            values = np.where(values == self.ignore, 0, values)
+        return values if self.holds == "numbers" else connected_areas(values)
+
+    def _cut(self, grid: Grid, window: Window) -> Labels:
+        if self.array.shape != grid.shape:
+            raise AnnotationError(
+                f"{self.path} is of {self.array.shape[1]} x {self.array.shape[0]} px, what it is compared "
+                f"with of {grid.shape[1]} x {grid.shape[0]} px: they must be of the same pixels."
+            )
+        return self.array[window.slices]
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Outlined objects, e.g. of a QuPath GeoJSON; where two overlap, the later one lies on top.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, for messages.
+    annotations : sequence of Annotation
+    classes : ClassTable
+    skipped : mapping of str to int
+        Label values of classes that are not in the table: that of what does not count, or 0.
+    """
+
+    name: str
+    annotations: Sequence[Annotation]
+    classes: ClassTable
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> None:
+        """None: outlines have no pixels."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lower and right edge of all outlines, level-0 px."""
+        _, _, right, bottom = shapely.total_bounds(self._geometries)
+        return (float(bottom), float(right)) if len(self._geometries) else (0.0, 0.0)
+
+    def labels(self, grid: Grid, window: Window) -> Labels:
+        """Return the label values of the outlines in a window of a grid."""
+        return self._painted(grid, window, self._values)
+
+    def objects(self, grid: Grid, window: Window) -> Labels:
+        """Return the numbers of the outlines in a window of a grid; what does not count has none."""
+        counted = np.isin(self._values, [item.value for item in self.classes])
+        return self._painted(grid, window, np.where(counted, np.arange(1, len(counted) + 1), 0))
+
+    def _painted(self, grid: Grid, window: Window, values: npt.NDArray[np.int64]) -> Labels:
+        place = grid.region_of(window)
+        shape = (window.height, window.width)
+        near = np.sort(self._tree.query(shapely.box(place.x, place.y, place.right, place.bottom)))
+        if not len(near):
+            return np.zeros(shape, np.int32)
+        transform = rasterio.Affine(grid.step[1], 0.0, place.x, 0.0, grid.step[0], place.y)
+        shapes = [(self._geometries[index], int(values[index])) for index in near]
+        return np.asarray(
+            rasterio.features.rasterize(shapes, shape, fill=0, transform=transform, dtype=np.int32)
+        )
+
+    @cached_property
+    def _areas(self) -> list[Annotation]:
+        """What encloses anything; points and lines have no pixels."""
+        return [item for item in self.annotations if item.geometry.geom_type in ("Polygon", "MultiPolygon")]
+
+    @cached_property
+    def _geometries(self) -> list[Any]:
+        return [item.geometry for item in self._areas]
+
+    @cached_property
+    def _tree(self) -> shapely.STRtree:
+        return shapely.STRtree(self._geometries)
+
+    @cached_property
+    def _values(self) -> npt.NDArray[np.int64]:
+        return np.array([self._value(item) for item in self._areas], np.int64)
+
+    def _value(self, item: Annotation) -> int:
+        if item.class_name is None and len(self.classes) == 1:
+            return next(iter(self.classes)).value
+        name = item.class_name or ""
+        if name in self.skipped:
+            return self.skipped[name]
+        try:
+            return self.classes[name].value
+        except KeyError:
+            known = ", ".join(known.name for known in self.classes)
+            raise AnnotationError(
+                f"{self.name} has an outline of {f'the class {name!r}' if name else 'no class'}; there is "
+                f"{known}. Name the classes by --class, or leave one out by --ignore-class."
+            ) from None
+
+
+@dataclass(frozen=True)
+class RunLabels:
+    """What a run found.
+
+    Attributes
+    ----------
+    run : Run
+    classes : ClassTable
+        Its classes, under the names that they have in the truth.
+    """
+
+    run: Run
+    classes: ClassTable
+
+    @property
+    def grid(self) -> Grid:
+        """The pixels of its labels on the slide."""
+        return self.run.grid(self.run.labels)
+
+    def labels(self, grid: Grid, window: Window) -> Labels:
+        """Return the label values in a window."""
+        return np.asarray(self.run.levels(self.run.labels)[0][window.slices])
+
+    def objects(self, grid: Grid, window: Window) -> Labels:
+        """Return the objects of the run's own table where it has one, else the connected areas."""
+        if self._outlines is None:
+            return connected_areas(self.labels(grid, window))
+        return self._outlines.objects(grid, window)
+
+    def probability(self, window: Window) -> dict[str, Labels]:
+        """Return the probabilities (h, w), in [0, 1], of the classes that have one at the labels' pixels."""
+        own = self.run.record.classes
+        return {
+            self.classes[own[raster.name].value].name: np.asarray(self.run.levels(raster)[0][window.slices])
+            for raster in self.run.record.rasters
+            if raster.kind == "probability" and self.run.grid(raster) == self.grid
+        }
+
+    @cached_property
+    def _outlines(self) -> Outlines | None:
+        if not any(file.kind == "objects" for file in self.run.record.files):
+            return None
+        table = self.run.objects(["class", "outline"])
+        geometries = shapely.from_wkb(table["outline"].to_numpy())
+        found = [Annotation(outline, of) for outline, of in zip(geometries, table["class"], strict=True)]
+        return Outlines(self.run.path.name, found, self.run.record.classes)
+
+
+def connected_areas(labels: Labels) -> Labels:
+    """Number the connected areas (8 neighbours) of equal value, 0 staying background."""
+    return np.asarray(label(labels, background=0, connectivity=2))
+
+
+def read_label_image(path: Path) -> Labels:
+    """Read an image (h, w) of integers.
+
+    Raises
+    ------
+    AnnotationError
+        When it cannot be read, or is not of one channel of whole numbers.
+    """
+    array = read_array(path)
+    array = array.astype(np.uint8) if array.dtype == np.bool_ else array
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
+        raise AnnotationError(
+            f"{path} holds {array.dtype} of the shape {array.shape}; a label image has one channel of whole "
+            "numbers."
+        )
+    return array
+
+
+def read_array(path: Path) -> Labels:
+    """Read a PNG (of a palette: its indices), TIFF or NPY as it is."""
+    import tifffile
+    from PIL import Image
+
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        if path.suffix.lower() in (".tif", ".tiff"):
+            return np.asarray(tifffile.imread(path))
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except Exception as error:  # each library has its own errors for a damaged file
+        raise AnnotationError(f"Cannot read {path}: {error}.") from error
+
+
+def values_in(sources: Iterable[LabelImage]) -> list[int]:
+    """Return the label values above 0 that occur in label images, sorted."""
+    found: set[int] = set()
+    for source in sources:
+        values = np.unique(read_label_image(source.path))  # not kept: a folder of images may be large
+        found |= {int(value) for value in values if value > 0 and value != source.ignore}
+    return sorted(found)

@@ -1,0 +1,92 @@
+"""Which predicted object is which true one: overlaps of all pairs that touch, counted in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Numbers = npt.NDArray[Any]  # (h, w), integers: 0 is background, every object has its own number
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectOverlaps:
+    """The pairs of a predicted and a true object that share pixels.
+
+    Attributes
+    ----------
+    predicted, true : ndarray (objects,)
+        Numbers of the objects on each side.
+    pairs : ndarray (pairs, 2)
+        Positions in `true` and in `predicted`.
+    intersection, union : ndarray (pairs,)
+        Pixels.
+    """
+
+    predicted: npt.NDArray[Any]
+    true: npt.NDArray[Any]
+    pairs: npt.NDArray[np.int64]
+    intersection: npt.NDArray[np.int64]
+    union: npt.NDArray[np.int64]
+
+    @property
+    def iou(self) -> npt.NDArray[np.float64]:
+        """Intersection over union of each pair, in (0, 1]."""
+        return self.intersection / self.union
+
+
+def object_overlaps(
+    predicted: Numbers, truth: Numbers, ignored: npt.NDArray[np.bool_] | None = None
+) -> ObjectOverlaps:
+    """Find the overlapping pairs of two images of numbered objects.
+
+    Parameters
+    ----------
+    predicted, truth : ndarray (h, w)
+        Integers: 0 is background.
+    ignored : ndarray (h, w), optional
+        bool; background on both sides, as MoNuSAC masks its ambiguous areas out.
+
+    Raises
+    ------
+    ValueError
+        When the shapes differ, or a number is below 0.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"the object images differ in shape: {predicted.shape} and {truth.shape}")
+    if ignored is not None:
+        predicted, truth = np.where(ignored, 0, predicted), np.where(ignored, 0, truth)
+    said, columns = _numbered(predicted)
+    there, rows = _numbered(truth)
+    shape = (len(there) + 1, len(said) + 1)
+    shared = sparse.coo_array((np.ones(rows.size, np.int64), (rows, columns)), shape=shape).tocsr()
+    true_area, said_area = np.asarray(shared.sum(1)).ravel(), np.asarray(shared.sum(0)).ravel()
+    pairs = shared[1:, 1:].tocoo()
+    row, column = pairs.coords
+    return ObjectOverlaps(
+        said,
+        there,
+        np.stack([row, column], axis=1).astype(np.int64),
+        pairs.data,
+        true_area[row + 1] + said_area[column + 1] - pairs.data,
+    )
+
+
+def _numbered(objects: Numbers) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return the numbers of the objects, sorted, and each pixel's position among them from 1, 0 outside."""
+    flat = objects.ravel()
+    if not flat.size:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if flat.min() < 0:
+        raise ValueError(f"objects are numbered from 1, not {flat.min()}")
+    if flat.max() < 2 * flat.size:
+        used = np.bincount(flat) > 0  # without sorting all pixels
+        used[0] = False
+        return np.flatnonzero(used), np.where(used, np.cumsum(used), 0)[flat]
+    numbers, position = np.unique(flat, return_inverse=True)
+    if numbers[0] == 0:
+        return numbers[1:], position
+    return numbers, position + 1

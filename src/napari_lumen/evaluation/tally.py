@@ -1,0 +1,140 @@
+"""Counting a set of images, one at a time: all that any score of the set needs, and no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lumen.annotations.classes import ClassTable, TissueClass
+from napari_lumen.evaluation.confusion import confusion_matrix
+from napari_lumen.evaluation.dsb import dsb_precision
+from napari_lumen.evaluation.matching import object_overlaps
+from napari_lumen.evaluation.panoptic import Panoptic, panoptic, panoptic_as_published
+from napari_lumen.evaluation.pixel_curves import count_steps
+
+Labels = npt.NDArray[Any]
+BACKGROUND = TissueClass(value=0, name="background", color=(235, 235, 235))
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePair:
+    """A prediction and its truth.
+
+    Attributes
+    ----------
+    name : str
+    predicted, truth : ndarray (h, w)
+        Integers, label values of the class table; 0 is background.
+    predicted_objects, true_objects : ndarray (h, w), optional
+        Integers: 0 is background, every object has its own number; an object's class is that of its pixels.
+    probability : mapping of str to ndarray (h, w)
+        In [0, 1], by the names of the classes that have one.
+    pixels : callable, optional
+        Returns the image itself, uint8 (h, w, 3) of any size, or None where it cannot be read; called only if
+        the image is one of the worst.
+    group : str, optional
+        Patient or slide, whose images are resampled together; the name where it is None.
+    """
+
+    name: str
+    predicted: Labels
+    truth: Labels
+    predicted_objects: Labels | None = None
+    true_objects: Labels | None = None
+    probability: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    pixels: Callable[[], npt.NDArray[np.uint8] | None] | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTally:
+    """The counts of one image.
+
+    Attributes
+    ----------
+    name, group : str
+    confusion : ndarray (classes, classes)
+        Background first; rows are the truth.
+    objects, published : Panoptic or None
+        Arrays (foreground classes,): matches as they are, and as MoNuSAC's notebook counts them.
+    dsb : float
+        DSB precision over the objects of all classes; NaN without objects.
+    steps : mapping of str to ndarray (2, STEPS)
+        Pixels by truth and probability, by class.
+    """
+
+    name: str
+    group: str
+    confusion: npt.NDArray[np.int64]
+    objects: Panoptic | None
+    published: Panoptic | None
+    dsb: float
+    steps: Mapping[str, npt.NDArray[np.int64]]
+
+
+def with_background(classes: ClassTable) -> ClassTable:
+    """Return the classes with background first, which is named so where the table does not name it."""
+    background = next((item for item in classes if item.value == 0), BACKGROUND)
+    return ClassTable(classes=(background, *(item for item in classes if item.value != 0)))
+
+
+def tally(pair: ImagePair, classes: ClassTable, ignore: int | None = None) -> ImageTally:
+    """Count one image.
+
+    Parameters
+    ----------
+    pair : ImagePair
+    classes : ClassTable
+        As `with_background` returns it.
+    ignore : int, optional
+        Pixels of this value in the truth do not count: no pixel, no probability, and no object there.
+
+    Raises
+    ------
+    ValueError
+        When shapes differ or a value is of no class; the message names the image.
+    """
+    ignored = None if ignore is None else pair.truth == ignore
+    try:
+        confusion = confusion_matrix(pair.predicted, pair.truth, [item.value for item in classes], ignore)
+        objects, published, dsb = _objects(pair, classes, ignored)
+        steps = {
+            name: count_steps(map_, pair.truth == classes[name].value, ignored)
+            for name, map_ in pair.probability.items()
+        }
+    except ValueError as error:
+        raise ValueError(f"{pair.name}: {error}") from error
+    group = pair.name if pair.group is None else pair.group
+    return ImageTally(pair.name, group, confusion, objects, published, dsb, steps)
+
+
+def stack(counts: Sequence[Panoptic]) -> Panoptic:
+    """Return the counts of several images or classes as arrays with one more axis, the first."""
+    return Panoptic(
+        *(np.stack([getattr(item, name) for item in counts]) for name in ("iou", "tp", "fp", "fn"))
+    )
+
+
+def _objects(
+    pair: ImagePair, classes: ClassTable, ignored: npt.NDArray[np.bool_] | None
+) -> tuple[Panoptic | None, Panoptic | None, float]:
+    predicted, true = pair.predicted_objects, pair.true_objects
+    if predicted is None or true is None:
+        return None, None, float("nan")
+    foreground = [item.value for item in classes if item.value != 0]
+    each = [
+        object_overlaps(
+            np.where(pair.predicted == value, predicted, 0), np.where(pair.truth == value, true, 0), ignored
+        )
+        for value in foreground
+    ]
+    together = each[0] if len(each) == 1 else object_overlaps(predicted, true, ignored)
+    return (
+        stack([panoptic(overlaps) for overlaps in each]),
+        stack([panoptic_as_published(overlaps) for overlaps in each]),
+        dsb_precision(together),
+    )

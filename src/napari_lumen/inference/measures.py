@@ -1,0 +1,206 @@
+"""What is measured of objects: sums over their pixels, which add up over the pieces of an object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from scipy.ndimage import find_objects as spans_of
+
+from napari_lumen.annotations.polygonise import polygonise_objects
+from napari_lumen.geometry import Window
+from napari_lumen.inference.instances import Numbers, forward_steps
+
+Whole = npt.NDArray[np.int64]
+Real = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects of a label raster, or pieces of them, one a row; all in pixels of the raster.
+
+    Attributes
+    ----------
+    value : ndarray
+        (n,) label of the class.
+    area : ndarray
+        (n,) pixels.
+    sums : ndarray
+        (n, 2) sums of the rows and of the columns of their pixels.
+    spread : ndarray
+        (n, 3) sums of dy dy, dx dx and dy dx about the centroid.
+    probability : ndarray
+        (n,) sum of the probability of the class, in steps of 1/255.
+    pairs : ndarray
+        (n, 4) pairs of neighbouring pixels: beside, above and along both diagonals.
+    box : ndarray
+        (n, 4) top, left, bottom and right edge.
+    outline : ndarray
+        (n,) polygons or multipolygons along pixel edges, (x, y).
+    """
+
+    value: Whole
+    area: Whole
+    sums: Whole
+    spread: Real
+    probability: Whole
+    pairs: Whole
+    box: Whole
+    outline: npt.NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __getitem__(self, chosen: npt.NDArray[Any]) -> Objects:
+        return Objects(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    @classmethod
+    def concatenated(cls, parts: list[Objects]) -> Objects:
+        """Return the rows of all parts, at least one, in their order."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+    @cached_property
+    def centroid(self) -> Real:
+        """Row and column of the centroid, (n, 2), from the upper left edge of the raster."""
+        return self.sums / self.area[:, None] + 0.5
+
+    @property
+    def perimeter(self) -> Real:
+        """Length of the edge, that of holes included, by Cauchy's and Crofton's formula in four directions.
+
+        The steps of a pixel outline would count a disc's edge 4 / pi times.
+        """
+        chords = self.area[:, None] - self.pairs
+        straight, diagonal = chords[:, :2].sum(axis=1), chords[:, 2:].sum(axis=1)
+        return np.asarray(np.pi / 4 * (straight + diagonal / np.sqrt(2)))
+
+    @property
+    def eccentricity(self) -> Real:
+        """That of the ellipse of the same second moments: 0 for a disc, towards 1 for a line."""
+        yy, xx, yx = (self.spread / self.area[:, None]).T
+        yy, xx = yy + 1 / 12, xx + 1 / 12  # a pixel is a square, not a point
+        half, root = (yy + xx) / 2, np.hypot((yy - xx) / 2, yx)
+        return np.asarray(np.sqrt(2 * root / (half + root)))
+
+    @property
+    def solidity(self) -> Real:
+        """Share of the convex hull that the object fills, in (0, 1]."""
+        return np.asarray(self.area / shapely.area(shapely.convex_hull(self.outline)))
+
+    def joined(self, owner: npt.NDArray[np.integer[Any]], count: int) -> Objects:
+        """Return the objects of which these are the pieces.
+
+        Parameters
+        ----------
+        owner : ndarray
+            (n,) of each piece the number of its object, from 0.
+        count : int
+            Of objects; each has a piece.
+        """
+        order = np.argsort(owner, kind="stable")
+        rows = self[order]
+        starts = np.searchsorted(owner[order], np.arange(count))
+
+        def total(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.asarray(np.add.reduceat(values, starts, axis=0))
+
+        area, sums = total(rows.area), total(rows.sums)
+        away = rows.centroid - (sums / area[:, None] + 0.5)[owner[order]]
+        dy, dx = away.T
+        moved = rows.spread + rows.area[:, None] * np.stack([dy * dy, dx * dx, dy * dx], axis=1)
+        low = np.minimum.reduceat(rows.box[:, :2], starts, axis=0)
+        high = np.maximum.reduceat(rows.box[:, 2:], starts, axis=0)
+        return Objects(
+            rows.value[starts],
+            area,
+            sums,
+            total(moved),
+            total(rows.probability),
+            total(rows.pairs),
+            np.concatenate([low, high], axis=1),
+            _polygons([_union(rows.outline[start:end]) for start, end in pairwise([*starts, len(rows)])]),
+        )
+
+
+def measure(
+    framed: Numbers,
+    core: Window,
+    labels: npt.NDArray[np.uint8],
+    probability: npt.NDArray[np.uint8],
+    channels: npt.NDArray[np.intp],
+) -> tuple[npt.NDArray[np.intp], Objects]:
+    """Measure what of each instance lies in a window.
+
+    Parameters
+    ----------
+    framed : ndarray
+        int32 (h + 2, w + 2) instances of the window and of one pixel around it.
+    core : Window
+        The window, in the raster.
+    labels : ndarray
+        uint8 (h, w).
+    probability : ndarray
+        uint8 (classes, h, w), in steps of 1/255.
+    channels : ndarray
+        (256,) the channel of each label.
+
+    Returns
+    -------
+    numbers : ndarray
+        (n,) of the instances that have pixels in the window, rising.
+    pieces : Objects
+    """
+    inner = framed[1:-1, 1:-1]
+    places = np.flatnonzero(inner)
+    of = inner.ravel()[places]
+    y, x = np.divmod(places, core.width)
+    flat, width = framed.ravel(), core.width + 2
+    here = (y + 1) * width + x + 1
+    label = labels.ravel()[places]
+    seen = probability.reshape(len(probability), -1)[channels[label], places]
+    size = int(of.max(initial=0)) + 1
+    area = np.bincount(of, minlength=size)
+    numbers = np.flatnonzero(area)
+
+    def total(values: npt.NDArray[Any]) -> Real:
+        """Sum up whole numbers, exactly: in a block they stay far below 2 ** 53."""
+        return np.bincount(of, weights=values, minlength=size)[numbers]
+
+    area = area[numbers]
+    sum_y, sum_x = total(y), total(x)
+    spread = [
+        total(y * y) - sum_y * sum_y / area,
+        total(x * x) - sum_x * sum_x / area,
+        total(y * x) - sum_y * sum_x / area,
+    ]
+    value = np.zeros(size, np.int64)
+    value[of] = label
+    spans = spans_of(inner)
+    box = [(r.start, c.start, r.stop, c.stop) for r, c in (spans[number - 1] for number in numbers)]
+    outlines = polygonise_objects(inner, origin=(core.y, core.x))
+    corner = np.array([core.y, core.x], np.int64)
+    return numbers, Objects(
+        value[numbers],
+        area,
+        np.stack([sum_y, sum_x], axis=1).astype(np.int64) + area[:, None] * corner,
+        np.stack(spread, axis=1),
+        total(seen).astype(np.int64),
+        np.stack([total(flat[here + step] == of) for step in forward_steps(width)], axis=1).astype(np.int64),
+        np.array(box, np.int64).reshape(-1, 4) + np.tile(corner, 2),
+        _polygons([outlines[int(number)] for number in numbers]),
+    )
+
+
+def _union(pieces: npt.NDArray[np.object_]) -> Any:
+    return shapely.union_all(pieces) if len(pieces) > 1 else pieces[0]
+
+
+def _polygons(shapes: list[Any]) -> npt.NDArray[np.object_]:
+    array = np.empty(len(shapes), object)
+    array[:] = shapes
+    return array

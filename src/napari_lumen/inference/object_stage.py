@@ -1,0 +1,117 @@
+"""The last stage of a segmentation: objects are found in its rasters, counted and written to a table."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from napari_lumen.geometry import Pair, Window
+from napari_lumen.inference.object_table import OBJECTS_FILE, ObjectTable
+from napari_lumen.inference.objects import Labels, ObjectFinder
+from napari_lumen.inference.plan import BLOCK, CELL, Cell, Plan
+from napari_lumen.inference.progress import Teller
+from napari_lumen.inference.rasters import LiveRaster
+from napari_lumen.inference.run import ClassCount, FileRecord
+from napari_lumen.inference.work import MIN_OBJECT_UM2, pixel_mm2
+from napari_lumen.models import ModelCard
+
+_MARGIN_UM = 128.0  # some fifteen nuclei: clusters that reach no further beyond a block are seen whole
+
+
+@dataclass(frozen=True)
+class WrittenRasters:
+    """The finest levels of what a run has written, as objects are found in them."""
+
+    classes: LiveRaster
+    probabilities: LiveRaster
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.classes.pyramid.grid.shape
+
+    def labels(self, window: Window) -> Labels:
+        """Return a window of the labels, uint8 (h, w)."""
+        return self.classes.read(0, window)
+
+    def probability(self, window: Window) -> Labels:
+        """Return a window of the probabilities, uint8 (classes, h, w) in steps of 1/255."""
+        return self.probabilities.read(0, window)
+
+
+def find_objects(
+    rasters: WrittenRasters,
+    plan: Plan,
+    card: ModelCard,
+    mpp: Pair,
+    folder: Path,
+    cells: Iterable[Cell],
+    teller: Teller,
+) -> tuple[tuple[ClassCount, ...], tuple[FileRecord, ...]]:
+    """Count what was found of each class, and write the table of objects where the card asks for one.
+
+    Parameters
+    ----------
+    rasters : WrittenRasters
+    plan : Plan
+    card : ModelCard
+    mpp : (float, float)
+        µm per level-0 pixel of the slide.
+    folder : Path
+        Of the run.
+    cells : iterable of (int, int)
+        Those that hold anything.
+    teller : Teller
+        Asked about cancel several times a block.
+    """
+    blocks = sorted({(row // BLOCK, column // BLOCK) for row, column in cells})
+    pixel = pixel_mm2(plan.grid.scale(mpp))
+    area: Counter[int] = Counter()
+    if card.objects == "none":
+        whole = Window(0, 0, *rasters.shape)
+        side = BLOCK * CELL
+        for done, (row, column) in enumerate(blocks):
+            teller("counting", done, len(blocks))
+            place = Window(row * side, column * side, side, side).intersect(whole)
+            area.update(dict(enumerate(np.bincount(rasters.labels(place).ravel()).tolist())))
+        return tuple(
+            ClassCount(name=item.name, objects=None, area_mm2=area[item.value] * pixel)
+            for item in card.classes
+        ), ()
+
+    done = 0
+    split = card.objects == "watershed"
+    margin = math.ceil(_MARGIN_UM / card.mpp) if split else 1
+    finder = ObjectFinder(
+        rasters,
+        tuple(item.value for item in card.classes),
+        BLOCK * CELL,
+        margin,
+        split,
+        lambda: teller("counting", done, len(blocks)),
+    )
+    count: Counter[int] = Counter()
+    with ObjectTable(folder, plan.grid, mpp, card.classes) as table:
+        for objects in finder.find(blocks):
+            large = objects[objects.area * pixel >= MIN_OBJECT_UM2 / 1e6]
+            table.add(large)
+            count.update(large.value.tolist())
+            for value in np.unique(objects.value).tolist():
+                area[value] += int(objects.area[objects.value == value].sum())
+            done = min(done + 1, len(blocks))
+    counts = tuple(
+        ClassCount(name=item.name, objects=count[item.value], area_mm2=area[item.value] * pixel)
+        for item in card.classes
+    )
+    record = FileRecord(
+        name="objects",
+        kind="objects",
+        path=OBJECTS_FILE,
+        description="One row an object: class, place, area, shape, mean probability and outline.",
+    )
+    return counts, (record,)

@@ -1,0 +1,211 @@
+"""What every kind of run does: its folder, its network, its sessions and its record."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_lumen import __version__
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.errors import ModelError, RunError
+from napari_lumen.geometry import Pair, Window
+from napari_lumen.inference.folder import write_text
+from napari_lumen.inference.forward import Answer, Forward
+from napari_lumen.inference.ledger import Ledger
+from napari_lumen.inference.live import Live
+from napari_lumen.inference.order import Focus
+from napari_lumen.inference.pipeline import Pipeline
+from napari_lumen.inference.plan import Plan
+from napari_lumen.inference.progress import Teller
+from napari_lumen.inference.reading import TileReader
+from napari_lumen.inference.run import ClassCount, FailedTile, FileRecord, RasterRecord, RunRecord, Session
+from napari_lumen.models import Model
+from napari_lumen.slides import Slide
+
+MIN_OBJECT_UM2 = 10.0
+_SESSIONS = "sessions.json"
+
+
+class Work(ABC):
+    """A run of a model in a folder that is claimed for it.
+
+    Parameters
+    ----------
+    slide : Slide
+    model : Model
+    plan : Plan
+    folder : Path
+    device : torch.device
+    teller : Teller
+    focus : callable, optional
+        As of `predict`.
+    """
+
+    def __init__(
+        self,
+        slide: Slide,
+        model: Model,
+        plan: Plan,
+        folder: Path,
+        device: torch.device,
+        teller: Teller,
+        focus: Focus | None = None,
+    ) -> None:
+        self._slide = slide
+        self._model = model
+        self._plan = plan
+        self._folder = folder
+        self._device = device
+        self._teller = teller
+        self._focus = focus
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._ledger = Ledger(folder)
+        self._reader = TileReader(slide, plan.grid, model.card.input.views)
+        self._forward = self._make_forward()
+        self._pipeline = Pipeline(self._reader, self._forward, teller.cancel)
+        self._tiles = 0
+
+    @abstractmethod
+    def run(self, on_live: Callable[[Live], None] | None, *, whole: bool) -> RunRecord:
+        """Finish what is not finished, and return the record.
+
+        Parameters
+        ----------
+        on_live : callable, optional
+            As of `predict`.
+        whole : bool
+            Whether all tissue was asked for, not a region.
+        """
+
+    def _make_forward(self) -> Forward:
+        """Make the network that tiles go through ready on the device."""
+        return Forward(self._model, self._device)
+
+    def _blank_answer(self) -> Answer:
+        """Return the network's answer to a white tile; it must speak of the classes of the card."""
+        card = self._model.card
+        blank = self._forward.blank()
+        if blank.probability.shape[1] != len(card.classes):
+            raise ModelError(
+                f"The card of {card.title} is not usable: field 'classes': it names {len(card.classes)}, and "
+                f"the network answers for {blank.probability.shape[1]}. Correct the card."
+            )
+        return blank
+
+    def _require_an_answer(self) -> None:
+        """Raise RunError when no tile of the plan could be read."""
+        plan, covered = self._plan, self._ledger.covered
+        if not any(covered.get(cell) for tile in plan.tiles for cell in plan.cells_of(tile)):
+            why = next(iter(self._ledger.failed.values()), "no pixel of the region belongs to a tile")
+            raise RunError(f"Not one of the {len(plan.tiles)} tiles could be read: {why}")
+
+    def _note_session(self) -> None:
+        sessions = [*sessions_of(self._folder), self._session()]
+        text = json.dumps([item.model_dump(mode="json") for item in sessions], indent=2)
+        write_text(self._folder / _SESSIONS, text + "\n")
+
+    def _session(self) -> Session:
+        """Return what is to be told of this session."""
+        wall = self._pipeline.computed + self._pipeline.waited
+        return Session(
+            started=self._started,
+            device=str(self._device),
+            batch=self._forward.batch,
+            tiles=self._tiles,
+            seconds=self._teller.seconds,
+            busy=round(self._pipeline.computed / wall, 4) if wall else 0.0,
+            versions=versions(),
+        )
+
+    def _record(
+        self,
+        rasters: Sequence[RasterRecord],
+        counts: Sequence[ClassCount],
+        *,
+        whole: bool,
+        covered: int,
+        failed: Mapping[Window, str],
+        files: Sequence[FileRecord] = (),
+    ) -> RunRecord:
+        """Return the record of a run that is finished; `covered` are pixels of the plan's grid."""
+        slide, card, plan = self._slide, self._model.card, self._plan
+        left, top, right, bottom = plan.area.bounds
+        return RunRecord(
+            slide=slide.location if isinstance(slide.location, str) else str(slide.location.resolve()),
+            fingerprint=slide.fingerprint,
+            slide_shape=slide.shape,
+            mpp=slide.require_mpp(),
+            mpp_source="user" if slide.mpp_given else "slide",
+            model=card.name,
+            model_title=card.title,
+            weights_sha256=card.weights_sha256,
+            model_mpp=card.mpp,
+            classes=card.classes,
+            region=None if whole else (top, left, bottom - top, right - left),
+            rasters=tuple(rasters),
+            files=tuple(files),
+            counts=tuple(counts),
+            min_object_um2=MIN_OBJECT_UM2,
+            analysed_mm2=covered * pixel_mm2(plan.grid.scale(slide.require_mpp())),
+            tiles=len(plan.tiles),
+            tile=plan.tile,
+            overlap=plan.overlap,
+            failed_tiles=tuple(self._failed(tile, why) for tile, why in failed.items()),
+            card=card,
+            sessions=tuple(sessions_of(self._folder)),
+        )
+
+    def _failed(self, tile: Window, why: str) -> FailedTile:
+        region = self._plan.grid.region_of(tile)
+        return FailedTile(y=region.y, x=region.x, height=region.height, width=region.width, why=why)
+
+
+def sessions_of(folder: Path) -> list[Session]:
+    """Return the sessions of a run that have ended so far."""
+    try:
+        found = json.loads((folder / _SESSIONS).read_bytes())
+    except FileNotFoundError:
+        return []
+    return [Session.model_validate(item) for item in found]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the software that an answer depends on, by its name."""
+    return {"napari-lumen": __version__, **{name: version(name) for name in ("torch", "zarr", "numpy")}}
+
+
+def pixel_mm2(scale: Pair) -> float:
+    """Return the area of a pixel whose sides are given in µm, mm²."""
+    return scale[0] * scale[1] / 1e6
+
+
+def class_counts(
+    classes: ClassTable, areas: Mapping[int, npt.NDArray[np.int64]], pixel: float
+) -> tuple[ClassCount, ...]:
+    """Return what was found of each class.
+
+    Parameters
+    ----------
+    classes : ClassTable
+    areas : mapping of int to ndarray
+        Areas of the objects of each label value, px.
+    pixel : float
+        Area of a pixel, mm².
+    """
+    smallest = MIN_OBJECT_UM2 / 1e6
+    return tuple(
+        ClassCount(
+            name=item.name,
+            objects=int(np.count_nonzero(areas[item.value] * pixel >= smallest)),
+            area_mm2=float(areas[item.value].sum() * pixel),
+        )
+        for item in classes
+    )

@@ -1,0 +1,56 @@
+"""A network that workers of a cluster can build by its name, of known answer and known speed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from distributed import Worker, WorkerPlugin
+from torch import Tensor
+
+from fakes import Darkness, model_of
+from napari_lumen.models import registry, save_model
+
+
+class SlowDarkness(Darkness):
+    """Says how dark a pixel is, and takes its time over a batch."""
+
+    def __init__(self, pause: float = 0.0) -> None:
+        super().__init__()
+        self.pause = pause
+
+    def forward(self, x: Tensor) -> Tensor:
+        time.sleep(self.pause)
+        return super().forward(x)
+
+
+def teach() -> None:
+    """Make the network known in this process."""
+    sys.modules["napari_lumen.models.cluster_fakes"] = sys.modules[__name__]
+    registry._NETWORKS["slow_darkness"] = ("cluster_fakes", "SlowDarkness")
+
+
+class Teacher(WorkerPlugin):
+    """Makes the network known on workers, those too that take the place of killed ones."""
+
+    def setup(self, worker: Worker) -> None:
+        teach()
+
+
+def write_model(folder: Path, name: str = "known", *, pause: float = 0.0) -> Path:
+    known = model_of(SlowDarkness(pause), size=256, overlap=32, attention=("attention",))
+    changes = {"name": name, "architecture": "slow_darkness", "arguments": {"pause": pause}}
+    return save_model(folder, known.network, known.card.model_copy(update=changes))
+
+
+def write_slide(path: Path, height: int, width: int, seed: int = 3) -> Path:
+    """Write a slide of random squares of 30 px."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (-(-height // 30), -(-width // 30), 3), np.uint8)
+    image = np.kron(coarse, np.ones((30, 30, 1), np.uint8))[:height, :width]
+    where = {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}  # 0.5 µm
+    tifffile.imwrite(path, image, tile=(256, 256), photometric="rgb", compression="deflate", **where)
+    return path

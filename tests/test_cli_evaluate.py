@@ -1,0 +1,273 @@
+"""`napari-lumen evaluate`: what it pairs, what it refuses, and that its numbers are those of the arrays."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from shapely import box
+from typer.testing import CliRunner, Result
+
+from fakes import Darkness, model_of
+from napari_lumen.annotations.geojson import write_geojson
+from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.cli import app
+from napari_lumen.inference import Run, predict
+from napari_lumen.slides import open_slide
+
+
+def run_command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def scores(report: Path) -> dict[tuple[str, str, str], float]:
+    with (report / "scores.csv").open(newline="", encoding="utf-8") as file:
+        return {
+            (row["score"], row["class"], row["over"]): float(row["value"] or "nan")
+            for row in csv.DictReader(file)
+        }
+
+
+def two_squares() -> np.ndarray:
+    labels = np.zeros((60, 80), np.uint8)
+    labels[10:20, 10:20], labels[30:50, 40:60] = 1, 2
+    return labels
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Two folders of the same three images, one of each kind of file; in the last a square is missed."""
+    predicted, truth = tmp_path / "predicted", tmp_path / "truth"
+    predicted.mkdir()
+    truth.mkdir()
+    labels = two_squares()
+    for index, name in enumerate(("p1_a", "p1_b", "p2_a")):
+        Image.fromarray(labels).save(truth / f"{name}.png")
+        found = np.where((labels == 1) & (index == 2), 0, labels)
+        if index == 0:
+            Image.fromarray(found).save(predicted / f"{name}.png")
+        elif index == 1:
+            tifffile.imwrite(predicted / f"{name}.tif", found)
+        else:
+            np.save(predicted / f"{name}.npy", found)
+    return predicted, truth
+
+
+def test_folders_are_paired_by_name_and_written_as_tables_and_a_page(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = run_command(*folders, "--out", tmp_path / "report", "--resamples", 20)
+    assert done.exit_code == 0, done.output
+    found = scores(tmp_path / "report")
+    assert found["recall", "class 1", "pooled"] == pytest.approx(2 / 3, abs=1e-6)
+    assert found["recall", "class 1", "mean of images"] == pytest.approx(2 / 3, abs=1e-6)
+    assert found["dice", "class 2", "pooled"] == 1
+    assert "p2_a" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "dice" in done.output
+
+
+def test_classes_get_the_names_that_are_given(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    named = ("--class", "1=nucleus", "--class", "2=gland")
+    run_command(*folders, "--out", tmp_path / "report", *named, "--resamples", 5)
+    assert ("dice", "gland", "pooled") in scores(tmp_path / "report")
+
+
+def test_areas_and_numbers_are_objects(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    run_command(*folders, "--out", tmp_path / "areas", "--objects", "areas", "--resamples", 5)
+    assert scores(tmp_path / "areas")["recognition_quality", "class 1", "pooled"] == pytest.approx(0.8)
+    run_command(*folders, "--out", tmp_path / "numbers", "--objects", "numbers", "--resamples", 5)
+    found = scores(tmp_path / "numbers")
+    assert found["recognition_quality", "object", "pooled"] == pytest.approx(5 / 5.5, abs=1e-6)
+    assert found["dsb_precision", "all but background", "mean of images"] == pytest.approx(2.5 / 3, abs=1e-6)
+
+
+def test_patients_are_resampled_together(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    arguments = ("--group", r"^(p\d)_", "--resamples", 10)
+    assert run_command(*folders, "--out", tmp_path / "report", *arguments).exit_code == 0
+    assert "2 independent groups" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    refused = run_command(*folders, "--out", tmp_path / "report", "--group", "slide")
+    assert refused.exit_code == 1
+    assert "does not fit the name 'p1_a'" in refused.output.replace("\n", " ")
+
+
+def test_probabilities_beside_the_masks_give_the_curves(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for path in folders[1].iterdir():
+        labels = np.asarray(Image.open(path))
+        np.save(maps / f"{path.stem}.npy", np.stack([labels == 1, labels == 3]).astype(np.float32))
+    arguments = ("--out", tmp_path / "report", "--probability", maps, "--images", folders[1])
+    done = run_command(*folders, *arguments, "--resamples", 5)
+    assert done.exit_code == 0, done.output
+    found = scores(tmp_path / "report")
+    assert found["average_precision", "class 1", "pooled"] == 1
+    assert found["roc_auc", "class 2", "pooled"] == 0.5
+    assert 'alt="tissue"' in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_truth_without_prediction_is_an_error_and_the_reverse_a_note(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    predicted, truth = folders
+    (truth / "p1_b.png").unlink()
+    done = run_command(predicted, truth, "--out", tmp_path / "report", "--resamples", 5)
+    assert done.exit_code == 0
+    assert "1 predictions have no truth" in done.output
+    (predicted / "p1_a.png").unlink()
+    refused = run_command(predicted, truth, "--out", tmp_path / "other")
+    assert refused.exit_code == 1
+    assert "no prediction for p1_a" in refused.output.replace("\n", " ")
+    assert not (tmp_path / "other").exists()
+
+
+def test_outlines_are_compared_with_pixels_and_with_outlines(tmp_path: Path) -> None:
+    Image.fromarray(two_squares()).save(tmp_path / "labels.png")
+    squares = [Annotation(box(10, 10, 20, 20), "a"), Annotation(box(40, 30, 60, 50), "b")]
+    write_geojson(tmp_path / "truth.geojson", squares)
+    write_geojson(tmp_path / "found.geojson", [squares[1], Annotation(box(0, 0, 5, 5), "a")])
+    for predicted, dice_a in (("labels.png", 1.0), ("found.geojson", 0.0)):
+        arguments = ("--out", tmp_path / "report", "--objects", "areas", "--resamples", 5)
+        done = run_command(tmp_path / predicted, tmp_path / "truth.geojson", *arguments)
+        assert done.exit_code == 0, done.output
+        found = scores(tmp_path / "report")
+        assert found["dice", "a", "pooled"] == dice_a
+        assert found["panoptic_quality", "b", "pooled"] == 1
+
+
+def test_touching_outlines_stay_two_objects_and_ignored_ones_are_none(tmp_path: Path) -> None:
+    truth = [
+        Annotation(box(0, 0, 10, 10), "nucleus"),
+        Annotation(box(10, 0, 20, 10), "nucleus"),
+        Annotation(box(30, 0, 40, 10), "Ambiguous"),
+    ]
+    write_geojson(tmp_path / "truth.geojson", truth)
+    write_geojson(tmp_path / "found.geojson", [*truth[:2], Annotation(box(31, 1, 39, 9), "nucleus")])
+    arguments = (tmp_path / "found.geojson", tmp_path / "truth.geojson", "--out", tmp_path / "report")
+    done = run_command(*arguments, "--objects", "areas", "--ignore-class", "Ambiguous", "--resamples", 5)
+    assert done.exit_code == 0, done.output
+    found = scores(tmp_path / "report")
+    assert found["panoptic_quality", "nucleus", "pooled"] == 1
+    assert found["precision", "nucleus", "pooled"] == 1
+
+
+def test_pixels_of_the_ignored_value_do_not_count(tmp_path: Path) -> None:
+    truth = two_squares()
+    predicted = truth.copy()
+    truth[30:50, 40:60] = 255
+    for name, labels in (("truth", truth), ("found", predicted)):
+        Image.fromarray(labels).save(tmp_path / f"{name}.png")
+    arguments = (tmp_path / "found.png", tmp_path / "truth.png", "--out", tmp_path / "report")
+    run_command(*arguments, "--ignore", 255, "--objects", "areas", "--resamples", 5)
+    found = scores(tmp_path / "report")
+    assert found["accuracy", "all classes", "pooled"] == 1
+    assert np.isnan(found["dice", "class 2", "pooled"])
+    assert found["panoptic_quality", "class 1", "pooled"] == 1
+
+
+def test_a_large_image_is_cut_into_tiles_that_add_up(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((300, 200)) < 0.3).astype(np.uint8)
+    predicted = np.where(rng.random(truth.shape) < 0.1, 1 - truth, truth).astype(np.uint8)
+    for name, labels in (("truth", truth), ("found", predicted)):
+        Image.fromarray(labels).save(tmp_path / f"{name}.png")
+    found = []
+    for tile in (128, 2048):
+        arguments = (tmp_path / "found.png", tmp_path / "truth.png", "--out", tmp_path / str(tile))
+        run_command(*arguments, "--tile", tile, "--resamples", 5)
+        found.append(scores(tmp_path / str(tile))["dice", "class 1", "pooled"])
+    assert found[0] == found[1]
+    with (tmp_path / "128" / "images.csv").open(newline="", encoding="utf-8") as file:
+        names = [row["image"] for row in csv.DictReader(file)]
+    assert len(names) == 6
+    assert "truth y=128 x=128" in names
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run over a slide of one dark square, found exactly."""
+    image = np.full((256, 256, 3), 255, np.uint8)
+    image[64:128, 64:160] = (90, 30, 110)
+    folder = tmp_path_factory.mktemp("runs")
+    where = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}  # 0.5 µm
+    tifffile.imwrite(folder / "slide.tif", image, tile=(256, 256), photometric="rgb", **where)
+    with open_slide(folder / "slide.tif") as slide:
+        return predict(slide, model_of(Darkness(), mpp=1.0), None, folder / "run")
+
+
+def test_a_run_is_scored_against_outlines_on_its_slide(run: Run, tmp_path: Path) -> None:
+    truth = [Annotation(box(64, 64, 160, 128), "Tumor"), Annotation(box(0, 0, 8, 8), "Tumor")]
+    write_geojson(tmp_path / "truth.geojson", truth)
+    arguments = (run.path, tmp_path / "truth.geojson", "--out", tmp_path / "report")
+    done = run_command(*arguments, "--class", "1=Tumor", "--objects", "areas", "--resamples", 5)
+    assert done.exit_code == 0, done.output
+    found = scores(tmp_path / "report")
+    assert found["precision", "Tumor", "pooled"] == pytest.approx(1, abs=0.1)
+    assert found["recall", "Tumor", "pooled"] == pytest.approx(6144 / 6208, abs=0.05)
+    assert found["recognition_quality", "Tumor", "pooled"] == pytest.approx(1 / 1.5, abs=1e-6)
+    assert found["roc_auc", "Tumor", "pooled"] > 0.98
+    assert 'alt="tissue"' in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_region_leaves_out_what_lies_outside(run: Run, tmp_path: Path) -> None:
+    truth = [Annotation(box(64, 64, 160, 128), "dark"), Annotation(box(0, 0, 40, 40), "dark")]
+    write_geojson(tmp_path / "truth.geojson", truth)
+    arguments = (run.path, tmp_path / "truth.geojson", "--out", tmp_path / "report")
+    run_command(*arguments, "--region", "50,50,100,150", "--resamples", 5)
+    assert scores(tmp_path / "report")["recall", "dark", "pooled"] > 0.95
+
+
+def test_a_class_that_the_run_does_not_know_is_named(run: Run, tmp_path: Path) -> None:
+    write_geojson(tmp_path / "truth.geojson", [Annotation(box(0, 0, 9, 9), "Stroma")])
+    refused = run_command(run.path, tmp_path / "truth.geojson", "--out", tmp_path / "report")
+    assert refused.exit_code == 1
+    assert "the class 'Stroma'; there is dark" in refused.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("truth.png", b"no image", "Cannot read"),
+        ("truth.txt", b"", "neither a run nor a file"),
+        ("truth.npy", None, "one channel of whole numbers"),
+        ("other.png", np.zeros((3, 3), np.uint8), "of the same pixels"),
+        ("truth.tif", np.full((60, 80), 9, np.uint8), "holds the value 9"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_in_a_sentence(
+    tmp_path: Path, name: str, content: bytes | np.ndarray | None, said: str
+) -> None:
+    Image.fromarray(two_squares()).save(tmp_path / "found.png")
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif content is None:
+        np.save(tmp_path / name, np.zeros((60, 80, 3)))
+    elif name.endswith(".tif"):
+        tifffile.imwrite(tmp_path / name, content)
+    else:
+        Image.fromarray(content).save(tmp_path / name)
+    arguments = ("--class", "1=a", "--class", "2=b", "--out", tmp_path / "report")
+    refused = run_command(tmp_path / "found.png", tmp_path / name, *arguments)
+    assert refused.exit_code == 1
+    assert said in " ".join(refused.output.split())
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("option", [("--class", "nucleus"), ("--group", "(")])
+def test_an_option_of_the_wrong_form_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path, option: tuple[str, str]
+) -> None:
+    assert run_command(*folders, "--out", tmp_path / "report", *option).exit_code == 2
+
+
+def test_the_bach_score_is_given_when_asked_for(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    classes = ("--class", "1=benign", "--class", "2=in situ", "--class", "3=invasive")
+    run_command(*folders, "--out", tmp_path / "report", "--bach", "--resamples", 5, *classes)
+    # of three images 100 px of grade 1 are missed once; 1 and 2 can both be off by 2
+    expected = 1 - 100 / (3 * (2 * 100 + 2 * 400))
+    assert scores(tmp_path / "report")["bach_score", "all classes", "pooled"] == pytest.approx(
+        expected, abs=1e-6
+    )
