@@ -499,11 +499,13 @@ def test_the_overlay_grows_where_the_user_looks_and_becomes_the_result(
     monkeypatch.setattr(growing, "_BETWEEN", 0.0)
     seen: list[tuple[float, float]] = []
     refreshed: list[str] = []
+    drawn: list[float] = []
 
     def look(progress: Any) -> None:
         labels = viewer.layers[-1]
         if progress.stage == "running the model" and labels.name.endswith("dark"):
-            if not seen:
+            drawn.append(float((labels._slice.image.raw > 0).mean()))
+            if len(seen) == 20:
                 viewer.scene.camera.center = (0, 600, 600)  # the lower right
                 viewer.scene.camera.zoom = 4.0
                 labels.events.connect(lambda event: refreshed.append(event.type))
@@ -519,6 +521,7 @@ def test_the_overlay_grows_where_the_user_looks_and_becomes_the_result(
     assert whole == sorted(whole)
     assert any(0 < value < 1.0 for value in whole)
     assert "set_data" in refreshed
+    assert 0 < drawn[12] < drawn[19]  # also at the coarsest level, all in view
     labels = viewer.layers[-1]
     assert np.asarray(labels.data[0])[:1500, :1500].all()
     assert labels.metadata["napari_lumen"]["run"] == str(tmp_path / "run")

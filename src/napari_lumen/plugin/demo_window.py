@@ -59,7 +59,7 @@ def run_demo(screenshot: Path | None, out: Path, model: Path | None = None) -> N
         if screenshot is None:
             napari.run()
         else:
-            _wait(_SETTLE)
+            wait(_SETTLE)
             screenshot.parent.mkdir(parents=True, exist_ok=True)
             viewer.screenshot(str(screenshot), canvas_only=False, flash=False)
     finally:
@@ -79,13 +79,13 @@ def _run(panel: RunModelPanel, folder: Path, model: Path | None) -> None:
     """Choose, click Run and wait for the end."""
     controller = panel.controller
     controller.out = folder
-    _wait(_LOOK_TIMEOUT, lambda: controller.state.blocked is None)
+    wait(_LOOK_TIMEOUT, lambda: controller.state.blocked is None)
     if controller.state.blocked:
         raise RunError(f"The demo cannot run: {controller.state.blocked}")
     if model is not None:
         controller.choose_model(model)
     panel.form.run.click()
-    _wait(_RUN_TIMEOUT, lambda: not controller.state.running)
+    wait(_RUN_TIMEOUT, lambda: not controller.state.running)
     controller.out = None
     if not (folder / "run.json").is_file():
         raise RunError(f"The demo's run did not finish: {controller.state.message or 'it took too long'}")
@@ -120,7 +120,7 @@ def _busiest(viewer: napari.Viewer, slide: Layer) -> tuple[float, float]:
     return float(y), float(x)
 
 
-def _wait(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+def wait(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
     """Let the window live until something is true, or for a time."""
     from qtpy.QtCore import QEventLoop, QTimer
 

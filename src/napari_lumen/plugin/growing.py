@@ -103,7 +103,8 @@ class Growing:
         if any(not region.intersect(view).empty for region in self._waiting):
             for layer in self._present():
                 if layer.visible:
-                    layer.refresh(extent=False, thumbnail=False)
+                    # a refresh alone would show the coarsest level as napari read it the first time
+                    layer.data = list(layer.data) if layer.multiscale else layer.data
         self._waiting.clear()
 
     def finish(self, shown: RunLayers, slide: Layer) -> list[Layer]:
