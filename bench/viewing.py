@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SIDE = (16_000, 20_000)
 _SMALL, _LARGE = (10_000, 10_000), (100_000, 100_000)
-_WINDOW = (1_500, 1_000)
+WINDOW = (1_500, 1_000)
 _ROUNDS, _PANS, _BROWSED = 5, 15, 200
 
 
@@ -37,8 +37,8 @@ def run(report: Report) -> None:
         drawn = tissue()
         path = write_svs(folder / "slide.svs", drawn, *_SIDE)
         viewer = napari.Viewer(show=True)
-        viewer.window.resize(*_WINDOW)
-        screen = _Screen(viewer)
+        viewer.window.resize(*WINDOW)
+        screen = Screen(viewer)
         try:
             _against_memory(screen, path, report)
             _sizes(screen, drawn, folder, report)
@@ -46,7 +46,7 @@ def run(report: Report) -> None:
             viewer.close()
 
 
-class _Screen:
+class Screen:
     """A viewer that can be waited for: an action counts as done when the canvas draws no more."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
@@ -97,14 +97,14 @@ class _Screen:
         self.settle()
 
 
-def _against_memory(screen: _Screen, path: Path, report: Report) -> None:
+def _against_memory(screen: Screen, path: Path, report: Report) -> None:
     viewer = screen.viewer
     with open_slide(path) as slide:
         levels = [np.asarray(level) for level in slide.dask_levels()]
         mpp = slide.require_mpp()
     openers: dict[str, Callable[[], object]] = {
         # as the others: without the plugin dialogs and the progress bar of napari's own `open`
-        "ours": lambda: _add(viewer, path),
+        "ours": lambda: add_slide(viewer, path),
         "ours, by viewer.open": lambda: viewer.open(path, plugin="napari-lumen"),
         "memory": lambda: viewer.add_image(
             levels, rgb=True, multiscale=True, scale=mpp, units=("um", "um"), interpolation2d="linear"
@@ -121,7 +121,7 @@ def _against_memory(screen: _Screen, path: Path, report: Report) -> None:
         for name in order:
             screen.clear()
             seconds = screen.timed(openers[name])
-            pans = _pans(screen, turn)
+            pans = pan_times(screen, turn, _SIDE)
             if turn:  # the first round warms up
                 opened[name].append(seconds)
                 panned[name] += pans
@@ -139,7 +139,8 @@ def _against_memory(screen: _Screen, path: Path, report: Report) -> None:
     report.figures.append(Figure("viewer.open to first view", *whole, "in-memory pyramid, added", "ms"))
 
 
-def _add(viewer: napari.Viewer, path: Path) -> None:
+def add_slide(viewer: napari.Viewer, path: Path) -> None:
+    """Add the layers of a slide, without the plugin dialogs and the progress bar of `viewer.open`."""
     reader = napari_get_reader(str(path))
     if reader is None:
         raise AssertionError("our reader left the slide to another")
@@ -151,13 +152,23 @@ def _pair(times: dict[str, list[float]], name: str) -> tuple[float, float]:
     return median(times["ours"]) * 1000, median(times[name]) * 1000
 
 
-def _pans(screen: _Screen, seed: int) -> list[float]:
-    """Return the seconds of pans by a third of the view, at one data pixel a screen pixel."""
+def pan_times(screen: Screen, seed: int, shape: tuple[int, int]) -> list[float]:
+    """Return the seconds of pans by a third of the view, at one data pixel a screen pixel.
+
+    Parameters
+    ----------
+    screen : Screen
+        Whose first layer is a slide.
+    seed : int
+        Of where it begins and which way it goes.
+    shape : (int, int)
+        Height and width of the slide, px.
+    """
     viewer = screen.viewer
     layer = viewer.layers[0]
     rng = np.random.default_rng(seed)
     step = np.asarray(layer.scale[-2:], float)
-    extent = np.asarray(_SIDE) * step
+    extent = np.asarray(shape) * step
     centre = extent * rng.uniform(0.3, 0.7, 2)
     viewer.scene.camera.zoom = 1 / step[0]
     viewer.scene.camera.center = (0, *centre)
@@ -165,7 +176,7 @@ def _pans(screen: _Screen, seed: int) -> list[float]:
     times = []
     for _ in range(_PANS):
         angle = rng.uniform(0, 2 * np.pi)
-        centre = centre + np.asarray(_WINDOW[::-1]) / 3 * step * (np.sin(angle), np.cos(angle))
+        centre = centre + np.asarray(WINDOW[::-1]) / 3 * step * (np.sin(angle), np.cos(angle))
         centre = np.clip(centre, extent * 0.1, extent * 0.9)
         times.append(screen.timed(lambda place=tuple(centre): _look(viewer, place)))
     return times
@@ -175,7 +186,7 @@ def _look(viewer: napari.Viewer, place: tuple[float, float]) -> None:
     viewer.scene.camera.center = (0, *place)
 
 
-def _sizes(screen: _Screen, drawn: np.ndarray, folder: Path, report: Report) -> None:
+def _sizes(screen: Screen, drawn: np.ndarray, folder: Path, report: Report) -> None:
     """Open slides of 10,000 and 100,000 px a side, and browse the larger."""
     viewer = screen.viewer
     paths = {
@@ -219,7 +230,7 @@ def _sizes(screen: _Screen, drawn: np.ndarray, folder: Path, report: Report) -> 
     )
 
 
-def _browse(screen: _Screen, views: int, seed: int) -> None:
+def _browse(screen: Screen, views: int, seed: int) -> None:
     viewer = screen.viewer
     rng = np.random.default_rng(seed)
     step = np.asarray(viewer.layers[0].scale[-2:], float)

@@ -33,7 +33,6 @@ def main() -> None:
     viewer.window.resize(1500, 1000)
     (slide,) = viewer.open(sample_slide(), plugin="napari-lumen")
     _, panel = viewer.window.add_plugin_dock_widget("napari-lumen", "Run model")
-    controller = panel.controller
     extent = slide.extent.world
     looked_at = extent[0] + (extent[1] - extent[0]) * _LOOKED_AT
     pictures: list[Image.Image] = []

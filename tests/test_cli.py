@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -88,7 +89,7 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_help_names_every_command() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    for command in ("info", "predict", "convert", "models", "demo"):
+    for command in ("info", "predict", "convert", "models", "runs", "demo"):
         assert command in result.stdout
 
 
@@ -207,6 +208,43 @@ def test_predict_does_not_write_into_a_folder_with_something_in_it(
     (tmp_path / "precious.txt").write_text("mine")
     assert_refused(call("predict", slide, "--model", model, "--out", tmp_path), str(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_predict_over_many_slides_ends_with_a_table_and_1_when_one_failed(
+    slide: Path, model: Path, tmp_path: Path
+) -> None:
+    other = write_slide(tmp_path / "other.tif", 280)
+    words = tmp_path / "words.tif"
+    words.write_text("not a slide")
+    out = tmp_path / "cohort"
+    result = call("predict", slide, other, words, "--model", model, "--out", out)
+    assert result.exit_code == 1
+    for part in ("tissue.tif", "other.tif", "words.tif", "failed", "2 of 3 slides finished, 1 failed"):
+        assert part in result.stdout
+    assert "Traceback" not in result.stderr
+    with (out / "cohort.csv").open(newline="") as file:
+        rows = {Path(row["slide"]).name: row for row in csv.DictReader(file)}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "tissue.tif": "finished",
+        "other.tif": "finished",
+        "words.tif": "failed",
+    }
+    assert Run.open(out / rows["other.tif"]["run"]).record.model == "random-nuclei"
+    more = call("predict", write_slide(tmp_path / "more.tif", 270), "--model", model, "--out", out)
+    assert more.exit_code == 0, more.stderr  # one slide, into the folder of a cohort
+    with (out / "cohort.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4
+    assert call("runs", "list", out).stdout.count("random-nuclei") == 3
+
+
+def test_predict_over_a_folder_of_one_slide_is_a_cohort(slide: Path, model: Path, tmp_path: Path) -> None:
+    result = call("predict", slide.parent, "--model", model, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "out" / "cohort.json").exists()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused = call("predict", empty, "--model", model, "--out", tmp_path / "out")
+    assert_refused(refused, "no slide in the folder")
 
 
 @pytest.mark.parametrize(

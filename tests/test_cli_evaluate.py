@@ -16,6 +16,9 @@ from fakes import Darkness, model_of
 from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.cli import app
+from napari_lumen.cli.evaluate_companions import pixels_of
+from napari_lumen.cli.evaluate_sources import RunLabels
+from napari_lumen.geometry import Window
 from napari_lumen.inference import Run, predict
 from napari_lumen.slides import open_slide
 
@@ -154,6 +157,18 @@ def test_touching_outlines_stay_two_objects_and_ignored_ones_are_none(tmp_path: 
     assert found["precision", "nucleus", "pooled"] == 1
 
 
+def test_outlines_of_an_ignored_class_among_the_predictions_are_none(tmp_path: Path) -> None:
+    squares = [Annotation(box(0, 0, 10, 10), "a"), Annotation(box(20, 0, 30, 10), "b")]
+    write_geojson(tmp_path / "truth.geojson", squares)
+    write_geojson(tmp_path / "found.geojson", [*squares, Annotation(box(40, 0, 50, 10), "Ambiguous")])
+    arguments = (tmp_path / "found.geojson", tmp_path / "truth.geojson", "--out", tmp_path / "report")
+    done = run_command(*arguments, "--objects", "areas", "--ignore-class", "Ambiguous", "--resamples", 5)
+    assert done.exit_code == 0, done.output
+    found = scores(tmp_path / "report")
+    assert found["accuracy", "all classes", "pooled"] == 1
+    assert found["dsb_precision", "all but background", "mean of images"] == 1
+
+
 def test_pixels_of_the_ignored_value_do_not_count(tmp_path: Path) -> None:
     truth = two_squares()
     predicted = truth.copy()
@@ -210,6 +225,18 @@ def test_a_run_is_scored_against_outlines_on_its_slide(run: Run, tmp_path: Path)
     assert found["recognition_quality", "Tumor", "pooled"] == pytest.approx(1 / 1.5, abs=1e-6)
     assert found["roc_auc", "Tumor", "pooled"] > 0.98
     assert 'alt="tissue"' in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_tile_is_shown_as_it_lies_on_the_slide(run: Run) -> None:
+    labels = RunLabels(run, run.record.classes)
+    window = Window(32, 40, 32, 40)  # level 0: rows 64 to 128, columns 80 to 160, all of them dark
+    read = pixels_of(labels, "tile", labels.grid, window, None)
+    assert read is not None
+    picture = read()
+    assert picture is not None
+    assert picture.shape == (32, 40, 3)
+    inner = picture[1:-1, 1:-1]  # the rim is averaged with the glass beside it
+    np.testing.assert_array_equal(inner, np.broadcast_to((90, 30, 110), inner.shape))
 
 
 def test_a_region_leaves_out_what_lies_outside(run: Run, tmp_path: Path) -> None:

@@ -294,8 +294,9 @@ def test_workers_share_cores_and_have_a_gpu_each() -> None:
 
 def test_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_lumen.inference.cluster._TIMEOUT", "0.5s")
-    with pytest.raises(RunError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9: "), connected(
-        "tcp://127.0.0.1:9"
+    with (
+        pytest.raises(RunError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9: "),
+        connected("tcp://127.0.0.1:9"),
     ):
         pass
     with pytest.raises(RunError, match="one"), connected("tcp://127.0.0.1:9", 2):

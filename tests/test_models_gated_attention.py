@@ -185,7 +185,7 @@ def test_every_map_is_recorded_in_its_range(network: GatedAttention, images: Ten
     with torch.inference_mode(), record_attention(network, features=True) as maps:
         network(images)
     infos = {info.name: info for info, _ in attention_modules(network)}
-    assert list(infos) == ["semantic", "semantic_S", "channel_gate", "omega", "instances"]
+    assert list(infos) == ["semantic", "semantic_S", "channel_gate", "omega", "instance_mask", "instances"]
     assert set(infos) == {name for name in maps if not name.endswith(".features")}
     shapes = {name: tuple(maps[name].shape) for name in infos}
     assert shapes == {
@@ -193,6 +193,7 @@ def test_every_map_is_recorded_in_its_range(network: GatedAttention, images: Ten
         "semantic_S": (2, 1, 3, 3),
         "channel_gate": (2, 512),
         "omega": (2, 1, 3, 3),
+        "instance_mask": (2, 1, network.global_size, network.global_size),
         "instances": (2, 4, 5),
     }
     for name, info in infos.items():
@@ -202,8 +203,12 @@ def test_every_map_is_recorded_in_its_range(network: GatedAttention, images: Ten
     assert infos["semantic_S"].per_tile
     assert infos["semantic_S"].raw == "semantic"
     assert not infos["semantic"].per_tile
-    assert [info.display for info in infos.values()] == ["min-max", "min-max", "strip", "min-max", "boxes"]
-    assert [info.stage for info in infos.values()] == ["global branch"] * 4 + ["instance branch"]
+    displays = ["min-max", "min-max", "strip", "min-max", "fixed", "boxes"]
+    assert [info.display for info in infos.values()] == displays
+    assert [info.stage for info in infos.values()] == ["global branch"] * 4 + ["instance branch"] * 2
+    mask = network.instances.normalise(maps["omega"]) > network.instances.threshold
+    assert torch.equal(maps["instance_mask"], mask[:, None].float())
+    assert 0 < maps["instance_mask"].mean() < 1
     # equation 2, from the features behind the gates
     x = maps["channel_gate.features"]
     expected = (x * maps["channel_gate"][:, :, None, None]).mean(dim=1, keepdim=True)
@@ -535,10 +540,17 @@ def test_each_trunk_takes_published_weights(tmp_path: Path) -> None:
         ({"local_size": 0}, "local_size must be 1 or more"),
         ({"instances": 0}, "instances must be 1 or more"),
         ({"threshold": 1.0}, "threshold must be at least 0 and below 1"),
-        ({"margin": -0.1}, "margin must be 0 or more"),
+        ({"margin": -0.1}, "margin must be a number of 0 or more"),
+        ({"margin": float("nan")}, "margin must be a number of 0 or more"),
+        ({"instances": 1.5}, "instances must be a whole number"),
         ({"global_depth": 19}, "depth must be one of"),
     ],
 )
 def test_a_wrong_argument_is_named(argument: dict[str, object], message: str) -> None:
     with torch.device("meta"), pytest.raises(ModelError, match=message):
         build("gated_attention", **argument)
+
+
+def test_no_images_have_no_logits(each: GatedAttention) -> None:
+    with torch.inference_mode():
+        assert each(torch.rand(0, 3, 64, 64)).shape == (0, each.fused_head.out_features)

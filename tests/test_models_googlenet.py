@@ -239,5 +239,5 @@ def test_it_has_no_attention_and_one_view(encoder: nn.Module) -> None:
 def test_a_wrong_argument_gives_one_sentence() -> None:
     with pytest.raises(ModelError, match="aux needs classes"):
         build("googlenet", aux=True)
-    with pytest.raises(ModelError, match="classes must be 1 or more, or None, not 0"):
+    with pytest.raises(ModelError, match="classes must be 1 or more, not 0"):
         build("googlenet", classes=0)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from napari_lumen import ModelError
-from napari_lumen.models import attention_modules, build, record_attention
-from napari_lumen.models.feature_map import lumps, mean_per_cell
+from napari_lumen.models import attention_modules, build, describe, export_model, record_attention
+from napari_lumen.models.feature_map import FeatureMap, lumps, mean_per_cell
 from napari_lumen.models.multistage import MultiStage, tumour_probability
 
 PATCH = 32
@@ -499,3 +499,55 @@ def test_a_part_that_a_variant_has_not_is_named(network: MultiStage) -> None:
         small(variant="segmentation").features(torch.rand(1, 3, 28, 28))
     with pytest.raises(ModelError, match="'classifier' of multistage has no network for maps"):
         small(variant="classifier").segment(torch.rand(1, 16, 16, 16))
+
+
+# -- what a sceptic found ------------------------------------------------------------------------------
+
+
+def test_the_norm_of_the_gradient_is_that_of_one_graph(network: MultiStage) -> None:
+    patches = torch.rand(len(CELLS), 3, 28, 28)
+    target = torch.arange(len(CELLS)) % 2
+
+    def loss(laid_out: FeatureMap, logits: Tensor) -> Tensor:
+        return F.cross_entropy(laid_out.gather(logits), target)
+
+    vectors = network.features(patches).detach().requires_grad_()
+    laid_out, logits = network.classify(vectors, CELLS)
+    loss(laid_out, logits).backward()
+    with torch.inference_mode(False):
+        found = network.grad_norm(vectors.detach(), CELLS, loss)
+    assert vectors.grad is not None
+    assert found.shape == (1, 1, *laid_out.values.shape[-2:])
+    torch.testing.assert_close(laid_out.gather(found)[:, 0], vectors.grad.norm(dim=1))
+    assert float(found.sum()) == pytest.approx(float(vectors.grad.norm(dim=1).sum()))
+    assert all(p.grad is None for p in network.extractor.parameters())
+
+
+@pytest.mark.parametrize(("variant", "cells"), [("end_to_end", 215), ("imagenet", 215), ("classifier", 1)])
+@pytest.mark.parametrize("size", [256, 1000])
+def test_its_receptive_field_is_made_of_the_middles_of_patches(variant: str, cells: int, size: int) -> None:
+    found = describe("multistage", variant=variant, size=size)
+    assert found.receptive_field == (cells - 1) * 256 + 224
+    assert not found.whole_image
+
+
+def test_one_small_field_of_view_cannot_be_trained_on(network: MultiStage) -> None:
+    training = copy.deepcopy(network).train()
+    with pytest.raises(ValueError, match="needs more than one value a channel"):
+        training(torch.rand(1, 3, 16 * PATCH, 16 * PATCH))
+    training(torch.rand(2, 3, PATCH, PATCH)).sum().backward()
+
+
+def test_no_fields_of_view_have_no_logits(network: MultiStage) -> None:
+    with torch.inference_mode():
+        assert network(torch.rand(0, 3, PATCH, 2 * PATCH)).shape == (0, 2, PATCH, 2 * PATCH)
+
+
+@pytest.mark.parametrize("variant", ["end_to_end", "classifier", "segmentation", "imagenet"])
+def test_every_variant_is_exported_for_any_number_of_images(variant: str, tmp_path: Path) -> None:
+    whole = small(variant=variant, mini_batch=4)
+    program = torch.export.load(export_model(whole, tmp_path / "m.pt2", 2 * PATCH)).module()
+    for count in (1, 3):
+        images = torch.rand(count, 3, 2 * PATCH, 2 * PATCH)
+        with torch.no_grad():
+            torch.testing.assert_close(program(images), whole(images), rtol=1e-4, atol=1e-4)

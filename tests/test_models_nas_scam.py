@@ -219,7 +219,7 @@ def test_each_row_of_the_recorded_tables_sums_to_1_and_its_axes_are_named(
         ({"search": False}, "needs a genotype"),
         ({"genotype": {"D1": {}}}, "genotype.D1.sam: Field required"),
         ({"width": 6}, "width must be a positive multiple of 4, not 6"),
-        ({"classes": 0}, "classes must be at least 1, not 0"),
+        ({"classes": 0}, "classes must be 1 or more, not 0"),
     ],
 )
 def test_a_wrong_argument_gets_a_sentence(arguments: dict[str, Any], message: str) -> None:

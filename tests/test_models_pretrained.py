@@ -7,7 +7,9 @@ import http.server
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from napari_lumen import ModelError
 from napari_lumen.models import build
+from napari_lumen.models.pretrained import load_pretrained
 from napari_lumen.models.resnet import ResNet
 
 
@@ -211,3 +214,57 @@ def _taken(network: nn.Module) -> int:
     assert isinstance(network, ResNet)
     assert network.pretrained is not None
     return network.pretrained.loaded
+
+
+def test_a_broken_download_is_not_kept(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "served" / "w.pth"
+    file.write_bytes(b"<html>please log in</html>")
+    with pytest.raises(ModelError, match=rf"^The weights {server}/w\.pth cannot be read"):
+        ResNet(18, pretrained=f"{server}/w.pth")
+    torch.save(published_resnet18(), file)
+    assert _taken(ResNet(18, pretrained=f"{server}/w.pth")) == 120
+
+
+def test_a_download_is_silent(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    torch.save(published_resnet18(), tmp_path / "served" / "w.pth")
+    ResNet(18, pretrained=f"{server}/w.pth")
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_a_date_in_a_name_is_no_checksum(tmp_path: Path) -> None:
+    torch.save(published_resnet18(), tmp_path / "resnet18-20240115.pth")
+    assert _taken(ResNet(18, pretrained=tmp_path / "resnet18-20240115.pth")) == 120
+
+
+def test_a_state_dict_that_holds_itself_has_an_end(tmp_path: Path) -> None:
+    state: dict[str, object] = {}
+    state["state_dict"] = state
+    torch.save(state, tmp_path / "cycle.pth")
+    with pytest.raises(ModelError, match="cannot be read"):
+        ResNet(18, pretrained=tmp_path / "cycle.pth")
+
+
+def test_no_damage_leaks_another_error(tmp_path: Path) -> None:
+    file = tmp_path / "w.pth"
+    torch.save({"conv1.weight": torch.rand(64, 3, 7, 7)}, file, _use_new_zipfile_serialization=False)
+    whole = file.read_bytes()
+    random = Random(0)
+    network = ResNet(18)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(3):
+            damaged[random.randrange(400)] = random.randrange(256)
+        file.write_bytes(damaged)
+        with suppress(ModelError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            load_pretrained(network, file)
+
+
+def test_text_is_told_in_a_clear_sentence(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_text("hello")
+    with pytest.raises(ModelError, match="damaged, or no state dict of tensors"):
+        ResNet(18, pretrained=tmp_path / "w.pth")

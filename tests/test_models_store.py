@@ -34,6 +34,8 @@ from napari_lumen.models import (
 from napari_lumen.models.library import kind_of, user_models
 
 SMALL = {"width": 4, "levels": 2}
+TWO = {"classes": [{"value": value, "name": str(value), "color": [0, 0, 0]} for value in (1, 2)]}
+VIEWS: dict[str, Any] = {"views": [{"size": 64, "mpp": 1}], "overlap": 0}
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,16 @@ def test_a_missing_field_is_named(folder: Path, field: str) -> None:
         ({"arguments": {"width": 0}}, ["field 'arguments'", "width must be 1 or more"]),
         ({"arguments": {"depth": 3}}, ["field 'arguments'", "depth"]),
         ({"arguments": SMALL | {"width": 8}}, ["do not fit", "'arguments'", "size mismatch"]),
+        ({"arguments": SMALL | {"levels": 30}}, ["field 'arguments'", "levels must be 12 or less"]),
+        ({"arguments": SMALL | {"width": 10**5}}, ["do not fit", "size mismatch"]),
+        ({"arguments": SMALL | {"width": 10**15}}, ["field 'arguments'", "cannot be built"]),
+        ({"arguments": SMALL | {"inputs": 4}}, ["field 'arguments'", "eats 4 channels, and a tile has 3"]),
+        ({"classes": {"classes": []}}, ["field 'classes' names none"]),
+        ({"classes": TWO}, ["field 'classes': it names 2", "answers with 1"]),
+        ({"activation": "softmax"}, ["field 'classes': it names 1, a background before them", "with 1"]),
+        ({"scores": {"Dice": float("nan")}}, ["field 'scores.Dice'", "finite"]),
+        ({"input": {"views": [{"size": 10**9, "mpp": 1}], "overlap": 0}}, ["input.views.0.size", "16384"]),
+        ({"input": VIEWS | {"mean": [float("inf"), 0, 0]}}, ["field 'input.mean.0'", "finite"]),
         ({"attention": ["d9.0.att0"]}, ["field 'attention'", "no spatial map 'd9.0.att0'"]),
         ({"weights_sha256": "1" * 64}, ["field 'weights_sha256' differs"]),
         ({"weights_sha256": "abc"}, ["field 'weights_sha256'", "pattern"]),
@@ -167,18 +179,19 @@ def test_a_card_that_cannot_be_read_is_refused(folder: Path) -> None:
 
 
 def test_published_weights_named_in_a_card_are_not_fetched(
-    folder: Path, small: nn.Module, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = []
 
     def note(name: str, **arguments: Any) -> nn.Module:
         built.append(arguments)
-        return small
+        return build(name, **arguments)
 
     monkeypatch.setattr("napari_lumen.models.store.build", note)
     rewrite(folder, arguments=SMALL | {"pretrained": "http://127.0.0.1:9/x", "fine_pretrained": "a.pth"})
     load_model(folder)
-    assert built == [SMALL]
+    assert built == [SMALL, SMALL]
+    assert read_card(folder).network_arguments == SMALL
 
 
 def test_a_card_says_how_many_channels_its_network_gives() -> None:
@@ -191,6 +204,14 @@ def test_a_card_says_how_many_channels_its_network_gives() -> None:
         ("classification", "sigmoid", two, 2),
     ):
         assert card(task=task, activation=activation, classes=classes).channels == channels
+
+
+def test_a_softmax_of_one_channel_and_a_label_that_is_the_background_are_refused() -> None:
+    with pytest.raises(ValueError, match="softmax of one channel is 1 everywhere"):
+        card(task="classification", activation="softmax")
+    for value in (0, 256):
+        with pytest.raises(ValueError, match=f"must be 1 to 255, not {value}"):
+            card(classes=ClassTable.of([(value, "nucleus", (0, 0, 255))]))
 
 
 # -- weights -------------------------------------------------------------------------------------------
@@ -220,6 +241,13 @@ def test_a_pickle_beside_the_weights_is_passed_over(folder: Path) -> None:
     (folder / "weights.pt").write_bytes(b"\x80\x04pickle")
     (folder / "torchscript_model.pt").write_bytes(b"\x80\x04pickle")
     assert load_model(folder).card.name == "tiny"
+
+
+def test_weights_that_are_no_numbers_are_refused(folder: Path, small: nn.Module) -> None:
+    state = {key: value.clone() for key, value in small.state_dict().items()}
+    state["head.bias"].fill_(float("nan"))
+    rewrite_weights(folder, save(state))
+    assert "head.bias holds values that are no numbers" in refusal(folder)
 
 
 def test_weights_with_other_tensors_are_named(folder: Path, small: nn.Module) -> None:

@@ -35,7 +35,7 @@ def main() -> None:
         )
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    install = [_python(), "-m", "pip", "install", "--no-cache-dir", "--only-binary", ":all:"]
+    install = [str(_python()), "-m", "pip", "install", "--no-cache-dir", "--only-binary", ":all:"]
     if subprocess.run([*install, f"tiatoolbox=={VERSION}", *_OTHERS], check=False).returncode:
         sys.exit(f"pip could not install TIAToolbox {VERSION} into {folder}; what it said stands above.")
     _mark().touch()

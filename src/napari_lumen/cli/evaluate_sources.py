@@ -52,7 +52,7 @@ class LabelImage:
         ``areas``: label values, whose connected areas are the objects; ``numbers``: object numbers, all of
         the class 1.
     ignore : int or None
-        Label value of what does not count, which is no object.
+        Label value of what does not count, in an image of object numbers too.
     """
 
     path: Path
@@ -82,8 +82,6 @@ class LabelImage:
     def objects(self, grid: Grid, window: Window) -> Labels:
         """Return the numbers of the objects in a window."""
         values = self._cut(grid, window)
-        if self.ignore is not None:
-            values = np.where(values == self.ignore, 0, values)
         return values if self.holds == "numbers" else connected_areas(values)
 
     def _cut(self, grid: Grid, window: Window) -> Labels:
@@ -129,9 +127,8 @@ class Outlines:
         return self._painted(grid, window, self._values)
 
     def objects(self, grid: Grid, window: Window) -> Labels:
-        """Return the numbers of the outlines in a window of a grid; what does not count has none."""
-        counted = np.isin(self._values, [item.value for item in self.classes])
-        return self._painted(grid, window, np.where(counted, np.arange(1, len(counted) + 1), 0))
+        """Return the numbers of the outlines in a window of a grid."""
+        return self._painted(grid, window, np.arange(1, len(self._values) + 1))
 
     def _painted(self, grid: Grid, window: Window, values: npt.NDArray[np.int64]) -> Labels:
         place = grid.region_of(window)

@@ -30,7 +30,8 @@ class ImagePair:
     predicted, truth : ndarray (h, w)
         Integers, label values of the class table; 0 is background.
     predicted_objects, true_objects : ndarray (h, w), optional
-        Integers: 0 is background, every object has its own number; an object's class is that of its pixels.
+        Integers: 0 is background, every object has its own number. Its class is that of its pixels;
+        where they are background there is no object.
     probability : mapping of str to ndarray (h, w)
         In [0, 1], by the names of the classes that have one.
     pixels : callable, optional
@@ -132,7 +133,11 @@ def _objects(
         )
         for value in foreground
     ]
-    together = each[0] if len(each) == 1 else object_overlaps(predicted, true, ignored)
+    together = each[0]
+    if len(each) > 1:
+        together = object_overlaps(
+            np.where(pair.predicted > 0, predicted, 0), np.where(pair.truth > 0, true, 0), ignored
+        )
     return (
         stack([panoptic(overlaps) for overlaps in each]),
         stack([panoptic_as_published(overlaps) for overlaps in each]),

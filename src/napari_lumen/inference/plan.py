@@ -188,13 +188,13 @@ def pyramid_grid(grid: Grid) -> tuple[Grid, int]:
     return Grid((height, width), grid.step, grid.origin), levels
 
 
-def _all_tiles(shape: tuple[int, int], grid: Grid, size: int, overlap: int) -> list[Window]:
-    """Return the tiles whose cores, `overlap / 2` px inside their edges, partition the slide."""
+def _all_tiles(shape: tuple[int, int], grid: Grid, size: int, overlap: int) -> Iterator[Window]:
+    """Yield the tiles whose cores, `overlap / 2` px inside their edges, partition the slide."""
     stride, margin = size - overlap, overlap // 2
     rows, columns = (
         range(-margin, math.ceil(side / s) - margin, stride) for side, s in zip(shape, grid.step, strict=True)
     )
-    return [Window(y, x, size, size) for y in rows for x in columns]
+    return (Window(y, x, size, size) for y in rows for x in columns)
 
 
 def _core(grid: Grid, tile: Window, overlap: int) -> Region:

@@ -12,13 +12,14 @@ from shapely.geometry.base import BaseGeometry
 from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_holes, remove_small_objects
 
-from napari_lumen.geometry import Grid, Pair, Window
+from napari_lumen.geometry import Grid, Pair, windows
 from napari_lumen.slides import Slide
 
 Mask = npt.NDArray[np.bool_]
 
 _MPP = 8.0  # µm per pixel of the mask
 _MOST_SIDE = 4096  # of the mask; very large slides get a coarser one
+_AT_ONCE = 512  # px of the mask a side that are read together
 _SMALLEST_UM2 = 2500.0  # specks of dirt and holes below this are ignored
 _GROWN_UM = 24.0  # so that the pale rim of the tissue belongs to it
 # Otsu divides pale from dark where a slide is all tissue; glass never reaches the upper bound
@@ -51,7 +52,9 @@ def tissue_mask(slide: Slide) -> tuple[Mask, Grid]:
         Where the mask lies on the slide.
     """
     grid = _mask_grid(slide.shape, slide.require_mpp())
-    rgb = slide.read_grid(grid, Window(0, 0, *grid.shape))  # bytes: as floats it would be large
+    rgb = np.empty((*grid.shape, 3), np.uint8)  # of 10 gigapixels all at once, as floats, would be large
+    for window in windows(grid.shape, _AT_ONCE):
+        rgb[window.slices] = slide.read_grid(grid, window)
     brightest = rgb.max(axis=-1) / np.float32(255)
     pixel_um2 = _pixel_um2(grid, slide.require_mpp())
     # the floor keeps the noise of nearly black pixels (fluorescence) from looking colourful

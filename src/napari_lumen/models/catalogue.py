@@ -68,6 +68,7 @@ def _focusnetpp() -> list[Variant]:
     paper.add("Attention U-Net, Table 2", "attention_unet", 8.91)
     paper.add("R2U-Net, Table 2", "r2unet")
     paper.add("BCDU-Net, Table 2", "bcdunet", 20.66)
+    paper.add("BCDU-Net, skips of its text", "bcdunet", preset="text")
     paper.add("FocusNet++, Table 2", "focusnetpp", 7.80, "U-Net, Table 2", 0.98, preset="table")
     paper.add("FocusNet++, widths of the text", "focusnetpp", preset="text")
     paper.add("U-Net, nuclei", "unet", 3.62, width=22)
@@ -86,10 +87,13 @@ def _darefinenet() -> list[Variant]:
             f"R{depth}_50 add", "darefinenet", dual, f"R{depth}", dual / single, depth=depth, fusion="add"
         )
     paper.add("R50_50 concat", "darefinenet", None, depth=50, fusion="concat")
+    paper.add("R101_50 concat", "darefinenet", None, depth=101, fusion="concat")
     paper.add("R50_50 attention", "darefinenet", None, depth=50)
     paper.add("R101_50 attention", "darefinenet", None, depth=101)
     paper.add("R152_50 attention", "darefinenet", None, depth=152)
-    paper.add("multi-size 50_50", "darefinenet", None, depth=50, variant="multi_size", fusion="add")
+    for depth in (50, 101, 152):
+        row = f"multi-size {depth}_50"
+        paper.add(row, "darefinenet", None, depth=depth, variant="multi_size", fusion="add")
     paper.add("LW R152", "darefinenet", 250, "R152", 250 / 480, depth=152, variant="single", light=True)
     paper.add("LW R152_50", "darefinenet", 350, "R152_50 add", 0.60, depth=152, light=True)
     paper.add("R18_18 attention (small machines)", "darefinenet", None, depth=18, context_depth=18)

@@ -114,7 +114,8 @@ def field_of(network: Callable[[Tensor], Tensor], image: Tensor) -> Field:
     """Return the receptive field of a network's output in an input of one view, (1, C, H, W)."""
     with torch.no_grad(), ReceptiveField() as fields:
         fields.begin(image)
-        field = fields.of(network(image))
+        output = network(image)
+    field: Field | None = fields.of(output)
     if field is None:
         raise ValueError("the output does not depend on the input")
     return field
