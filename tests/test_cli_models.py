@@ -158,3 +158,68 @@ def test_describe_names_a_wrong_argument() -> None:
 def test_export_refuses_an_unknown_format() -> None:
     refused = call("models", "export", "nuclei-focusnetpp-light", "x.pth")
     assert_refused(refused, "exported to .pt2 or .onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("darefinenet", "classes=-1"), "classes must be 1 or more, not -1"),
+        (("darefinenet", "classes=0"), "classes must be 1 or more, not 0"),
+        (("unet", "name=x"), "unexpected keyword argument 'name'"),
+        (("unet", "--size", "0"), "of 1 to 16,384 px, not 0"),
+        (("unet", "--size", "-3"), "of 1 to 16,384 px, not -3"),
+        (("gated_attention", "margin=nan"), "margin"),
+        (("multistage", "patch=256.5"), "patch must be a whole number, not 256.5"),
+        (("",), "There is no model ''"),
+    ],
+)
+def test_describe_refuses_in_a_sentence(arguments: tuple[str, ...], part: str) -> None:
+    assert_refused(call("models", "describe", *arguments), part)
+
+
+def test_the_size_is_no_argument_of_a_network() -> None:
+    refused = call("models", "describe", "unet", "size=64")
+    assert refused.exit_code == 2
+    assert "--size 64" in refused.stderr
+
+
+@pytest.mark.parametrize(("name", "argument"), [("unet", "inputs=4"), ("unetpp", "in_channels=4")])
+def test_a_network_for_other_channels_is_described(name: str, argument: str) -> None:
+    found = call("models", "describe", name, argument, "--size", "64")
+    assert found.exit_code == 0, found.stderr
+    assert f"{name}({argument})" in found.stdout
+
+
+def test_describing_a_card_fetches_nothing(published: Path) -> None:
+    file = published / "card.json"
+    card = json.loads(file.read_text())
+    card["arguments"]["pretrained"] = "http://127.0.0.1:9/beacon.pth"
+    file.write_text(json.dumps(card))
+    found = call("models", "describe", published)
+    assert found.exit_code == 0, found.stderr
+    assert "pretrained" not in found.stdout
+
+
+@pytest.mark.parametrize("size", ["-5", "0"])
+def test_export_refuses_an_impossible_size(size: str, tmp_path: Path) -> None:
+    refused = call("models", "export", "nuclei-focusnetpp-light", tmp_path / "a.pt2", "--size", size)
+    assert_refused(refused, f"1 to 16,384 px, not {size}")
+
+
+def test_export_takes_the_word_for_a_foreign_model(program: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.pt2"
+    assert_refused(call("models", "export", program, out), "--trust")
+    trusted = call("models", "export", program, out, "--trust")
+    if trusted.exit_code:  # torch.export may not read TorchScript
+        assert_refused(trusted, "cannot be exported")
+    else:
+        assert out.exists()
+
+
+@pytest.mark.usefixtures("unloadable")
+def test_a_foreign_model_is_called_as_it_was_fetched(program: Path) -> None:
+    fetched = call("models", "fetch", program, "--as", "renamed")
+    assert fetched.exit_code == 0, fetched.stderr
+    folder = user_models() / "renamed"
+    assert sorted(file.name for file in folder.iterdir()) == ["renamed.json", "renamed.pt"]
+    assert json.loads(call("models", "show", "renamed", "--json").stdout)["name"] == "renamed"

@@ -167,3 +167,23 @@ def test_files_that_qupath_wrote_are_read(shared_data: Path) -> None:
         found = read_geojson(path)
         assert found, path.name
         assert not any(item.geometry.is_empty for item in found)
+
+
+def test_measurements_are_written_as_numbers_by_name_and_read_in_both_spellings(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    given = Annotation(box(0, 0, 3, 4), object_type="detection", measurements={"Area µm^2": 12.5})
+    write_geojson(path, [given, Annotation(box(0, 0, 1, 1))])
+    features = json.loads(path.read_text())["features"]
+    assert features[0]["properties"]["measurements"] == {"Area µm^2": 12.5}
+    assert "measurements" not in features[1]["properties"]
+    assert [item.measurements for item in read_geojson(path)] == [{"Area µm^2": 12.5}, {}]
+    older = [{"name": "Area", "value": 3}, {"name": "Hue", "value": "NaN"}]
+    features[0]["properties"]["measurements"] = older
+    path.write_text(json.dumps(features))
+    found = read_geojson(path)[0].measurements
+    assert found["Area"] == 3
+    assert np.isnan(found["Hue"])
+    features[0]["properties"]["measurements"] = [3]
+    path.write_text(json.dumps(features))
+    with pytest.raises(AnnotationError, match=r"a\.geojson: feature 0 has measurements"):
+        read_geojson(path)

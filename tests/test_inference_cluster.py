@@ -115,6 +115,7 @@ def test_a_run_by_two_workers_equals_a_local_one(
     assert again.record == run.record
 
 
+@pytest.mark.slow
 def test_a_worker_killed_on_the_way_loses_nothing(
     slide: Path, slow: Path, local: Run, crew: Crew, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_worker_killed_on_the_way_loses_nothing(
     assert run.record.failed_tiles == ()
 
 
+@pytest.mark.slow
 def test_cancel_reaches_the_workers_and_the_run_goes_on_here(
     slide: Path, slow: Path, local: Run, crew: Crew, tmp_path: Path
 ) -> None:
@@ -169,6 +171,7 @@ with connected({address!r}) as crew:
 """
 
 
+@pytest.mark.slow
 def test_a_client_killed_on_the_way_goes_on_by_the_ledger(
     slide: Path, slow: Path, local: Run, crew: Crew, tmp_path: Path
 ) -> None:
@@ -224,7 +227,7 @@ def test_a_cohort_goes_to_workers_by_slides_and_what_is_left_in_parts(
     assert [row.status for row in cohort.rows] == ["finished"] * 3 + ["failed"]
     assert "bad.tif" in str(cohort.rows[3].error)
     by = [Run.open(cohort.path / str(row.run)).record.device for row in cohort.rows[:3]]
-    assert by == ["cpu", "cpu", "1 Dask workers (cpu)"]
+    assert by == ["cpu", "cpu", "1 Dask worker (cpu)"]
     for path, row in zip(slides, cohort.rows, strict=False):
         assert_same(Run.open(cohort.path / str(row.run)), predict(path, model, None, tmp_path / path.stem))
 
@@ -311,3 +314,11 @@ def test_workers_use_the_threads_they_are_given(crew: Crew) -> None:
 
     threads = max(1, (os.cpu_count() or 1) // 2)
     assert set(crew._client.run(torch.get_num_threads).values()) == {threads}
+
+
+def test_ctrl_c_is_left_to_the_client(crew: Crew) -> None:
+    before = crew._client.run(os.getpid)
+    for process in before.values():
+        os.kill(process, signal.SIGINT)
+    time.sleep(0.2)
+    assert crew._client.run(os.getpid) == before

@@ -466,3 +466,12 @@ def test_the_wrong_number_of_views_is_said(dual: DARefineNet) -> None:
         dual(torch.rand(2, 3, 32, 32))  # two images must not pass for two views
     with pytest.raises(ValueError, match="takes one image, not 2 views"):
         small(variant="single")(views())
+
+
+def test_views_that_do_not_belong_together_are_named() -> None:
+    network = build("darefinenet", depth=18, context_depth=18).eval()
+    image = torch.rand(2, 3, 64, 64)
+    with pytest.raises(ValueError, match="each fine view needs its context, not 1 of them for 2"):
+        network((image, image[:1]))
+    with pytest.raises(ValueError, match="two views"):
+        network((image, image, image))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -126,3 +127,34 @@ def test_the_documented_tables_are_those_of_the_code() -> None:
     document = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
     marker = "<!-- the tables below are made by `napari-lumen models table` -->\n\n"
     assert document.partition(marker)[2] == markdown_tables(), "run: napari-lumen models table"
+
+
+def test_arguments_named_as_ours_are_the_networks() -> None:
+    with pytest.raises(ModelError, match="unexpected keyword argument 'name'"):
+        describe("unet", name="x")
+
+
+@pytest.mark.parametrize("size", [0, -5, (0, 5), "a", 1.5, None, (1, 2, 3), 10**9])
+def test_an_impossible_size_is_refused(size: Any) -> None:
+    with pytest.raises(ModelError, match="The size of an input is"):
+        describe("unet", size=size)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("darefinenet", {"classes": 2.5}),
+        ("darefinenet", {"depth": 50.0}),
+        ("resnet", {"depth": 18, "classes": -1}),
+        ("deeplabv3plus", {"depth": 18, "classes": 0}),
+        ("unet", {"levels": 10**9}),
+        ("unet", {"width": 10**15}),
+        ("r2unet", {"steps": 10**9}),
+        ("bcdunet", {"blocks": 10**9}),
+        ("cbam_unet", {"width": "16"}),
+    ],
+)
+def test_impossible_arguments_are_one_sentence(name: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=next(iter(arguments.keys() - {"depth"} or arguments))) as error:
+        describe(name, **arguments)
+    assert "\n" not in str(error.value)

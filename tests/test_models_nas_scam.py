@@ -507,3 +507,11 @@ def test_the_features_that_attention_sees_are_those_of_the_skips() -> None:
     for skip, position in zip(seen, ("D3", "D2", "D1"), strict=False):
         assert skip is attended[position]
     assert seen[3].shape == (1, WIDTH, 32, 32)
+
+
+def test_a_bad_genotype_is_not_told_whole() -> None:
+    genotype = Genotype.uniform("conv1", "conv1").model_dump(mode="json")
+    genotype["U4"]["sam"][2] = "conv99"
+    with pytest.raises(ModelError, match=r"genotype\.U4\.sam: edge 2-3 has no operation 'conv99'") as error:
+        build("nas_scam", genotype=genotype)
+    assert len(str(error.value)) < 300

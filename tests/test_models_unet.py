@@ -117,3 +117,11 @@ def test_it_has_no_attention_and_one_view(small: nn.Module) -> None:
 def test_a_wrong_argument_gives_one_sentence(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         build("unet", **arguments)
+
+
+def test_one_input_of_the_smallest_size_cannot_be_trained_on() -> None:
+    network = build("unet", width=4).train()
+    with pytest.raises(ValueError, match="one with a side above 16, not one of 9 x 16"):
+        network(torch.rand(1, 3, 9, 16))
+    assert network(torch.rand(1, 3, 17, 16)).shape == (1, 1, 17, 16)
+    assert build("unet", width=4, norm=False).train()(torch.rand(1, 3, 16, 16)).shape == (1, 1, 16, 16)

@@ -17,8 +17,7 @@ def run(report: Report) -> None:
     """Measure and fill the report."""
     report.remarks.append(
         f"{torch.get_num_threads()} threads of torch on a CPU. Pure forward is the same network, folded and "
-        "channels-last, over the same tiles in the same batches, half of them before the run and half after "
-        "it. The networks are not trained: what they say is noise, the worst there is to compress."
+        "channels-last, over the same tiles in the same batches, half of them before the run, half after it."
     )
     for part in _PARTS:  # imported when it is its turn: a process measured for its memory has no window
         with tempfile.TemporaryDirectory(prefix="lumen-bench-") as folder:

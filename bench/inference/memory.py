@@ -18,7 +18,7 @@ SIDE = 7_000  # 49 megapixels
 HUGE_SIDE = 100_000
 SQUARES = 47  # of tissue, scattered over the huge slide: as many pixels
 _MOST_MB = 1500.0
-_TINY = ("unet", {"width": 2})  # memory without the model
+_TINY: dict[str, object] = {"width": 2}  # memory without the model
 _CACHE = 64 << 20  # bytes, so that both slides fill it
 _WORKERS = (0, 2)  # of TIAToolbox's data loader: which is faster depends on the machine
 
@@ -46,7 +46,7 @@ def run(folder: Path, report: Report) -> None:
 
 def _huge(small: Path, drawn: np.ndarray, folder: Path, report: Report) -> None:
     """Run over as much tissue on a slide two hundred times as large."""
-    model, label = model_of(folder / "tiny", *_TINY)
+    model, label = model_of(folder / "tiny", "unet", _TINY)
     rows = HUGE_SIDE // SQUARE
     chosen = np.random.default_rng(5).choice(rows * rows, SQUARES, replace=False)
     squares = {(int(place) // rows, int(place) % rows) for place in chosen}

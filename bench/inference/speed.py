@@ -16,7 +16,7 @@ from napari_lumen.models import Model
 from napari_lumen.slides import Slide, open_slide
 
 SIDE = 10_000
-_TINY = ("unet", {"width": 2})
+_TINY: dict[str, object] = {"width": 2}
 _TINY_MPP = 0.5  # of a slide of 0.25: four pixels are read for one, which takes longer than the network
 _TINY_ROUNDS = 5
 
@@ -41,7 +41,7 @@ def run(folder: Path, report: Report) -> None:
 
 def _tiny(slide: Slide, whole: Region, folder: Path, report: Report) -> None:
     """Measure a network that takes less time than reading does."""
-    model, label = model_of(folder / "tiny", *_TINY, mpp=_TINY_MPP)
+    model, label = model_of(folder / "tiny", "unet", _TINY, mpp=_TINY_MPP)
     floor = Floor(slide, model, whole)
     half, other = floor.tiles[::2], floor.tiles[1::2]
     walls, bare, forward = [], [], []

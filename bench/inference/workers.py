@@ -14,7 +14,6 @@ from napari_lumen.models import Model
 from napari_lumen.slides import open_slide
 
 SIDE = 4_096  # 2 x 2 of the blocks that are given out
-_WARM = Region(0, 0, 300, 300)
 
 
 def run(folder: Path, report: Report) -> None:
@@ -34,20 +33,21 @@ def run(folder: Path, report: Report) -> None:
 
 
 def _megapixels_per_second(count: int, path: Path, model: Model, folder: Path) -> float:
-    from distributed import LocalCluster
+    from distributed import Client, LocalCluster
 
-    from napari_lumen.inference.cluster import Crew, connected
+    from napari_lumen.inference.cluster import connected
 
     one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (
         LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None, env=one_thread) as local,
-        connected(local.scheduler_address) as client,
+        Client(local, set_as_default=False) as client,
+        connected(local.scheduler_address) as crew,
         open_slide(path) as slide,
     ):
         client.wait_for_workers(count)
         client.run(_import_everything)
         start = time.perf_counter()
-        predict(slide, model, Region(0, 0, *slide.shape), folder / f"workers-{count}", crew=Crew(client))
+        predict(slide, model, Region(0, 0, *slide.shape), folder / f"workers-{count}", crew=crew)
         return SIDE * SIDE / 1e6 / (time.perf_counter() - start)
 
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from napari_lumen.inference.device import devices
 from napari_lumen.inference.live import Live
+from napari_lumen.inference.object_table import export_objects
 from napari_lumen.inference.predict import predict
 from napari_lumen.inference.progress import Progress
 from napari_lumen.inference.run import ClassCount, RasterRecord, Run, RunRecord
 
-__all__ = ["ClassCount", "Live", "Progress", "RasterRecord", "Run", "RunRecord", "devices", "predict"]
+__all__ = [
+    "ClassCount",
+    "Live",
+    "Progress",
+    "RasterRecord",
+    "Run",
+    "RunRecord",
+    "devices",
+    "export_objects",
+    "predict",
+]

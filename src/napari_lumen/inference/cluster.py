@@ -148,7 +148,7 @@ class Crew:
     @property
     def size(self) -> int:
         """Workers that are there now."""
-        return len(self._client.nthreads())
+        return len(self._client.nthreads())  # scheduler_info leaves some out
 
     def wait(self, look: Callable[[], None]) -> None:
         """Wait until there is a worker, calling `look` meanwhile; what that raises ends it."""

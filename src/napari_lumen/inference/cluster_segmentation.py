@@ -49,7 +49,7 @@ class ClusterSegmentation(Segmentation):
         if not missing:
             return
         self._crew.wait(lambda: self._teller("waiting for workers", 0, 1))
-        parts = divide(self._plan, missing, self._crew.size)
+        parts = divide(self._plan, missing, max(1, self._crew.size))
         total = len(self._plan.tiles)
         begun_with = total - Order(self._plan, missing).total
         share = (total - begun_with) / sum(len(part.plan.tiles) for part in parts)  # some are done twice
@@ -87,7 +87,7 @@ class ClusterSegmentation(Segmentation):
         wall = computed + sum(report.waited for report in reports)
         devices = ", ".join(sorted({report.device for report in reports}))
         facts = {
-            "device": f"{len(workers)} Dask workers ({devices})" if workers else "no Dask worker",
+            "device": f"{len(workers)} Dask worker{'' if len(workers) == 1 else 's'} ({devices})",
             "batch": max((report.batch for report in reports), default=0),
             "busy": round(computed / wall, 4) if wall else 0.0,
         }

@@ -208,7 +208,8 @@ class _CohortWork:
                 self._put(assigned)
             else:
                 waiting.append((place, *assigned))
-        whole = len(waiting) // crew.size * crew.size if self._divisible else len(waiting)
+        workers = max(1, crew.size)
+        whole = len(waiting) // workers * workers if self._divisible else len(waiting)
         names = [printable(place) for place, *_ in waiting]
         arguments = [(assignment, self.region, folder) for _, assignment, folder in waiting[:whole]]
         with closing(crew.work(answer_slide, topic, arguments)) as work:

@@ -20,7 +20,7 @@ _NECK = 0.8
 
 
 def components(mask: npt.NDArray[np.bool_]) -> Numbers:
-    """Number the connected areas (8 neighbours) of a mask (h, w) from 1, in the order of their first pixels."""
+    """Number the connected areas (8 neighbours) of a mask (h, w) from 1, by their first pixels."""
     numbers: Numbers = ndimage.label(mask, _NEIGHBOURS)[0]
     return numbers
 
@@ -108,10 +108,10 @@ def _split(depth: Depth, peaks: Numbers, inside: npt.NDArray[np.bool_]) -> Numbe
 
 
 def _relief(depth: Depth, inside: npt.NDArray[np.bool_]) -> Numbers:
-    """Return the order in which pixels are flooded, the deepest first; of equal ones, the first in the raster.
+    """Return the order in which pixels are flooded: the deepest first, of equal ones the first in the raster.
 
-    No two are the same: where they are, the watershed takes turns with what goes on elsewhere in the area, and
-    a large area, of which each block sees another part, would be split otherwise on either side of a border.
+    No two are the same: else the watershed takes turns with what goes on elsewhere in the area, and a large
+    area, of which each block sees another part, would be split otherwise on either side of a border.
     """
     places = np.flatnonzero(inside)
     deepest_first = np.argsort(-depth.ravel()[places], kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -11,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from scipy.ndimage import find_objects as spans_of
+from shapely import Polygon
 
-from napari_lumen.annotations.polygonise import polygonise_objects
+from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.geometry import Window
 from napari_lumen.inference.instances import Numbers, forward_steps
+from napari_lumen.inference.outlines import Shapes, collected, shapes, united
 
 Whole = npt.NDArray[np.int64]
 Real = npt.NDArray[np.float64]
@@ -51,7 +54,7 @@ class Objects:
     probability: Whole
     pairs: Whole
     box: Whole
-    outline: npt.NDArray[np.object_]
+    outline: Shapes
 
     def __len__(self) -> int:
         return len(self.value)
@@ -92,7 +95,7 @@ class Objects:
         """Share of the convex hull that the object fills, in (0, 1]."""
         return np.asarray(self.area / shapely.area(shapely.convex_hull(self.outline)))
 
-    def joined(self, owner: npt.NDArray[np.integer[Any]], count: int) -> Objects:
+    def joined(self, owner: npt.NDArray[np.integer[Any]], count: int, side: int) -> Objects:
         """Return the objects of which these are the pieces.
 
         Parameters
@@ -101,6 +104,8 @@ class Objects:
             (n,) of each piece the number of its object, from 0.
         count : int
             Of objects; each has a piece.
+        side : int
+            Of the blocks that pieces lie in, px.
         """
         order = np.argsort(owner, kind="stable")
         rows = self[order]
@@ -123,7 +128,7 @@ class Objects:
             total(rows.probability),
             total(rows.pairs),
             np.concatenate([low, high], axis=1),
-            _polygons([_union(rows.outline[start:end]) for start, end in pairwise([*starts, len(rows)])]),
+            shapes(united(rows.outline[start:end], side) for start, end in pairwise([*starts, len(rows)])),
         )
 
 
@@ -169,7 +174,7 @@ def measure(
 
     def total(values: npt.NDArray[Any]) -> Real:
         """Sum up whole numbers, exactly: in a block they stay far below 2 ** 53."""
-        return np.bincount(of, weights=values, minlength=size)[numbers]
+        return np.asarray(np.bincount(of, weights=values, minlength=size)[numbers], np.float64)
 
     area = area[numbers]
     sum_y, sum_x = total(y), total(x)
@@ -182,7 +187,9 @@ def measure(
     value[of] = label
     spans = spans_of(inner)
     box = [(r.start, c.start, r.stop, c.stop) for r, c in (spans[number - 1] for number in numbers)]
-    outlines = polygonise_objects(inner, origin=(core.y, core.x))
+    outlines: defaultdict[int, list[Polygon]] = defaultdict(list)
+    for number, polygon in polygonise(inner, origin=(core.y, core.x)):
+        outlines[number].append(polygon)
     corner = np.array([core.y, core.x], np.int64)
     return numbers, Objects(
         value[numbers],
@@ -192,15 +199,5 @@ def measure(
         total(seen).astype(np.int64),
         np.stack([total(flat[here + step] == of) for step in forward_steps(width)], axis=1).astype(np.int64),
         np.array(box, np.int64).reshape(-1, 4) + np.tile(corner, 2),
-        _polygons([outlines[int(number)] for number in numbers]),
+        shapes(collected(shapes(outlines[number])) for number in numbers.tolist()),
     )
-
-
-def _union(pieces: npt.NDArray[np.object_]) -> Any:
-    return shapely.union_all(pieces) if len(pieces) > 1 else pieces[0]
-
-
-def _polygons(shapes: list[Any]) -> npt.NDArray[np.object_]:
-    array = np.empty(len(shapes), object)
-    array[:] = shapes
-    return array

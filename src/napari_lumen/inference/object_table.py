@@ -57,7 +57,12 @@ _GEO = {
     "version": "1.1.0",
     "primary_column": _OUTLINE,
     "columns": {
-        _OUTLINE: {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"], "crs": None, "edges": "planar"}
+        _OUTLINE: {
+            "encoding": "WKB",
+            "geometry_types": ["Polygon", "MultiPolygon"],
+            "crs": None,
+            "edges": "planar",
+        }
     },
 }
 _SCHEMA = pa.schema(list(_COLUMNS.items()), metadata={"geo": json.dumps(_GEO)})
@@ -101,10 +106,13 @@ class ObjectTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
-        if kind is None:
-            self._partial.replace(self._file)
-        else:
+        try:
+            self._writer.close()
+            if kind is None:
+                with self._partial.open("rb") as written:
+                    os.fsync(written.fileno())
+                self._partial.replace(self._file)
+        finally:
             self._partial.unlink(missing_ok=True)
 
     def add(self, objects: Objects) -> None:
@@ -173,7 +181,8 @@ def export_objects(run: Run, path: str | os.PathLike[str]) -> int:
     name = path.name.lower()
     if not name.endswith(_FORMATS):
         raise RunError(
-            f"{path} does not say what to write: it should end in {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}."
+            f"{path} does not say what to write: it should end in {', '.join(_FORMATS[:-1])} "
+            f"or {_FORMATS[-1]}."
         )
     with _opened(run.path) as file:
         if name.endswith(".csv"):

@@ -149,7 +149,7 @@ class ObjectFinder:
         pairs = np.concatenate(self._pairs) - 1
         graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(pieces),) * 2)
         count, owner = connected_components(graph, directed=False)
-        return pieces.joined(owner, count)
+        return pieces.joined(owner, count, self.side)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def predict(
         Called once with the growing result, before the first batch.
     crew : Crew, optional
         Workers of a Dask cluster to answer, see `napari_lumen.inference.cluster.connected`; `device` is then
-        one of theirs.
+        one of theirs, and `focus` is not heeded.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def _work(card: ModelCard, crew: Crew | None, device: str) -> Callable[..., Work
     if card.task != "segmentation":
         raise RunError(
             f"A run of {card.title} cannot be divided among workers, for it tells the class of whole tiles. "
-            "Run it on this machine."
+            "Run it without workers, or as one of a cohort, whose slides go to them whole."
         )
     from napari_lumen.inference.cluster_segmentation import ClusterSegmentation  # needs the extra `cluster`
 

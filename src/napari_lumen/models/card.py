@@ -102,7 +102,7 @@ class ModelCard(BaseModel):
     objects: Objects = Field(
         default="components",
         description="What of a segmentation is counted and listed. components: connected areas; watershed: "
-        "nuclei, connected areas split at their necks; none: nothing, where only the area of a class matters.",
+        "nuclei, connected areas split at their necks; none: nothing, where only a class's area matters.",
     )
     training: TrainingRecord = Field(description="What it was trained on.")
     scores: dict[str, float] = Field(description="Measured scores, each key naming measure and data.")

@@ -205,6 +205,8 @@ class GatedAttention(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits Y_f (N, classes) of images (N, 3, H, W)."""
+        if image.shape[0] == 0:  # no image has an instance
+            return image.new_empty(0, self.fused_head.out_features)
         attended = self._attended(image)
         return self._fused(image, attended, attended.mean(dim=(2, 3)))
 
@@ -246,10 +248,7 @@ class GatedAttention(nn.Module):
         boxes: Tensor = self.instances(channel_mean(attended.detach()))
         crops, counts = crop_instances(image, boxes, self.local_size)
         features = self.local_network(crops)
-        if counts:
-            slots = nn.utils.rnn.pad_sequence(features.split(counts), batch_first=True)
-        else:
-            slots = features[None, :0].expand(0, 0, -1)
+        slots = nn.utils.rnn.pad_sequence(features.split(counts), batch_first=True)
         empty = boxes.shape[1] - slots.shape[1]
         local = F.pad(slots, (0, 0, 0, empty)).flatten(1)
         logits: Tensor = self.fused_head(torch.cat([pooled, local], dim=1))

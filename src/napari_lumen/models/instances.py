@@ -175,7 +175,7 @@ def crop_instances(image: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, lis
         (B, C, size, size) of the used slots alone, image by image, best first. Boxes are rounded outwards
         to whole pixels, so none is empty.
     counts : list of int
-        Used slots of each image; their sum is B, which is 0 for no images.
+        Used slots of each image; their sum is B.
     """
     height, width = image.shape[-2:]
     crops, counts = [], []
@@ -186,4 +186,4 @@ def crop_instances(image: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, lis
             rows = slice(math.floor(top * height), math.ceil(bottom * height))
             columns = slice(math.floor(left * width), math.ceil(right * width))
             crops.append(resize(picture[..., rows, columns], size))
-    return torch.cat(crops) if crops else image.new_empty(0, image.shape[1], size, size), counts
+    return torch.cat(crops), counts

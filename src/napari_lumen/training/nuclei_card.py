@@ -146,10 +146,10 @@ def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:
         ),
         scores={name: round(value, 4) for name, value in scores.items()},
         licence="BSD-3-Clause; trained on CC0 data",
-        limits="Research use only, not for diagnosis. It does not tell types of nuclei apart, does not "
-        "separate nuclei that touch, and was not trained on immunohistochemistry, frozen sections or "
-        "fluorescence. Pale nuclei in blue cytoplasm and crowded spindle-shaped ones are partly missed (see "
-        "the score on CoNSeP); keratin, ink, pigment and folds can be mistaken for nuclei.",
+        limits="Research use only, not for diagnosis. It does not tell types of nuclei apart, separates "
+        "nuclei that touch only where a neck shows, and was not trained on immunohistochemistry, frozen "
+        "sections or fluorescence. Pale nuclei in blue cytoplasm and crowded spindle-shaped ones are partly "
+        "missed (see the score on CoNSeP); keratin, ink, pigment and folds can be mistaken for nuclei.",
         weights_sha256="0" * 64,
     )
 

@@ -268,7 +268,10 @@ class RunModelController:
         seconds = sum(run.record.seconds.values())
         self._update(message=f"Done in {duration(seconds)}.")
         self.finished.emit(Result(run, shown, layer.name))
-        found = ", ".join(f"{count.name}: {count.objects:,}" for count in run.record.counts)
+        found = ", ".join(
+            f"{count.name}: {area(count.area_mm2) if count.objects is None else f'{count.objects:,}'}"
+            for count in run.record.counts
+        )
         notices.tell(
             f"Found {found} in {area(run.record.analysed_mm2)}\n{run.record.model_title} on {layer.name}"
         )

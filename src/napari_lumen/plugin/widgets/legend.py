@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from napari_lumen.inference.run import RunRecord
     from napari_lumen.plugin.layers import ColorScale
 
-_COUNT_TIP = "Connected areas of at least {:g} µm². Objects that touch count as one."
+_COUNT_TIP = {
+    "components": "Connected areas of at least {:g} µm². Objects that touch count as one.",
+    "watershed": "Objects of at least {:g} µm². Those that touch are told apart where a neck shows.",
+    "none": "This model finds areas, not objects.",
+}
 _BAR_HEIGHT = 12
 _NARROW = 0.05  # a scale whose ends two digits would not tell apart
 
@@ -113,13 +117,14 @@ def _class_table(record: RunRecord) -> QWidget:
     grid = QGridLayout(table)
     grid.setContentsMargins(0, 4, 0, 0)
     grid.setColumnStretch(1, 1)
-    tip = _COUNT_TIP.format(record.min_object_um2)
+    tip = _COUNT_TIP[record.card.objects].format(record.min_object_um2)
     for column, text in ((1, "Class"), (2, "Count"), (3, "Area")):
         grid.addWidget(_cell(text, right=column > 1, tip=tip if column == 2 else ""), 0, column)
     for row, count in enumerate(record.counts, start=1):
         grid.addWidget(Swatch(record.classes[count.name].color), row, 0)
         grid.addWidget(_cell(count.name), row, 1)
-        grid.addWidget(_cell(f"{count.objects:,}", right=True, tip=tip), row, 2)
+        objects = "–" if count.objects is None else f"{count.objects:,}"
+        grid.addWidget(_cell(objects, right=True, tip=tip), row, 2)
         grid.addWidget(_cell(area(count.area_mm2), right=True), row, 3)
     last = len(record.counts) + 1
     grid.addWidget(_cell("Analysed"), last, 1)
