@@ -36,8 +36,10 @@ def run(folder: Path, report: Report) -> None:
         runs = [tiatoolbox.alone(slide, model.path, folder / f"peer-{n}", n) for n in _WORKERS]
         peer = f"TIAToolbox {tiatoolbox.VERSION}, the better of {_WORKERS[0]} and {_WORKERS[1]} workers"
         seconds, peak = min(run.seconds for run in runs), min(run.peak_mb for run in runs)
+        again = _ours(slide, model.path, folder / "run-again", "whole", process_cache().limit)
+        fastest = min(ours.seconds, again.seconds)  # before and after, so that drift meets both
         report.figures += [
-            Figure(what, ours.seconds, seconds, peer, "s", 1.0),
+            Figure(what, fastest, seconds, peer, "s", 1.0),
             Figure(f"peak memory, {what}", ours.peak_mb, peak, peer, "MB", 1.0),
         ]
     report.figures.append(Figure(f"peak memory, {what}", ours.peak_mb, _MOST_MB, "the bound", "MB", 1.0))

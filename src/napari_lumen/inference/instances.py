@@ -116,7 +116,7 @@ def _relief(depth: Depth, inside: npt.NDArray[np.bool_]) -> Numbers:
     places = np.flatnonzero(inside)
     deepest_first = np.argsort(-depth.ravel()[places], kind="stable")
     relief = np.zeros(depth.shape, np.int32)
-    relief.ravel()[places[deepest_first]] = np.arange(1, len(places) + 1)
+    relief.ravel()[places[deepest_first]] = -(depth.ravel()[places[deepest_first]]*1000).astype(int)
     return relief
 
 
