@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ def components(mask: npt.NDArray[np.bool_]) -> Numbers:
     return numbers
 
 
-def split_touching(areas: Numbers) -> Numbers:
+def split_touching(areas: Numbers, check: Callable[[], None] = lambda: None) -> Numbers:
     """Split areas at their necks, by the watershed of the distance to their edge.
 
     Every peak of the distance floods its basin. Two basins stay one object unless the neck between them is
@@ -36,6 +36,8 @@ def split_touching(areas: Numbers) -> Numbers:
     ----------
     areas : ndarray
         int32 (h, w) of `components`. An area that reaches the edge of the window is taken to go on there.
+    check : callable
+        Called for each area; what it raises ends the work.
 
     Returns
     -------
@@ -45,6 +47,7 @@ def split_touching(areas: Numbers) -> Numbers:
     spans = ndimage.find_objects(areas)
     depth = np.zeros(areas.shape, np.float32)
     for number, span in enumerate(spans, start=1):
+        check()
         if span is not None:
             _measure_depth(depth, areas, number, span)
     peaks = components(local_maxima(depth) & (areas > 0))
@@ -55,6 +58,7 @@ def split_touching(areas: Numbers) -> Numbers:
     split = areas.copy()
     last = len(spans)
     for number in np.flatnonzero(peaks_of_area > 1).tolist():
+        check()
         span = spans[number - 1]
         inside = areas[span] == number
         found = _split(depth[span], components(inside & (peaks[span] > 0)), inside)
@@ -116,7 +120,7 @@ def _relief(depth: Depth, inside: npt.NDArray[np.bool_]) -> Numbers:
     places = np.flatnonzero(inside)
     deepest_first = np.argsort(-depth.ravel()[places], kind="stable")
     relief = np.zeros(depth.shape, np.int32)
-    relief.ravel()[places[deepest_first]] = -(depth.ravel()[places[deepest_first]]*1000).astype(int)
+    relief.ravel()[places[deepest_first]] = np.arange(1, len(places) + 1)
     return relief
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,24 +67,23 @@ def find_objects(
     cells : iterable of (int, int)
         Those that hold anything.
     teller : Teller
-        Asked about cancel several times a block.
+        Told after each block, and asked about cancel for each object.
     """
     blocks = sorted({(row // BLOCK, column // BLOCK) for row, column in cells})
     pixel = pixel_mm2(plan.grid.scale(mpp))
-    area: Counter[int] = Counter()
     if card.objects == "none":
-        whole = Window(0, 0, *rasters.shape)
-        side = BLOCK * CELL
-        for done, (row, column) in enumerate(blocks):
-            teller("counting", done, len(blocks))
-            place = Window(row * side, column * side, side, side).intersect(whole)
-            area.update(dict(enumerate(np.bincount(rasters.labels(place).ravel()).tolist())))
+        pixels = _areas(rasters, blocks, teller)
         return tuple(
-            ClassCount(name=item.name, objects=None, area_mm2=area[item.value] * pixel)
+            ClassCount(name=item.name, objects=None, area_mm2=pixels[item.value] * pixel)
             for item in card.classes
         ), ()
 
     done = 0
+
+    def look() -> None:
+        if teller.cancel.is_set():
+            teller("counting", done, len(blocks))  # raises
+
     split = card.objects == "watershed"
     margin = math.ceil(_MARGIN_UM / card.mpp) if split else 1
     finder = ObjectFinder(
@@ -93,9 +92,11 @@ def find_objects(
         BLOCK * CELL,
         margin,
         split,
-        lambda: teller("counting", done, len(blocks)),
+        look,
     )
+    area: Counter[int] = Counter()
     count: Counter[int] = Counter()
+    teller("counting", done, len(blocks))
     with ObjectTable(folder, plan.grid, mpp, card.classes) as table:
         for objects in finder.find(blocks):
             large = objects[objects.area * pixel >= MIN_OBJECT_UM2 / 1e6]
@@ -104,6 +105,7 @@ def find_objects(
             for value in np.unique(objects.value).tolist():
                 area[value] += int(objects.area[objects.value == value].sum())
             done = min(done + 1, len(blocks))
+            teller("counting", done, len(blocks))
     counts = tuple(
         ClassCount(name=item.name, objects=count[item.value], area_mm2=area[item.value] * pixel)
         for item in card.classes
@@ -115,3 +117,16 @@ def find_objects(
         description="One row an object: class, place, area, shape, mean probability and outline.",
     )
     return counts, (record,)
+
+
+def _areas(rasters: WrittenRasters, blocks: Sequence[Cell], teller: Teller) -> Counter[int]:
+    """Return how many pixels have each label."""
+    side = BLOCK * CELL
+    whole = Window(0, 0, *rasters.shape)
+    area: Counter[int] = Counter()
+    for done, (row, column) in enumerate(blocks):
+        teller("counting", done, len(blocks))
+        place = Window(row * side, column * side, side, side).intersect(whole)
+        area.update(dict(enumerate(np.bincount(rasters.labels(place).ravel()).tolist())))
+    teller("counting", len(blocks), len(blocks))
+    return area

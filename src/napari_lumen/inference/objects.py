@@ -54,7 +54,7 @@ class ObjectFinder:
     split : bool
         Whether to split areas at their necks.
     check : callable
-        Called every now and then; what it raises ends the search.
+        Called often; what it raises ends the search.
     """
 
     rasters: Rasters
@@ -121,7 +121,7 @@ class ObjectFinder:
             self.check()
             if touching.any():
                 areas = np.where(touching[areas], areas, 0)
-                areas = split_touching(areas) if self.split else without_gaps(areas)
+                areas = split_touching(areas, self.check) if self.split else without_gaps(areas)
                 found = np.where(areas > 0, areas + found.max(), found)
         return found
 
