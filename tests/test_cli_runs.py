@@ -137,3 +137,14 @@ def test_a_removed_run_is_gone_and_nothing_else_is_removed(finished: Run, tmp_pa
         assert refused.stderr.startswith("Error: ")
         assert "holds no run" in refused.stderr
     assert (mine / "notes.txt").exists()
+
+
+def test_objects_are_written_as_a_table_and_as_outlines(finished: Run, tmp_path: Path) -> None:
+    for name in ("objects.csv", "objects.geojson"):
+        written = call("runs", "objects", finished.path, tmp_path / name)
+        assert written.exit_code == 0, written.output
+        assert written.stdout.startswith(f"{len(finished.objects())} objects written to")
+        assert (tmp_path / name).stat().st_size > 0
+    refused = call("runs", "objects", finished.path, tmp_path / "objects.txt")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: ")

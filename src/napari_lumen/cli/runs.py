@@ -93,6 +93,21 @@ def show_run(
         console.print(_how_to_go_on(state), soft_wrap=True, markup=False)
 
 
+@app.command("objects")
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a finished run.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="File to write: .csv, .parquet, .geojson or .geojson.gz.")
+    ],
+) -> None:
+    """Write the objects that a run found as a table, or as GeoJSON for QuPath."""
+    from napari_lumen.cli.console import results
+    from napari_lumen.inference import Run, export_objects
+
+    count = export_objects(Run.open(folder.expanduser()), out.expanduser())
+    results().print(f"{count:,} objects written to {out}", soft_wrap=True, markup=False)
+
+
 @app.command("remove")
 def remove(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the run.")]) -> None:
     """Delete a run, finished or not."""
