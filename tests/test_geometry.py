@@ -13,6 +13,7 @@ from napari_lumen.geometry import (
     Window,
     level0_to_world,
     snap_downsample,
+    spanned,
     tile_starts,
     windows,
     world_to_level0,
@@ -206,3 +207,13 @@ def test_a_region_cannot_be_inside_out(height: float, width: float) -> None:
 def test_a_grid_needs_a_positive_step(shape: tuple[int, int], step: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="positive step"):
         Grid(shape, step)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [0, 7, -1, slice(None), slice(2, 5), slice(-3, None), slice(6, 2), slice(None, None, 3), slice(8, 1, -2)],
+)
+def test_what_an_index_spans_holds_what_it_takes(part: int | slice) -> None:
+    axis = np.arange(10)
+    start, length, within = spanned(part, len(axis))
+    np.testing.assert_array_equal(axis[start : start + length][within], axis[part])

@@ -228,6 +228,25 @@ def windows(shape: tuple[int, int], size: int) -> Iterator[Window]:
 _TOLERANCE = 1e-6  # of a grid pixel: rounding of mpp ratios must not add a row
 
 
+def spanned(part: int | slice, side: int) -> tuple[int, int, int | slice]:
+    """Return start and length of what an index of an axis spans, and the index within that.
+
+    Parameters
+    ----------
+    part : int or slice
+        As numpy takes it, negative numbers and steps included.
+    side : int
+        Length of the axis.
+    """
+    if isinstance(part, slice):
+        chosen = range(side)[part]
+        if not chosen:
+            return 0, 0, slice(None)
+        start, stop = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1
+        return start, stop - start, slice(None) if chosen.step == 1 else slice(None, None, chosen.step)
+    return range(side)[part], 1, 0
+
+
 def _floor(value: float) -> int:
     return math.floor(value + _TOLERANCE)
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.models.arguments import check_counts
+from napari_lumen.models.initial_weights import draw_convolutions
 from napari_lumen.models.padding import pad_to_multiple
 
 _MOST_BLOCKS = 16  # the paper has 1 and 3
@@ -164,7 +165,10 @@ class BCDUNet(nn.Module):
         self.head = nn.Sequential(
             _conv(widths[0], 2 * classes), nn.ReLU(inplace=True), nn.Conv2d(2 * classes, classes, 1)
         )
-        self._initialise()
+        draw_convolutions(self)
+        for module in self.modules():
+            if isinstance(module, ConvLSTM):
+                module.initialise()
 
     @staticmethod
     def _up(inputs: int, outputs: int) -> nn.Sequential:
@@ -173,16 +177,6 @@ class BCDUNet(nn.Module):
             nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),  # Keras defaults, as in the release
             nn.ReLU(inplace=True),
         )
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        for module in self.modules():
-            if isinstance(module, ConvLSTM):
-                module.initialise()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, classes, H, W) of (N, in_channels, H, W)."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from napari_lumen.errors import ModelError
 from napari_lumen.models.arguments import check_counts
+from napari_lumen.models.initial_weights import draw_convolutions
 from napari_lumen.models.padding import pad_to_multiple
 from napari_lumen.models.pretrained import PretrainedReport, load_pretrained
 
@@ -159,7 +160,7 @@ class GoogLeNet(nn.Module):
         self._shift: Tensor
         self.register_buffer("_scale", (std / 0.5).view(3, 1, 1), persistent=False)
         self.register_buffer("_shift", ((mean - 0.5) / 0.5).view(3, 1, 1), persistent=False)
-        self._initialise()
+        draw_convolutions(self, "fan_out")
         self.pretrained: PretrainedReport | None = None
         if pretrained is not None:
             self.pretrained = load_pretrained(
@@ -168,11 +169,6 @@ class GoogLeNet(nn.Module):
                 left_out=() if aux else ("aux1.", "aux2."),
                 replaced=("fc.", "aux1.fc2.", "aux2.fc2.") if aux else ("fc.",),
             )
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def _maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the outputs of inception 4a, 4d and 5b, at strides 16, 16 and 32."""

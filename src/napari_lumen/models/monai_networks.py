@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import mark_attention
+from napari_lumen.models.initial_weights import draw_convolutions
 from napari_lumen.models.padding import pad_to_multiple
 
 _STRIDE = 16  # four poolings: inputs are padded to a multiple of this
@@ -35,14 +36,6 @@ ATTENTION_UNET_PRESETS: dict[str, tuple[int, int, int, int, int]] = {
     # and 2.32 million for nuclei, in its Table 3
     "slim": (16, 32, 64, 128, 287),
 }
-
-
-def _initialise(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 class AttentionGate(nn.Module):
@@ -60,7 +53,7 @@ class AttentionGate(nn.Module):
         self.w_x = nn.Conv2d(skip, skip, 2, stride=2, bias=False)
         self.w_g = nn.Conv2d(gating, skip, 1)
         self.psi = nn.Sequential(nn.Conv2d(skip, 1, 1), nn.Sigmoid())
-        _initialise(self)
+        draw_convolutions(self)
         # as in the paper, training begins with gates that pass all on: alpha is about 0.95
         nn.init.constant_(self.psi.get_parameter("0.bias"), 3.0)
 
@@ -124,7 +117,7 @@ class AttentionUNet(nn.Module):
         )
         self.scores = nn.ModuleList(nn.Conv2d(skip, classes, 1) for skip in widths[-2::-1])
         self.fuse = nn.Conv2d(4 * classes, classes, 1)
-        _initialise(self)
+        draw_convolutions(self)
         self.gate4, self.gate3, self.gate2 = (
             AttentionGate(skip, gating) for gating, skip in pairwise(widths[:0:-1])
         )
@@ -211,7 +204,7 @@ class UNetPP(nn.Module):
                 self.up[name] = UpSample(2, widths[row + 1], width)
                 self.node[name] = TwoConv(2, (column + 1) * width, width, **block)
         self.head = nn.Conv2d(widths[0], classes, 1)
-        _initialise(self)
+        draw_convolutions(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, classes, H, W) of (N, in_channels, H, W)."""

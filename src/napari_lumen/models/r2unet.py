@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.models.arguments import check_counts
+from napari_lumen.models.initial_weights import draw_convolutions
 from napari_lumen.models.padding import pad_to_multiple
 
 _MOST_STEPS = 16  # the paper has 2 and 3
@@ -119,14 +120,7 @@ class R2UNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairwise(upwards))
         self.decoder = nn.ModuleList(RecurrentResidualUnit(2 * b, b, steps) for b in upwards[1:])
         self.head = nn.Conv2d(widths[0], classes, 1)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        draw_convolutions(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, classes, H, W) of (N, in_channels, H, W)."""

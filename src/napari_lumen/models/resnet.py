@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.models.arguments import check_counts
+from napari_lumen.models.initial_weights import draw_convolutions
 from napari_lumen.models.pretrained import PretrainedReport, load_pretrained
 
 
@@ -142,15 +143,10 @@ class ResNet(nn.Module):
             blocks += [block(inputs, width, 1, after) for _ in range(count - 1)]
             setattr(self, f"layer{level}", nn.Sequential(*blocks))
         self.fc = None if classes is None else nn.Linear(inputs, classes)
-        self._initialise()
+        draw_convolutions(self, "fan_out")
         self.pretrained: PretrainedReport | None = None
         if pretrained is not None:
             self.pretrained = load_pretrained(self, pretrained, replaced=("fc.",))
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def levels(self, x: Tensor) -> Sequence[Tensor]:
         """Return the outputs of the four levels of (N, 3, H, W), finest first; sides are rounded up."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.models.arguments import check_counts
+from napari_lumen.models.initial_weights import draw_convolutions
 from napari_lumen.models.padding import pad_to_multiple
 
 _MOST_LEVELS = 12  # no slide's map is larger than 2**12 cells
@@ -85,15 +86,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairwise(upwards))
         self.decoder = nn.ModuleList(_stage(a, b, norm) for a, b in pairwise(upwards))
         self.head = nn.Conv2d(width, classes, 1)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        # section 3 of the paper: deviation sqrt(2 / N) for N weights into a unit
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        draw_convolutions(self)  # section 3 of the paper: deviation sqrt(2 / N) for N weights into a unit
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (N, classes, H, W) of (N, inputs, H, W)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_lumen.geometry import Region, Window
+from napari_lumen.geometry import Region, Window, spanned
 from napari_lumen.plugin.layers import KEY, Results, RunLayers, result_layers
 from napari_lumen.plugin.results import add_below
 
@@ -42,7 +42,7 @@ class GrowingLevel:
         parts = index if isinstance(index, tuple) else (index,)
         rows, columns = (*parts, slice(None), slice(None))[:2]
         (top, height, within_rows), (left, width, within_columns) = (
-            _spanned(part, side) for part, side in zip((rows, columns), self.shape, strict=True)
+            spanned(part, side) for part, side in zip((rows, columns), self.shape, strict=True)
         )
         stored = self._live.read(self._record, self._level, Window(top, left, height, width))
         values = stored.astype(self.dtype)
@@ -53,14 +53,6 @@ class GrowingLevel:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return self[:, :].astype(dtype or self.dtype, copy=False)
-
-
-def _spanned(part: Any, side: int) -> tuple[int, int, Any]:
-    """Return start and length of what an index spans, and the index within that."""
-    if not isinstance(part, slice):
-        return int(part), 1, 0
-    start, stop, step = part.indices(side)
-    return start, max(0, stop - start), slice(None, None, step)
 
 
 def growing_layers(live: Live, slide: Slide, slide_name: str) -> RunLayers:

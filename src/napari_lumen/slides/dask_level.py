@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 
-from napari_lumen.geometry import Grid, Window
+from napari_lumen.geometry import Grid, Window, spanned
 
 if TYPE_CHECKING:
     from napari_lumen.slides.slide import Pixels
@@ -139,17 +139,6 @@ class _Source:
         parts = key if isinstance(key, tuple) else (key,)
         rows, columns, channels = (*parts, *(slice(None),) * 3)[:3]
         (y, height, within_rows), (x, width, within_columns) = (
-            _spanned(part, side) for part, side in zip((rows, columns), self.grid.shape, strict=True)
+            spanned(part, side) for part, side in zip((rows, columns), self.grid.shape, strict=True)
         )
         return self.read(self.grid, Window(y, x, height, width))[within_rows, within_columns, channels]
-
-
-def _spanned(part: int | slice, side: int) -> tuple[int, int, int | slice]:
-    """Return start and length of what an index spans, and the index within that."""
-    if isinstance(part, slice):
-        chosen = range(side)[part]
-        if not chosen:
-            return 0, 0, slice(None)
-        start, stop = min(chosen[0], chosen[-1]), max(chosen[0], chosen[-1]) + 1
-        return start, stop - start, slice(None) if chosen.step == 1 else slice(None, None, chosen.step)
-    return range(side)[part], 1, 0
