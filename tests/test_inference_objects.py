@@ -58,13 +58,15 @@ def found(
     margin: int = 1,
     split: bool = False,
     check: Callable[[], None] = lambda: None,
+    smallest: int = 1,
 ) -> Objects:
     """Return the objects of labels 1 and 2, sorted by what does not depend on the blocks."""
     noise = np.random.default_rng(5).integers(0, 256, (2, *labels.shape), np.uint8)
-    finder = ObjectFinder(Arrays(labels, noise), (1, 2), side, margin, split, check)
+    finder = ObjectFinder(Arrays(labels, noise), (1, 2), side, margin, split, smallest, check)
     rows, columns = (-(-length // side) for length in labels.shape)
     parts = list(finder.find((row, column) for row in range(rows) for column in range(columns)))
     objects = Objects.concatenated(parts)
+    np.testing.assert_array_equal(finder.pixels, np.bincount(labels.ravel(), minlength=256))
     return objects[np.lexsort((objects.sums[:, 1], objects.sums[:, 0], objects.area, *objects.box.T))]
 
 
@@ -95,6 +97,21 @@ def test_objects_are_neither_cut_nor_doubled_at_the_borders_of_blocks(labels: np
         areas += [(value, area) for area in np.bincount(components.ravel(), minlength=count + 1)[1:]]
     assert sorted(zip(objects.value, objects.area, strict=True)) == sorted(areas)
     assert_same(objects, found(labels, 100))
+
+
+@given(
+    arrays(np.uint8, (23, 31), elements=st.integers(0, 2), fill=st.just(0)),
+    st.integers(3, 9),
+    st.integers(1, 4),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_small_objects_are_left_out_and_no_others(
+    labels: np.ndarray, side: int, margin: int, split: bool
+) -> None:
+    every = found(labels, side, margin, split)
+    objects = found(labels, side, margin, split, smallest=5)
+    assert_same(objects[objects.area >= 5], every[every.area >= 5])
 
 
 def test_what_is_measured_is_what_the_pixels_say() -> None:

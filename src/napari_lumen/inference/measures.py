@@ -67,6 +67,13 @@ class Objects:
         """Return the rows of all parts, at least one, in their order."""
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
+    @classmethod
+    def none(cls) -> Objects:
+        """Return no rows."""
+        row = np.zeros(0, np.int64)
+        pair, triple, four = (row.reshape(0, width) for width in (2, 3, 4))
+        return cls(row, row, pair, triple.astype(np.float64), row, four, four, shapes(()))
+
     @cached_property
     def centroid(self) -> Real:
         """Row and column of the centroid, (n, 2), from the upper left edge of the raster."""

@@ -92,9 +92,9 @@ def find_objects(
         BLOCK * CELL,
         margin,
         split,
+        math.ceil(MIN_OBJECT_UM2 / 1e6 / pixel),
         look,
     )
-    area: Counter[int] = Counter()
     count: Counter[int] = Counter()
     teller("counting", done, len(blocks))
     with ObjectTable(folder, plan.grid, mpp, card.classes) as table:
@@ -102,12 +102,12 @@ def find_objects(
             large = objects[objects.area * pixel >= MIN_OBJECT_UM2 / 1e6]
             table.add(large)
             count.update(large.value.tolist())
-            for value in np.unique(objects.value).tolist():
-                area[value] += int(objects.area[objects.value == value].sum())
             done = min(done + 1, len(blocks))
             teller("counting", done, len(blocks))
     counts = tuple(
-        ClassCount(name=item.name, objects=count[item.value], area_mm2=area[item.value] * pixel)
+        ClassCount(
+            name=item.name, objects=count[item.value], area_mm2=float(finder.pixels[item.value] * pixel)
+        )
         for item in card.classes
     )
     record = FileRecord(

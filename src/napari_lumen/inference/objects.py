@@ -53,8 +53,16 @@ class ObjectFinder:
         are split by what is seen of them, and the block that comes first decides at a border.
     split : bool
         Whether to split areas at their necks.
+    smallest : int
+        Px. Areas that are seen whole and are smaller are left out, which costs less than to measure them;
+        smaller objects still come of larger areas and of pieces.
     check : callable
         Called often; what it raises ends the search.
+
+    Attributes
+    ----------
+    pixels : ndarray
+        (256,) how many pixels have each label in the blocks so far, those of small objects included.
     """
 
     rasters: Rasters
@@ -62,7 +70,9 @@ class ObjectFinder:
     side: int
     margin: int = 1
     split: bool = False
+    smallest: int = 1
     check: Callable[[], None] = lambda: None
+    pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64), init=False)
     _open: list[Objects] = field(default_factory=list, init=False)
     _pieces: int = field(default=0, init=False)
     _pairs: list[npt.NDArray[np.int64]] = field(default_factory=list, init=False)
@@ -87,6 +97,10 @@ class ObjectFinder:
         seen = _grown(core, self.margin).intersect(whole)
         labels = self.rasters.labels(seen)
         place = Window(core.y - seen.y, core.x - seen.x, core.height, core.width)
+        of_each = np.bincount(labels[place.slices].ravel(), minlength=256)
+        self.pixels += of_each
+        if not of_each[1:].any():
+            return Objects.none()
         framed = _part(self._instances(labels, place), seen, _grown(core, 1))
         self.check()
         channels = np.zeros(256, np.intp)
@@ -96,7 +110,7 @@ class ObjectFinder:
         )
         self.check()
 
-        reaching = np.isin(numbers, np.concatenate([framed[0], framed[-1], framed[:, 0], framed[:, -1]]))
+        reaching = np.isin(numbers, np.concatenate(_edges(framed)))
         named = self._named_before(block, framed[1:-1, 1:-1])
         crosses = reaching | np.isin(numbers, named[:, 1])
         piece = np.zeros(int(numbers.max(initial=0)) + 1, np.int64)  # from 1; 0 is none
@@ -111,16 +125,19 @@ class ObjectFinder:
         return pieces[~crosses]
 
     def _instances(self, labels: Labels, core: Window) -> Numbers:
-        """Number the instances of all classes from 1; areas that lie outside a core are left out."""
+        """Number the instances of all classes from 1; areas outside a core, or too small, are left out."""
         found = np.zeros(labels.shape, np.int32)
         for value in self.values:
             areas = components(labels == value)
-            touching = np.zeros(int(areas.max()) + 1, bool)
+            wanted = np.bincount(areas.ravel()) >= self.smallest
+            wanted[np.concatenate(_edges(areas))] = True  # they may be larger than is seen of them
+            touching = np.zeros(len(wanted), bool)
             touching[areas[core.slices]] = True
-            touching[0] = False
+            wanted &= touching
+            wanted[0] = False
             self.check()
-            if touching.any():
-                areas = np.where(touching[areas], areas, 0)
+            if wanted.any():
+                areas = np.where(wanted[areas], areas, 0)
                 areas = split_touching(areas, self.check) if self.split else without_gaps(areas)
                 found = np.where(areas > 0, areas + found.max(), found)
         return found
@@ -158,6 +175,10 @@ class _Beyond:
 
     right: npt.NDArray[np.int64]
     below: npt.NDArray[np.int64]
+
+
+def _edges(values: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    return values[0], values[-1], values[:, 0], values[:, -1]
 
 
 def _grown(window: Window, by: int) -> Window:
