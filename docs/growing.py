@@ -16,7 +16,7 @@ from PIL import Image
 from napari_lumen.plugin.sample_data import sample_slide
 
 if TYPE_CHECKING:
-    from napari_lumen.plugin.controllers.run_model import RunState
+    from napari_lumen.plugin.controllers.run_state import RunState
     from napari_lumen.plugin.run_model_panel import RunModelPanel
 
 _SHARES = (0.03, 0.2, 0.5, 1.0)

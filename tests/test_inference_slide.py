@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -22,9 +23,11 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Region, Window
 from napari_lumen.inference import Progress, Run, predict
+from napari_lumen.inference.folder import held
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.rasters import LiveRaster
+from napari_lumen.inference.slide_features import forget_oldest
 from napari_lumen.models import Model, build, record_attention, save_model
 from napari_lumen.models.feature_map import FeatureMap, lay_out
 
@@ -228,6 +231,39 @@ def test_networks_share_vectors_if_what_sees_the_patches_is_the_same() -> None:
     wider = build("multistage", encoder="resnet18", width=4, patch=PATCH, crop=PATCH)
     wider.load_state_dict(first.state_dict())
     assert first.features_checksum() != wider.features_checksum()
+
+
+def test_vectors_that_were_used_longest_ago_make_room_for_new_ones(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (Together(encoder=name) for name in ("first", "second", "third"))
+    slide = ArraySlide(picture())
+
+    def run(network: nn.Module, name: str) -> set[Path]:
+        predict(slide, two_stages(network), WHOLE, tmp_path / name)
+        for age, folder in enumerate(sorted(own_cache.iterdir(), key=lambda kept: -kept.stat().st_mtime)):
+            os.utime(folder, (1e9 - age, 1e9 - age))  # a clock may be too coarse to tell them apart
+        return set(own_cache.iterdir())
+
+    (of_first,) = run(first, "a")
+    (of_second,) = run(second, "b") - {of_first}
+    run(first, "c")  # used again
+    size = sum(file.stat().st_size for file in of_first.rglob("*") if file.is_file())
+    monkeypatch.setattr(forget_oldest, "__defaults__", (int(2.5 * size),))
+    kept = run(third, "d")
+    assert of_second not in kept
+    assert of_first in kept
+    assert len(kept) == 2
+    with held(of_first):
+        assert of_first in run(second, "e")  # what somebody reads stays, whatever room it takes
+
+
+def test_vectors_that_another_run_computes_are_waited_for(tmp_path: Path, own_cache: Path) -> None:
+    slide = ArraySlide(picture())
+    predict(slide, two_stages(Together()), WHOLE, tmp_path / "a")
+    (folder,) = own_cache.iterdir()
+    with held(folder), pytest.raises(RunError, match="Wait for that run: the vectors"):
+        predict(slide, two_stages(Together()), Region(0, 0, PATCH, PATCH), tmp_path / "b")
 
 
 # -- whatever happens ----------------------------------------------------------------------------------

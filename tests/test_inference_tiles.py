@@ -436,3 +436,24 @@ def test_the_folder_shows_in_napari(undisturbed: Run) -> None:
     placed = {facts["name"]: (facts["scale"], facts["translate"]) for _, facts, _ in layers}
     assert placed["array · attention map"] == ((4, 4), (3.5 * 0.5, 3.5 * 0.5))
     assert placed["array · pale, dark"] == ((28, 28), (27.5 * 0.5, 27.5 * 0.5))
+
+
+def test_boxes_are_rectangles_on_the_slide_in_napari(tmp_path: Path) -> None:
+    from napari.layers import Layer, Shapes
+
+    from napari_lumen.plugin.layers import run_layers
+
+    slide = ArraySlide(np.zeros((1000, 1000, 3), np.uint8))
+    model = classifier(Corners(), "boxes", size=100, mpp=1.0)
+    run = predict(slide, model, Region(200, 300, 200, 400), tmp_path / "run")
+    data = run_layers(run, "array.tif").layers[0]
+    layer = Layer.create(*data)
+    assert isinstance(layer, Shapes)
+    assert layer.name == "array · attention boxes"
+    # the most sure are first; a world of µm in which a level-0 pixel of 0.5 µm reaches from -0.25 to 0.25
+    world = [[layer.data_to_world(corner) for corner in box] for box in layer.data]
+    edges = [(*np.min(box, axis=0) + 0.25, *np.max(box, axis=0) + 0.25) for box in world]
+    assert edges[0] == pytest.approx((100, 150, 125, 200))
+    assert edges[3] == pytest.approx((150, 325, 200, 350))
+    assert layer.features["score"].tolist() == [7.5, 7.5, 2.25, 2.25]
+    np.testing.assert_allclose(layer.edge_color, [(1, 0, 0, 1)] * 4)

@@ -21,7 +21,7 @@ from npe2 import PluginManifest
 from fakes import ArraySlide
 from napari_lumen.geometry import Region, Window, level0_to_world
 from napari_lumen.plugin.controllers.browsing import Browsing
-from napari_lumen.plugin.jobs import Newest
+from napari_lumen.plugin.newest import Newest
 from napari_lumen.plugin.preferences import NapariPreferences
 from napari_lumen.plugin.prefetch import View, level_in_view, read_ring, ring
 from napari_lumen.plugin.slide_layers import slide_layer, slide_layers

@@ -198,6 +198,9 @@ def test_a_moved_and_scaled_shapes_layer_is_taken_where_it_is_seen() -> None:
     box = selected_shapes(layer, (0.5, 0.5))
     assert box is not None
     assert box.bounds == pytest.approx((120.5, 100.5, 160.5, 140.5))
+    box = selected_shapes(layer, (0.5, 0.5), origin=(20, 40))
+    assert box is not None
+    assert box.bounds == pytest.approx((40.5, 60.5, 80.5, 100.5))
 
 
 def test_an_empty_view_is_an_empty_region() -> None:

@@ -19,7 +19,8 @@ from napari_lumen.geometry import Region, Window, level0_to_world
 from napari_lumen.inference import predict as predict_for_real
 from napari_lumen.inference.progress import Progress
 from napari_lumen.plugin.catalogue import Catalogue, look_up
-from napari_lumen.plugin.controllers.run_model import Result, RunModelController
+from napari_lumen.plugin.controllers.run_model import RunModelController
+from napari_lumen.plugin.controllers.run_state import Result
 from napari_lumen.plugin.regions import selected_shapes, view_region
 from napari_lumen.plugin.slide_layers import slide_layer
 from napari_lumen.slides.pixel_size import remembered_mpp

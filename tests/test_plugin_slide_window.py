@@ -17,7 +17,8 @@ from napari.utils.notifications import notification_manager
 
 from fakes import ArraySlide
 from napari_lumen.geometry import Region
-from napari_lumen.plugin.jobs import Callbacks, Jobs, Newest
+from napari_lumen.plugin.jobs import Callbacks, Jobs
+from napari_lumen.plugin.newest import Newest
 from napari_lumen.plugin.slide_layers import slide_layer
 from napari_lumen.slides.associated import AssociatedImages
 from plugin_fakes import damaged_slide

@@ -16,7 +16,7 @@ from bench.report import Figure, Report
 from napari_lumen.errors import Cancelled
 from napari_lumen.inference import Progress, predict
 from napari_lumen.models import Model
-from napari_lumen.plugin.jobs import leave_one_core
+from napari_lumen.plugin.priority import give_way
 from napari_lumen.slides import open_slide
 
 SIDE = (16_000, 20_000)
@@ -69,7 +69,7 @@ def _start(path: Path, model: Model, out: Path) -> Callable[[], None]:
             begun.set()
 
     def work() -> None:
-        leave_one_core()
+        give_way()
         with open_slide(path) as slide:
             try:
                 predict(slide, model, None, out, on_progress=tell, cancel=cancel)

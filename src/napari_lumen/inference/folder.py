@@ -20,6 +20,7 @@ from napari_lumen.geometry import Pair
 
 PLAN_FILE = "plan.json"
 _LOCK_FILE, _HOLDER_FILE = ".lock", ".holder.json"
+_ADVICE = "Wait for that run or choose another folder."
 
 
 class Identity(BaseModel):
@@ -69,8 +70,14 @@ def require_free(folder: Path) -> None:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, advice: str = _ADVICE) -> Iterator[None]:
     """Hold a run folder against other processes while the block runs; see `held`.
+
+    Parameters
+    ----------
+    folder : Path
+    advice : str, optional
+        What to do when somebody else holds it, a sentence.
 
     Raises
     ------
@@ -82,13 +89,19 @@ def claimed(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise disk_error(folder, error) from error
     require_free(folder)
-    with held(folder):
+    with held(folder, advice):
         yield
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, advice: str = _ADVICE) -> Iterator[None]:
     """Hold a folder against other processes while the block runs; a killed holder holds it no more.
+
+    Parameters
+    ----------
+    folder : Path
+    advice : str, optional
+        What to do when somebody else holds it, a sentence.
 
     Raises
     ------
@@ -99,9 +112,7 @@ def held(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / _LOCK_FILE, timeout=0, thread_local=False)
         lock.acquire()
     except Timeout as error:
-        raise RunError(
-            f"{folder} is in use: {_holder(folder)}. Wait for that run or choose another folder."
-        ) from error
+        raise RunError(f"{folder} is in use: {_holder(folder)}. {advice}") from error
     except OSError as error:
         raise disk_error(folder, error) from error
     try:

@@ -25,6 +25,7 @@ from napari_lumen.inference.slide_features import (
     Extraction,
     features_folder,
     features_identity,
+    forget_oldest,
     slide_network,
     vectors_of,
 )
@@ -95,12 +96,16 @@ class SlideClassification(TileWork):
         """Compute the vectors that the cache has not, and return (N, C) vectors and (N, 2) cells."""
         identity = features_identity(self._slide, self._model, self._tile_plan)
         folder = features_folder(self._slide, identity)
-        with claimed(folder):
+        with claimed(
+            folder, "Wait for that run: the vectors of tiles that it keeps there serve this one, too."
+        ):
             begin(folder, identity)
             try:
-                return self._vectors_in(folder)
+                found = self._vectors_in(folder)
             except OSError as error:
                 raise disk_error(folder, error) from error
+            forget_oldest(folder)
+            return found
 
     def _vectors_in(self, folder: Path) -> tuple[Tensor, Tensor]:
         self._ledger = Ledger(folder)

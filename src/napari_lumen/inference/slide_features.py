@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,18 +15,20 @@ import platformdirs
 import torch
 from torch import Tensor, nn
 
-from napari_lumen.errors import ModelError
+from napari_lumen.errors import ModelError, RunError
 from napari_lumen.geometry import windows
 from napari_lumen.inference.folder import Identity
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.plan import Cell
 from napari_lumen.inference.rasters import LiveRaster
+from napari_lumen.inference.state import remove_run, runs_in
 from napari_lumen.inference.tile_plan import TilePlan
 from napari_lumen.models import Model
 from napari_lumen.models.feature_map import FeatureMap
 from napari_lumen.slides import Slide
 
 FEATURES = "features"
+_LIMIT = 20 << 30  # bytes: some ten thousand slides of 16 numbers a tile, or a hundred of a thousand
 
 
 class SlideNetwork(Protocol):
@@ -118,6 +122,26 @@ def features_folder(slide: Slide, identity: Identity) -> Path:
     facts = identity.model_dump_json(exclude={"slide"})
     key = hashlib.sha256(facts.encode()).hexdigest()[:12]
     return platformdirs.user_cache_path("napari-lumen") / "features" / f"{slide.path.stem[:80]}-{key}"
+
+
+def forget_oldest(kept: Path, limit: int = _LIMIT) -> None:
+    """Delete the vectors that were used longest ago, as far as those of all slides take too much room.
+
+    Parameters
+    ----------
+    kept : Path
+        Folder of the vectors that are used now.
+    limit : int, optional
+        Bytes.
+    """
+    os.utime(kept)
+    used = sorted(runs_in(kept.parent), key=lambda folder: -folder.stat().st_mtime)
+    total = 0
+    for folder in used:
+        total += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        if total > limit and folder != kept:
+            with suppress(RunError):  # somebody reads them
+                remove_run(folder)
 
 
 def vectors_of(raster: LiveRaster, cells: Sequence[Cell]) -> npt.NDArray[np.float32]:

@@ -7,7 +7,6 @@ comments are those of the paper.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +19,10 @@ from torch import Tensor, nn
 from napari_lumen.errors import ModelError
 from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import AttentionPoint, channel_norm, mark_attention
+from napari_lumen.models.feature_extractor import FeatureExtractor
 from napari_lumen.models.feature_map import FeatureMap, lay_out
-from napari_lumen.models.googlenet import IMAGENET_MEAN, IMAGENET_STD, GoogLeNet
+from napari_lumen.models.googlenet import IMAGENET_MEAN, IMAGENET_STD
 from napari_lumen.models.receptive_field import Field, field_of
-from napari_lumen.models.resnet import ResNet
 from napari_lumen.models.unet import UNet
 
 _ENCODERS = ("googlenet", "resnet18")
@@ -35,44 +34,6 @@ _STRIDE = 16  # of the U-Net: maps of free size have sides that are multiples of
 def tumour_probability(logits: Tensor) -> Tensor:
     """Return the softmax of class 1, (N, 2, h, w) to float32 (N, 1, h, w)."""
     return logits.softmax(dim=1, dtype=torch.float32)[:, 1:]
-
-
-class FeatureExtractor(nn.Module):
-    """Feature extractor model f_1, ..., f_n (section 3.1): an encoder and two fully connected layers.
-
-    Parameters
-    ----------
-    encoder : {"googlenet", "resnet18"}
-        Takes images normalised by ImageNet's mean and deviation.
-    features : int or None
-        Length of the vector, the output of f_{n-1} after ReLU; None leaves both layers out, and the
-        vector is the mean of the encoder's last feature map.
-    classes : int or None
-        Outputs of f_n; None leaves it out.
-    pretrained : str, path or None
-        Weights of the encoder, see `load_pretrained`.
-    """
-
-    def __init__(
-        self, encoder: str, features: int | None, classes: int | None, pretrained: str | Path | None
-    ) -> None:
-        super().__init__()
-        self.backbone: GoogLeNet | ResNet
-        if encoder == "googlenet":
-            self.backbone = GoogLeNet(transform_input=True, pretrained=pretrained)
-            channels = self.backbone.width
-        else:
-            self.backbone = ResNet(18, pretrained=pretrained)
-            channels = self.backbone.widths[-1]
-        self.width = channels if features is None else features
-        self.dropout = nn.Dropout(0.2)  # of GoogLeNet, before its last layer
-        self.reduce = None if features is None else nn.Linear(channels, features)
-        self.head = None if classes is None else nn.Linear(self.width, classes)
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """Return the vectors (N, width) of patches (N, 3, h, w), no value below 0."""
-        pooled: Tensor = self.backbone(patches)
-        return pooled if self.reduce is None else F.relu(self.reduce(self.dropout(pooled)))
 
 
 class MultiStage(nn.Module):
@@ -209,12 +170,7 @@ class MultiStage(nn.Module):
         """Return the SHA-256 of all that decides the vector of a patch: weights and what is seen of it."""
         if self.extractor is None:
             raise ModelError(f"The variant {self.variant!r} of multistage has no feature extractor.")
-        digest = hashlib.sha256(f"{type(self.extractor.backbone).__name__} {self.patch} {self.crop}".encode())
-        for name, tensor in self.extractor.state_dict().items():
-            if not name.startswith("head."):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-                digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return self.extractor.checksum(f"{self.patch} {self.crop}")
 
     def patch_features(self, patches: Tensor) -> Tensor:
         """Return the vectors x (N, features) of whole patches (N, 3, patch, patch), seen in their middle."""

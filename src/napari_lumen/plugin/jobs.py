@@ -1,4 +1,4 @@
-"""The only place of the plugin that starts threads.
+"""Jobs: what the plugin does beside the GUI thread, but for reading ahead (`newest`).
 
 A job is a plain function that takes `emit` and `cancel`. It runs in a thread of its own, fed to napari
 through a generator worker: only those can be stopped (a function worker runs to its end), and every
@@ -7,14 +7,11 @@ callback comes back on the GUI thread.
 
 from __future__ import annotations
 
-import os
 import queue
-import sys
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Condition, Event, Thread, get_native_id
+from threading import Event, Thread
 from typing import Any, Generic, Protocol, TypeVar
 
 from napari_lumen.errors import Cancelled
@@ -25,8 +22,6 @@ Emit = Callable[[Any], None]
 Work = Callable[[Emit, Event], T]
 
 _POLL = 0.05  # seconds between two looks at whether napari asks the worker to quit
-_LOW_PRIORITY = 15  # of 19: below all that the user waits for
-_TILE_WAIT = 0.5  # seconds
 _CLOSE_WAIT = 30_000  # ms; a batch on a slow CPU takes seconds, never half a minute
 
 
@@ -159,82 +154,6 @@ class Jobs:
     def _on_errored(self, job: Job, callbacks: Callbacks[Any], error: BaseException) -> None:
         if self._finish(job):
             callbacks.failed(error)
-
-
-class Newest(Generic[T]):
-    """A low-priority thread that works on the newest request, when no newer one has come for a moment.
-
-    Parameters
-    ----------
-    work : callable
-        Takes a request and ``stale``, a function to ask often: True when a newer request came or this one
-        was dropped, and the work should stop.
-    rest : float
-        Seconds without a newer request before work begins.
-    """
-
-    def __init__(self, work: Callable[[T, Callable[[], bool]], None], rest: float) -> None:
-        self._work = work
-        self._rest = rest
-        self._changed = Condition()
-        self._request: T | None = None
-        self._due = 0.0
-        self._generation = 0
-        self._thread: Thread | None = None
-        self._closed = False
-
-    def ask(self, request: T) -> None:
-        """Put a request in the place of all earlier ones."""
-        with self._changed:
-            if self._closed:
-                return
-            self._generation += 1
-            self._request, self._due = request, time.monotonic() + self._rest
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="lumen-ahead", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
-
-    def drop(self) -> None:
-        """Forget the request and stop working on it."""
-        with self._changed:
-            self._generation += 1
-            self._request = None
-
-    def close(self) -> None:
-        """Stop, and wait a moment for what is under way: a tile, which over a network may never come."""
-        self.drop()
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(_TILE_WAIT)
-
-    def _run(self) -> None:
-        if sys.platform == "linux":  # elsewhere a priority is the whole process's
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), _LOW_PRIORITY)
-        while (next_one := self._wait()) is not None:
-            request, generation = next_one
-            self._work(request, lambda generation=generation: generation != self._generation)  # type: ignore[misc]
-            del next_one, request  # a slide that is closed must not live on in an idle thread
-
-    def _wait(self) -> tuple[T, int] | None:
-        """Return the next request and its generation, or None when it is over."""
-        with self._changed:
-            while not self._closed:
-                left = self._due - time.monotonic()
-                if self._request is not None and left <= 0:
-                    request, self._request = self._request, None
-                    return request, self._generation
-                self._changed.wait(left if self._request is not None else None)
-            return None
-
-
-def leave_one_core() -> None:
-    """Let torch, in the calling thread, use every core but one: the viewer keeps drawing."""
-    import torch
-
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
 
 
 @dataclass(frozen=True)

@@ -95,18 +95,26 @@ class Results:
 def run_layers(run: Run, slide_name: str) -> RunLayers:
     """Return the layers of a finished run, see `result_layers`."""
     record = run.record
-    facts = {
+    results = Results(record.rasters, record.classes, record.mpp, run_facts(run), run.levels)
+    shown = result_layers(results, slide_name)
+    from napari_lumen.plugin.boxes import box_layers  # they stand on this module
+    from napari_lumen.plugin.unread import unread_tiles
+
+    stem = _stem(slide_name)
+    hatched = unread_tiles(run, stem)
+    late = [*([] if hatched is None else [hatched]), *box_layers(run, stem)]
+    return RunLayers((*late, *shown.layers), shown.scales)
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """Return what the metadata of each layer of a finished run says of the run."""
+    record = run.record
+    return {
         "run": str(run.path),
         "model": record.model,
         "slide": record.slide,
         "fingerprint": record.fingerprint,
     }
-    results = Results(record.rasters, record.classes, record.mpp, facts, run.levels)
-    shown = result_layers(results, slide_name)
-    from napari_lumen.plugin.unread import unread_tiles  # it stands on this module
-
-    hatched = unread_tiles(record, str(run.path), _stem(slide_name))
-    return shown if hatched is None else RunLayers((hatched, *shown.layers), shown.scales)
 
 
 def result_layers(run: Results, slide_name: str) -> RunLayers:

@@ -8,7 +8,8 @@ from qtpy.QtCore import QEvent, QObject, QSize, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
 
-_WIDTH, _NARROWEST = 280, 230  # px
+_WIDEST, _NARROWEST = 340, 230  # px
+_SHARE = 0.22  # of a window: a small one keeps room for the slide
 
 
 class Closable(Protocol):
@@ -52,8 +53,10 @@ class Panel(QWidget):
                 application.aboutToQuit.connect(controller.close)
 
     def sizeHint(self) -> QSize:  # noqa: N802  # Qt's name
-        """Ask for a width at which hardly anything wraps."""
-        return QSize(_WIDTH, super().sizeHint().height())
+        """Ask for a width at which nothing wraps, in a small window for less."""
+        window = self.window()
+        share = _SHARE * (self.width() if window is None else window.width())
+        return QSize(round(max(_NARROWEST, min(_WIDEST, share))), super().sizeHint().height())
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802  # Qt's name
         """Watch the window that the panel has come to lie in: its close must stop everything."""

@@ -39,7 +39,20 @@ def view_region(viewer: ViewerModel, mpp: Pair, shape: tuple[int, int], origin: 
     return seen.intersect(Region(0, 0, *shape))
 
 
-def selected_shapes(layer: Shapes, mpp: Pair) -> BaseGeometry | None:
+def selected_area(viewer: ViewerModel, mpp: Pair, origin: Pair = (0.0, 0.0)) -> BaseGeometry | None:
+    """Return the selected shapes of the active Shapes layer, else of the topmost that has some.
+
+    The parameters and what is returned are those of `selected_shapes`.
+    """
+    from napari.layers import Shapes
+
+    candidates = [viewer.layers.selection.active, *reversed(viewer.layers)]
+    shapes = (item for item in candidates if isinstance(item, Shapes) and item.selected_data)
+    areas = (selected_shapes(item, mpp, origin) for item in shapes)
+    return next((area for area in areas if area is not None), None)
+
+
+def selected_shapes(layer: Shapes, mpp: Pair, origin: Pair = (0.0, 0.0)) -> BaseGeometry | None:
     """Return the selected shapes of a layer as one geometry in (x, y) level-0 pixels, or None.
 
     Lines and paths enclose nothing and are left out.
@@ -49,6 +62,8 @@ def selected_shapes(layer: Shapes, mpp: Pair) -> BaseGeometry | None:
     layer : napari.layers.Shapes
     mpp : (float, float)
         World units (µm) per level-0 pixel of the slide, (y, x): the scale of its layer.
+    origin : (float, float), optional
+        Where in the world the slide lies, (y, x): the translate of its layer.
     """
     import shapely
 
@@ -61,7 +76,7 @@ def selected_shapes(layer: Shapes, mpp: Pair) -> BaseGeometry | None:
         corners = np.asarray(layer.data[index], dtype=float)
         corners = _ellipse(corners) if kind == "ellipse" else corners
         world = np.array([np.asarray(layer.data_to_world(corner))[-2:] for corner in corners])
-        rings.append([world_to_level0((y, x), mpp)[::-1] for y, x in world])
+        rings.append([world_to_level0((y, x), mpp)[::-1] for y, x in world - origin])
     if not rings:
         return None
     area = shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in rings])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_lumen.plugin.controllers.run_model import Result, RunModelController
+from napari_lumen.plugin.controllers.run_model import RunModelController
+from napari_lumen.plugin.controllers.run_state import Result
 from napari_lumen.plugin.jobs import Jobs
 from napari_lumen.plugin.panel import Panel
 from napari_lumen.plugin.widgets.legend import Legend

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_lumen.plugin.layers import KEY, MICROMETRES, PLACED, LayerData
+from napari_lumen.plugin.layers import KEY, MICROMETRES, PLACED, LayerData, run_facts
 
 if TYPE_CHECKING:
-    from napari_lumen.inference.run import FailedTile, RunRecord
+    from napari_lumen.inference.run import FailedTile, Run
 
 _LINES = 6  # from side to side of a tile
 _MOST = 400  # tiles that are hatched; of more, the rest are framed
@@ -19,28 +19,24 @@ _GREY = (0.55, 0.55, 0.55, 0.9)
 Corners = npt.NDArray[np.float64]
 
 
-def unread_tiles(record: RunRecord, run: str, stem: str) -> LayerData | None:
+def unread_tiles(run: Run, stem: str) -> LayerData | None:
     """Return a layer of frames and grey stripes over what a run could not read, None when it read all.
 
     Parameters
     ----------
-    record : RunRecord
-    run : str
-        Folder of the run.
+    run : Run
     stem : str
         Starts the layer's name.
     """
+    record = run.record
     if not record.failed_tiles:
         return None
     paths = [_frame(tile) for tile in record.failed_tiles]
     paths += [line for tile in record.failed_tiles[:_MOST] for line in _stripes(tile)]
     facts = {
+        **run_facts(run),
         "kind": "unread",
         "raster": "unread tiles",
-        "run": run,
-        "model": record.model,
-        "slide": record.slide,
-        "fingerprint": record.fingerprint,
         "description": "Tiles that could not be read, so nothing is known of them.",
         PLACED: (record.mpp, (0.0, 0.0)),
     }

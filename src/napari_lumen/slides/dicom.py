@@ -16,6 +16,7 @@ from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Pair, Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
+from napari_lumen.slides.decoding import decoding_pool
 from napari_lumen.slides.dicom_decode import Tile
 from napari_lumen.slides.dicom_errors import UnsupportedDicomError
 from napari_lumen.slides.dicom_groups import OpticalPath
@@ -143,7 +144,7 @@ class DicomSlide(Slide):
             if self._stored is None:
                 raise self._is_closed()
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lumen-decode")
+                self._threads = decoding_pool(os.cpu_count() or 1)
             return self._threads
 
     def _picture(self, name: str) -> Picture:

@@ -21,6 +21,7 @@ from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
+from napari_lumen.slides.decoding import decoding_pool
 from napari_lumen.slides.level import LARGEST_SIDE, TILE, Level, levels_from_shapes
 from napari_lumen.slides.omezarr_fingerprint import fingerprint_of_arrays
 from napari_lumen.slides.omezarr_metadata import OWN_KEY, Multiscale
@@ -199,7 +200,7 @@ class OmeZarrSlide(Slide):
             if self._closed:
                 raise SlideError(f"{self._name} is closed; open it again.")
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="lumen-zarr")
+                self._threads = decoding_pool(os.cpu_count() or 1)
             return self._threads
 
     def _tile(self, level: int, row: int, column: int) -> Pixels:

@@ -18,6 +18,7 @@ from napari_lumen.errors import SlideError, first_line
 from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
+from napari_lumen.slides.decoding import decoding_pool
 from napari_lumen.slides.level import Channel, levels_from_shapes
 from napari_lumen.slides.pixel_size import checked_mpp
 from napari_lumen.slides.slide import Pixels, Slide
@@ -169,7 +170,7 @@ class TiffSlide(Slide):
             if self._closed:
                 raise SlideError(f"{self.path.name} is closed; open it again.")
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(max(1, _cores() - 1), thread_name_prefix="lumen-decode")
+                self._threads = decoding_pool(max(1, _cores() - 1))
             return self._threads
 
     def _whole_tile(self, level: int, row: int, column: int) -> Pixels:

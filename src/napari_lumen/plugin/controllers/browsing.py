@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lumen.plugin.colors import Colors
 from napari_lumen.plugin.controllers.slides import SlideLayers
-from napari_lumen.plugin.jobs import Newest
 from napari_lumen.plugin.layers import KEY
+from napari_lumen.plugin.newest import Newest
 from napari_lumen.plugin.placing import origin_of, step_of
 from napari_lumen.plugin.prefetch import REST, View, read_ring
 from napari_lumen.plugin.regions import view_region

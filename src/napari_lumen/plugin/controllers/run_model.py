@@ -3,93 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
 from napari_lumen.errors import LumenError
-from napari_lumen.geometry import Pair, Region
+from napari_lumen.geometry import Region
 from napari_lumen.plugin import notices
-from napari_lumen.plugin.catalogue import Catalogue, ModelChoice, look_up
+from napari_lumen.plugin.catalogue import Catalogue, look_up
+from napari_lumen.plugin.controllers.run_state import READING, Result, RunState, Where
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.growing import Growing, growing_layers
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
 from napari_lumen.plugin.layers import RunLayers, run_layers
 from napari_lumen.plugin.placing import origin_of
-from napari_lumen.plugin.regions import selected_shapes, view_region
+from napari_lumen.plugin.regions import selected_area, view_region
 from napari_lumen.plugin.results import add_result
 from napari_lumen.plugin.wording import area, duration
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
-    from shapely.geometry.base import BaseGeometry
 
     from napari_lumen.inference.live import Live
     from napari_lumen.inference.progress import Progress
     from napari_lumen.inference.run import Run
     from napari_lumen.slides import Slide
 
-Where = Literal["tissue", "view", "shapes"]
 Predict = Callable[..., "Run"]
-
-_READING = "Reading the list of models …"
-
-
-@dataclass(frozen=True, slots=True)
-class RunState:
-    """All that the panel shows.
-
-    Attributes
-    ----------
-    slides : tuple of str
-        Names of the open slides.
-    slide : str or None
-        The one to run on.
-    models : tuple of ModelChoice
-    model : ModelChoice or None
-    devices : tuple of (str, str)
-        Name and what to show.
-    device : str
-    where : {"tissue", "view", "shapes"}
-    asks_pixel_size : bool
-        Whether the slide's file does not state it.
-    pixel_size : float or None
-        µm, as given by the user.
-    blocked : str or None
-        Why Run cannot be clicked, and what to do; None when it can.
-    running, cancelling : bool
-    progress : Progress or None
-    message : str
-        How the last run ended.
-    """
-
-    slides: tuple[str, ...] = ()
-    slide: str | None = None
-    models: tuple[ModelChoice, ...] = ()
-    model: ModelChoice | None = None
-    devices: tuple[tuple[str, str], ...] = (("auto", "Automatic"),)
-    device: str = "auto"
-    where: Where = "tissue"
-    asks_pixel_size: bool = False
-    pixel_size: float | None = None
-    blocked: str | None = _READING
-    running: bool = False
-    cancelling: bool = False
-    progress: Progress | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished run as the legend shows it."""
-
-    run: Run
-    shown: RunLayers
-    slide: str
 
 
 class RunModelController:
@@ -324,7 +268,7 @@ class RunModelController:
         if state.slide is None:
             return "Open a slide first: drop it on the window, or File > Open Sample > Lumen."
         if not self._catalogue_read:
-            return _READING
+            return READING
         if state.model is None:
             return "No model is installed: put one into the models folder and open this panel again."
         layer = self._slides.named(state.slide)
@@ -335,7 +279,7 @@ class RunModelController:
             )
         if state.asks_pixel_size and not state.pixel_size:
             return "Give the pixel size first: the slide's file does not state it."
-        if state.where == "shapes" and self._selected_area((1.0, 1.0)) is None:
+        if state.where == "shapes" and selected_area(self._viewer, (1.0, 1.0)) is None:
             return "Select one or more closed shapes on a Shapes layer first."
         return None
 
@@ -343,21 +287,14 @@ class RunModelController:
         per_pixel = (float(layer.scale[0]), float(layer.scale[1]))
         return view_region(self._viewer, per_pixel, self._slides.slide(layer).shape, origin_of(layer))
 
-    def _selected_area(self, mpp: Pair) -> BaseGeometry | None:
-        """Return the selected shapes of the active Shapes layer, else of the topmost that has some."""
-        from napari.layers import Shapes
-
-        candidates = [self._viewer.layers.selection.active, *reversed(self._viewer.layers)]
-        shapes = (item for item in candidates if isinstance(item, Shapes) and item.selected_data)
-        areas = (selected_shapes(item, mpp) for item in shapes)
-        return next((area for area in areas if area is not None), None)
-
     def _region(self, layer: Layer) -> Any:
         """Return what `predict` takes for the chosen part of the slide."""
         per_pixel = (float(layer.scale[0]), float(layer.scale[1]))  # of the world that the user sees
         if self.state.where == "view":
             return self._view(layer)
-        return self._selected_area(per_pixel) if self.state.where == "shapes" else None
+        if self.state.where == "shapes":
+            return selected_area(self._viewer, per_pixel, origin_of(layer))
+        return None
 
 
 def _known_size(slide: Slide) -> float | None:
@@ -367,7 +304,7 @@ def _known_size(slide: Slide) -> float | None:
 
 def _predict(*arguments: Any, **keywords: Any) -> Run:
     from napari_lumen.inference import predict
-    from napari_lumen.plugin.jobs import leave_one_core
+    from napari_lumen.plugin.priority import give_way
 
-    leave_one_core()
+    give_way()
     return predict(*arguments, **keywords)

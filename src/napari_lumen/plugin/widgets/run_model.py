@@ -13,7 +13,7 @@ from napari_lumen.plugin.widgets.controls import PIXEL_SIZE, TextLabel, choice_b
 from napari_lumen.plugin.wording import amount_done, time_left
 
 if TYPE_CHECKING:
-    from napari_lumen.plugin.controllers.run_model import RunState
+    from napari_lumen.plugin.controllers.run_state import RunState
 
 _WHERE = (("tissue", "Whole tissue"), ("view", "Current view"), ("shapes", "Selected shapes"))
 
