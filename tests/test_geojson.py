@@ -10,6 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio.features
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 
 from napari_lumen.annotations.geojson import read_geojson, write_geojson
@@ -53,6 +58,29 @@ def test_outlines_lie_on_pixel_edges_at_the_origin_and_step_asked_for() -> None:
     labels[1, 2] = 7
     assert polygonise(labels)[0][1].bounds == (2, 1, 3, 2)
     assert polygonise(labels, origin=(100, 200), step=(8, 4))[0][1].bounds == (208, 108, 212, 116)
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> np.ndarray:
+    """Labels that touch at corners, enclose each other, and reach every border."""
+    shape = draw(st.tuples(st.integers(1, 14), st.integers(1, 14)))
+    return draw(arrays(np.uint8, shape, elements=st.integers(0, draw(st.integers(1, 3)))))
+
+
+@given(pictures())
+@settings(max_examples=300, deadline=None)
+def test_outlines_are_those_of_gdal(labels: np.ndarray) -> None:
+    wanted = [
+        (int(value), shapely.geometry.shape(outline))
+        for outline, value in rasterio.features.shapes(labels, mask=labels > 0, connectivity=4)
+    ]
+    found = polygonise(labels)
+    assert all(outline.is_valid for _, outline in found)
+    assert _sorted(found) == _sorted(wanted)
+
+
+def _sorted(outlines: list[tuple[int, Polygon]]) -> list[tuple[int, str]]:
+    return sorted((value, shapely.normalize(outline).wkt) for value, outline in outlines)
 
 
 def test_nothing_gives_nothing() -> None:

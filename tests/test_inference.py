@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from threading import Event
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import shapely
 import tifffile
 import torch
 import zarr
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import nn
@@ -24,6 +25,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Progress, Run, predict
+from napari_lumen.inference import plan as plan_module
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.frontier import FinishedCell, Frontier
 from napari_lumen.inference.order import Order
@@ -126,6 +128,39 @@ def answered(slide: ArraySlide, model: Model, plan: Plan) -> list[FinishedCell]:
             found += frontier.arrived(tile)
     frontier.close()
     return found
+
+
+@given(
+    tissue=arrays(bool, (9, 11), elements=st.booleans()),
+    mpp=st.sampled_from([0.5, 0.7, 1.0]),
+    overlap=st.sampled_from([0, 8, 16]),
+)
+@settings(max_examples=40, deadline=None)
+def test_tiles_are_those_whose_own_part_has_tissue(tissue: np.ndarray, mpp: float, overlap: int) -> None:
+    assume(tissue.any())
+    slide = ArraySlide(np.zeros((450, 550, 3), np.uint8))
+    mask, mask_grid = tissue, Grid((9, 11), (50.0, 50.0))
+    spec = model_of(Darkness(), size=64, overlap=overlap, mpp=mpp).card.input
+    with patch.object(plan_module, "tissue_mask", lambda slide: (mask, mask_grid)):
+        chosen = make_plan(slide, spec, None).tiles
+    everything = make_plan(slide, spec, Region(0, 0, 450, 550))
+    margin, side = overlap // 2, 64 - overlap
+    own = [Window(tile.y + margin, tile.x + margin, side, side) for tile in everything.tiles]
+    seen = [mask_grid.window_of(everything.grid.region_of(part)) for part in own]
+    assert chosen == tuple(
+        tile for tile, part in zip(everything.tiles, seen, strict=True) if mask[part.slices].any()
+    )
+
+
+def test_a_batch_says_the_same_however_many_tiles_go_through_at_once() -> None:
+    model = model_of(Darkness(), attention=("attention",), size=64, overlap=0)
+    forward = Forward(model, torch.device("cpu"))
+    views = [np.random.default_rng(1).integers(0, 256, (5, 64, 64, 3), np.uint8)]
+    together = forward.submit(views).result()
+    forward.at_once = 2
+    few = forward.submit(views).result()
+    np.testing.assert_array_equal(few.probability, together.probability)
+    np.testing.assert_array_equal(few.attention["attention"], together.attention["attention"])
 
 
 def test_no_seam_against_one_forward_pass_of_the_whole() -> None:

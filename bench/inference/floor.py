@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_lumen.geometry import Region, Window
+from napari_lumen.inference.allocator import memory_kept
 from napari_lumen.inference.device import resolve_device
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.plan import make_plan
@@ -25,7 +26,7 @@ _TOGETHER = 8  # batches that are made ready before the clock starts
 
 
 class Floor:
-    """The network of a run as the run has it: folded, channels-last, in the run's batches.
+    """The network of a run as the run has it: folded, channels-last, in its batches, with its allocator.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class Floor:
         self._reader = TileReader(slide, plan.grid, model.card.input.views)
         forward = Forward(model, self._device)
         forward.find_batch()
-        self._batch = forward.batch
+        self._batch, self._at_once = forward.batch, forward.at_once
         network = folded(model.network)
         self._network = network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -54,19 +55,20 @@ class Floor:
         """Return the seconds of the network alone."""
         seconds = 0.0
         read = self._batches(self._reader.read(tile) for tile in tiles)
-        while ready := list(islice(read, _TOGETHER)):
-            self._wait()
-            start = time.perf_counter()
-            for batch in ready:
-                self._answer(batch)
-            self._wait()
-            seconds += time.perf_counter() - start
+        with memory_kept():
+            while ready := list(islice(read, _TOGETHER)):
+                self._wait()
+                start = time.perf_counter()
+                for batch in ready:
+                    self._answer(batch)
+                self._wait()
+                seconds += time.perf_counter() - start
         return seconds
 
     def reading_and_forward(self, tiles: Sequence[Window]) -> float:
         """Return the seconds of a bare loop: tiles read ahead in threads, then the network."""
         start = time.perf_counter()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with memory_kept(), ThreadPoolExecutor(os.cpu_count()) as pool:
             for batch in self._batches(pool.map(self._reader.read, tiles)):
                 self._answer(batch)
         self._wait()
@@ -87,7 +89,8 @@ class Floor:
     def _answer(self, batch: Tensor) -> None:
         on_gpu = self._device.type == "cuda"
         with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=on_gpu):
-            self._network(batch)
+            for tiles in batch.split(self._at_once):
+                self._network(tiles)
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

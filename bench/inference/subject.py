@@ -13,6 +13,7 @@ from torch import nn
 from bench.files import tissue
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.models import InputSpec, Model, ModelCard, TrainingRecord, View, build, load_model
+from napari_lumen.models.card import Objects
 from napari_lumen.models.store import save_model
 
 TILE, OVERLAP = 256, 32
@@ -21,15 +22,23 @@ _STEPS, _BATCH, _CROP = 80, 8, 64
 _DARK = 130  # of red, blurred: nuclei
 
 
-def unet(folder: Path) -> tuple[Model, str]:
+def unet(folder: Path, objects: Objects = "components") -> tuple[Model, str]:
     """Return the U-Net that most figures speak of, and how it is called in a table."""
-    return model_of(folder, "unet", {"width": 16})
+    return model_of(folder, "unet", {"width": 16}, objects=objects)
 
 
 def model_of(
-    folder: Path, architecture: str, arguments: dict[str, object], mpp: float = MPP
+    folder: Path,
+    architecture: str,
+    arguments: dict[str, object],
+    mpp: float = MPP,
+    objects: Objects = "components",
 ) -> tuple[Model, str]:
-    """Teach a network, save it, load it, and return it with its label."""
+    """Teach a network, save it, load it, and return it with its label.
+
+    Its answer is a class for each pixel; with ``components`` each connected area is an object of the table,
+    too.
+    """
     network = _taught(architecture, tuple(arguments.items()), round(mpp / MPP))
     card = ModelCard(
         name=architecture,
@@ -41,6 +50,7 @@ def model_of(
         activation="sigmoid",
         classes=ClassTable.of([(1, "dark", (0, 0, 255))]),
         input=InputSpec(views=(View(size=TILE, mpp=mpp),), overlap=OVERLAP),
+        objects=objects,
         training=TrainingRecord(data="none", split="none"),
         scores={},
         licence="BSD-3-Clause",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -21,6 +22,9 @@ from napari_lumen.inference.outlines import Shapes, collected, shapes, united
 
 Whole = npt.NDArray[np.int64]
 Real = npt.NDArray[np.float64]
+
+_BAND = 256  # rows at a time: of a block full of instances all at once would take 300 MB
+_SUMS = 11  # area, 2 of places, 3 of their products, probability, 4 kinds of pairs
 
 
 @dataclass(frozen=True)
@@ -168,43 +172,65 @@ def measure(
     pieces : Objects
     """
     inner = framed[1:-1, 1:-1]
-    places = np.flatnonzero(inner)
-    of = inner.ravel()[places]
-    y, x = np.divmod(places, core.width)
-    flat, width = framed.ravel(), core.width + 2
-    here = (y + 1) * width + x + 1
-    label = labels.ravel()[places]
-    seen = probability.reshape(len(probability), -1)[channels[label], places]
-    size = int(of.max(initial=0)) + 1
-    area = np.bincount(of, minlength=size)
-    numbers = np.flatnonzero(area)
-
-    def total(values: npt.NDArray[Any]) -> Real:
-        """Sum up whole numbers, exactly: in a block they stay far below 2 ** 53."""
-        return np.asarray(np.bincount(of, weights=values, minlength=size)[numbers], np.float64)
-
-    area = area[numbers]
-    sum_y, sum_x = total(y), total(x)
-    spread = [
-        total(y * y) - sum_y * sum_y / area,
-        total(x * x) - sum_x * sum_x / area,
-        total(y * x) - sum_y * sum_x / area,
-    ]
+    size = int(inner.max(initial=0)) + 1
     value = np.zeros(size, np.int64)
-    value[of] = label
+    # sums of whole numbers, exact: in a block they stay far below 2 ** 53
+    totals = np.zeros((_SUMS, size))
+    for top in range(0, core.height, _BAND):
+        band = slice(top, min(top + _BAND, core.height))
+        of, label, weights = _summands(
+            framed[band.start : band.stop + 2], top, labels[band], probability[:, band], channels
+        )
+        value[of] = label
+        for total, weight in zip(totals, weights, strict=True):
+            total += np.bincount(of, weight, size)
+    numbers = np.flatnonzero(totals[0])
+    area, sum_y, sum_x, yy, xx, yx, seen, *pairs = totals[:, numbers]
+    spread = [yy - sum_y * sum_y / area, xx - sum_x * sum_x / area, yx - sum_y * sum_x / area]
     spans = spans_of(inner)
     box = [(r.start, c.start, r.stop, c.stop) for r, c in (spans[number - 1] for number in numbers)]
     outlines: defaultdict[int, list[Polygon]] = defaultdict(list)
     for number, polygon in polygonise(inner, origin=(core.y, core.x)):
         outlines[number].append(polygon)
     corner = np.array([core.y, core.x], np.int64)
+    pixels = area.astype(np.int64)
     return numbers, Objects(
         value[numbers],
-        area,
-        np.stack([sum_y, sum_x], axis=1).astype(np.int64) + area[:, None] * corner,
+        pixels,
+        np.stack([sum_y, sum_x], axis=1).astype(np.int64) + pixels[:, None] * corner,
         np.stack(spread, axis=1),
-        total(seen).astype(np.int64),
-        np.stack([total(flat[here + step] == of) for step in forward_steps(width)], axis=1).astype(np.int64),
+        seen.astype(np.int64),
+        np.stack(pairs, axis=1).astype(np.int64),
         np.array(box, np.int64).reshape(-1, 4) + np.tile(corner, 2),
         shapes(collected(shapes(outlines[number])) for number in numbers.tolist()),
     )
+
+
+def _summands(
+    framed: Numbers,
+    top: int,
+    labels: npt.NDArray[np.uint8],
+    probability: npt.NDArray[np.uint8],
+    channels: npt.NDArray[np.intp],
+) -> tuple[Numbers, npt.NDArray[np.uint8], Iterator[npt.NDArray[Any] | None]]:
+    """Return of each pixel of an instance in a band its instance, its label, and all that is summed up.
+
+    `framed` holds one pixel around the band, and `top` is the band's first row in the window.
+    """
+    inner = framed[1:-1, 1:-1]
+    places = np.flatnonzero(inner)
+    of = inner.ravel()[places]
+    row, x = np.divmod(places, inner.shape[1])
+    y = row + top
+    label = labels.ravel()[places]
+    flat, width = framed.ravel(), framed.shape[1]
+    here = (row + 1) * width + x + 1
+
+    def weights() -> Iterator[npt.NDArray[Any] | None]:
+        yield None  # the area
+        yield from (y, x, y * y, x * x, y * x)
+        yield probability.reshape(len(probability), -1)[channels[label], places]
+        for step in forward_steps(width):
+            yield flat[here + step] == of
+
+    return of, label, weights()

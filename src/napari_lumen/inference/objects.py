@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,9 +15,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from napari_lumen.geometry import Window
-from napari_lumen.inference.instances import Numbers, components, split_touching, without_gaps
+from napari_lumen.inference.instances import Numbers, components, split_touching
 from napari_lumen.inference.measures import Objects, measure
 from napari_lumen.inference.plan import Cell
+
+_MOST_THREADS = 4  # each may hold some 300 MB for a moment
 
 Labels = npt.NDArray[np.uint8]
 
@@ -86,21 +91,35 @@ class ObjectFinder:
         blocks : iterable of (int, int)
             Rows and columns of the blocks that hold anything.
         """
-        for block in sorted(set(blocks)):
-            yield self._whole_in(block)
+        waiting = deque(sorted(set(blocks)))
+        ahead: deque[tuple[Cell, Future[_Seen]]] = deque()
+        with ThreadPoolExecutor(_threads(), "lumen-objects") as pool:
+            try:
+                while waiting or ahead:
+                    while waiting and len(ahead) <= _threads():
+                        ahead.append((waiting[0], pool.submit(self._seen_in, waiting.popleft())))
+                    block, seen = ahead.popleft()
+                    yield self._whole_in(block, seen.result())
+            finally:
+                pool.shutdown(cancel_futures=True)
         if self._open:
             yield self._crossing()
 
-    def _whole_in(self, block: Cell) -> Objects:
+    def _seen_in(self, block: Cell) -> _Seen:
+        """Look at one block by itself; safe from several threads."""
         whole = Window(0, 0, *self.rasters.shape)
         core = Window(block[0] * self.side, block[1] * self.side, self.side, self.side).intersect(whole)
         seen = _grown(core, self.margin).intersect(whole)
         labels = self.rasters.labels(seen)
         place = Window(core.y - seen.y, core.x - seen.x, core.height, core.width)
-        of_each = np.bincount(labels[place.slices].ravel(), minlength=256)
-        self.pixels += of_each
-        if not of_each[1:].any():
-            return Objects.none()
+        pixels = np.bincount(labels[place.slices].ravel(), minlength=256)
+        if not pixels[1:].any():
+            return _Seen(
+                pixels,
+                np.zeros((core.height + 2, core.width + 2), np.int32),
+                np.zeros(0, np.intp),
+                Objects.none(),
+            )
         framed = _part(self._instances(labels, place), seen, _grown(core, 1))
         self.check()
         channels = np.zeros(256, np.intp)
@@ -109,7 +128,12 @@ class ObjectFinder:
             framed, core, labels[place.slices], self.rasters.probability(core), channels
         )
         self.check()
+        return _Seen(pixels, framed, numbers, pieces)
 
+    def _whole_in(self, block: Cell, seen: _Seen) -> Objects:
+        """Return the objects that are whole in a block, and keep the pieces of others."""
+        self.pixels += seen.pixels
+        framed, numbers, pieces = seen.framed, seen.numbers, seen.pieces
         reaching = np.isin(numbers, np.concatenate(_edges(framed)))
         named = self._named_before(block, framed[1:-1, 1:-1])
         crosses = reaching | np.isin(numbers, named[:, 1])
@@ -118,8 +142,8 @@ class ObjectFinder:
         self._pieces += int(crosses.sum())
         self._open.append(pieces[crosses])
         self._pairs.append(np.stack([named[:, 0], piece[named[:, 1]]], axis=1))
-        known = np.where(framed < len(piece), framed, 0)
-        self._beyond[block] = _Beyond(piece[known[1:-1, -1]], piece[known[-1]])
+        right, below = (np.where(edge < len(piece), edge, 0) for edge in (framed[1:-1, -1], framed[-1]))
+        self._beyond[block] = _Beyond(piece[right], piece[below])
         for earlier in [cell for cell in self._beyond if cell[0] < block[0] - 1]:
             del self._beyond[earlier]
         return pieces[~crosses]
@@ -127,6 +151,7 @@ class ObjectFinder:
     def _instances(self, labels: Labels, core: Window) -> Numbers:
         """Number the instances of all classes from 1; areas outside a core, or too small, are left out."""
         found = np.zeros(labels.shape, np.int32)
+        last = 0
         for value in self.values:
             areas = components(labels == value)
             wanted = np.bincount(areas.ravel()) >= self.smallest
@@ -136,10 +161,11 @@ class ObjectFinder:
             wanted &= touching
             wanted[0] = False
             self.check()
-            if wanted.any():
-                areas = np.where(wanted[areas], areas, 0)
-                areas = split_touching(areas, self.check) if self.split else without_gaps(areas)
-                found = np.where(areas > 0, areas + found.max(), found)
+            if self.split and wanted.any():
+                areas = split_touching(np.where(wanted[areas], areas, 0), self.check)
+                wanted = np.arange(int(areas.max()) + 1) > 0
+            found += np.where(wanted, np.cumsum(wanted, dtype=np.int32) + last, 0)[areas]
+            last += int(wanted.sum())
         return found
 
     def _named_before(self, block: Cell, inside: Numbers) -> npt.NDArray[np.int64]:
@@ -170,11 +196,25 @@ class ObjectFinder:
 
 
 @dataclass(frozen=True)
+class _Seen:
+    """What is seen of one block: pixels of each label, instances with a frame of one pixel, their pieces."""
+
+    pixels: npt.NDArray[np.int64]
+    framed: Numbers
+    numbers: npt.NDArray[np.intp]
+    pieces: Objects
+
+
+@dataclass(frozen=True)
 class _Beyond:
     """Which pieces of a block go on just outside it: along its right edge, and below it, corners included."""
 
     right: npt.NDArray[np.int64]
     below: npt.NDArray[np.int64]
+
+
+def _threads() -> int:
+    return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
 def _edges(values: Numbers) -> tuple[Numbers, Numbers, Numbers, Numbers]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -69,16 +70,31 @@ class Plan:
 
     def cells_of(self, tile: Window) -> Iterator[Cell]:
         """Yield the cells (row, column) that a tile has weight in."""
-        margin = self.overlap // 4  # where `blending_window` is 0
-        weighty = Window(tile.y + margin, tile.x + margin, tile.height - 2 * margin, tile.width - 2 * margin)
-        inside = weighty.intersect(Window(0, 0, *self.grid.shape))
-        for row in range(inside.y // CELL, -(-(inside.y + inside.height) // CELL)):
-            for column in range(inside.x // CELL, -(-(inside.x + inside.width) // CELL)):
+        columns = self._along(1, tile.x)
+        for row in self._along(0, tile.y):
+            for column in columns:
                 yield row, column
 
     def tiles_per_cell(self) -> Counter[Cell]:
         """Count how many tiles each cell waits for."""
+        return self._tiles_per_cell.copy()
+
+    @cached_property
+    def _tiles_per_cell(self) -> Counter[Cell]:
         return Counter(cell for tile in self.tiles for cell in self.cells_of(tile))
+
+    def _along(self, axis: int, start: int) -> range:
+        """Return the rows, or columns, of cells that tiles which start at a pixel have weight in."""
+        known = self._known[axis]
+        if start not in known:
+            margin = self.overlap // 4  # where `blending_window` is 0
+            first, last = max(0, start + margin), min(start + self.tile - margin, self.grid.shape[axis])
+            known[start] = range(first // CELL, -(-last // CELL) if last > first else 0)
+        return known[start]
+
+    @cached_property
+    def _known(self) -> tuple[dict[int, range], dict[int, range]]:
+        return {}, {}
 
     def cell_window(self, cell: Cell) -> Window:
         """Return the pixels of a cell, clipped to the grid."""
@@ -150,13 +166,27 @@ def chosen_tiles(
     RunError
         When there is no tissue.
     """
+    tiles = tuple(tiles)
+    rows, of_row = np.unique([tile.y for tile in tiles], return_inverse=True)
+    columns, of_column = np.unique([tile.x for tile in tiles], return_inverse=True)
+    side = tiles[0].height
+    # those of a row have upper and lower edges in common, those of a column left and right ones
+    in_rows = [_core(grid, Window(y, 0, side, side), overlap) for y in rows.tolist()]
+    in_columns = [_core(grid, Window(0, x, side, side), overlap) for x in columns.tolist()]
     if area is not None:
+        top, bottom = np.array([(core.y, core.bottom) for core in in_rows])[of_row].T
+        left, right = np.array([(core.x, core.right) for core in in_columns])[of_column].T
+        cores = shapely.box(left, top, right, bottom)
         shapely.prepare(area)
-        return tuple(tile for tile in tiles if _overlaps(area, _core(grid, tile, overlap)))
+        return tuple(compress(tiles, shapely.intersects(area, cores) & ~shapely.touches(area, cores)))
     mask, mask_grid = tissue_mask(slide)
-    chosen = tuple(
-        tile for tile in tiles if mask[mask_grid.window_of(_core(grid, tile, overlap)).slices].any()
-    )
+    across = [mask_grid.window_of(core).slices[0] for core in in_rows]
+    down = [mask_grid.window_of(core).slices[1] for core in in_columns]
+    top, bottom = np.array([(part.start, part.stop) for part in across])[of_row].T
+    left, right = np.array([(part.start, part.stop) for part in down])[of_column].T
+    before = np.pad(mask, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    tissue = before[bottom, right] - before[top, right] - before[bottom, left] + before[top, left]
+    chosen = tuple(compress(tiles, tissue > 0))
     if not chosen:
         raise RunError(
             f"No tissue was found on {slide.path.name}: nothing on it stands out from the glass. "
@@ -207,10 +237,6 @@ def _core(grid: Grid, tile: Window, overlap: int) -> Region:
 
 def _box(region: Region) -> BaseGeometry:
     return shapely.box(region.x, region.y, region.right, region.bottom)
-
-
-def _overlaps(area: BaseGeometry, region: Region) -> bool:
-    return bool(area.intersects(_box(region))) and not bool(area.touches(_box(region)))
 
 
 def blending_window(size: int, overlap: int) -> npt.NDArray[np.float32]:

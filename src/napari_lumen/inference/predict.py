@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from napari_lumen import __version__
 from napari_lumen.errors import LumenError, RunError, SlideError
 from napari_lumen.geometry import Region
+from napari_lumen.inference.allocator import memory_kept
 from napari_lumen.inference.classification import Classification
 from napari_lumen.inference.device import resolve_device
 from napari_lumen.inference.folder import (
@@ -123,7 +124,8 @@ def predict(
             if not (target / RUN_FILE).exists():
                 make = _work(loaded.card, crew, device)
                 work = make(opened, loaded, plan, target, on, teller, focus)
-                record = work.run(on_live, whole=region is None)
+                with memory_kept():
+                    record = work.run(on_live, whole=region is None)
                 write_text(target / RUN_FILE, record.model_dump_json(indent=2) + "\n")
     return Run.open(target)
 

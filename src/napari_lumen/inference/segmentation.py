@@ -33,23 +33,25 @@ class Segmentation(Work):
         if on_live is not None:
             on_live(live)
         try:
-            self._answer(missing, frontier, writer, live)
+            try:
+                self._answer(missing, frontier, writer, live)
+            finally:
+                frontier.close()
+                # what is finished stays, whatever ended the run
+                self._teller.stage_ended()
+                writer.flush(self._reader)
+            self._require_an_answer()
+            counts, files = find_objects(
+                WrittenRasters(writer.labels, writer.probability),
+                plan,
+                self._model.card,
+                mpp,
+                self._folder,
+                (cell for cell, covered in self._ledger.covered.items() if covered),
+                self._teller,
+            )
         finally:
-            frontier.close()
-            # what is finished stays, whatever ended the run
-            self._teller.stage_ended()
-            writer.flush(self._reader)
             self._note_session()
-        self._require_an_answer()
-        counts, files = find_objects(
-            WrittenRasters(writer.labels, writer.probability),
-            plan,
-            self._model.card,
-            mpp,
-            self._folder,
-            (cell for cell, covered in self._ledger.covered.items() if covered),
-            self._teller,
-        )
         return self._record(
             writer.records(),
             counts,

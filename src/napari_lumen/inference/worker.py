@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Region, Window
+from napari_lumen.inference.allocator import memory_kept
 from napari_lumen.inference.assignment import (
     Assignment,
     assigned_model,
@@ -117,7 +118,8 @@ class _Task:
             self.require_wanted()
         try:
             self.tell("begun", self.address)
-            yield
+            with memory_kept():
+                yield
         finally:
             self.tell("stopped")
             _one_at_a_time.release()
