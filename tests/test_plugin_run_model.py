@@ -430,7 +430,7 @@ def test_a_model_with_a_damaged_card_is_told_and_left_out(
         folder.mkdir()
     (good / "card.json").write_text(model_of(Darkness()).card.model_dump_json())
     (bad / "card.json").write_text("{}")
-    monkeypatch.setattr("napari_lumen.models.available", lambda: {"known": good, "bad": bad})
+    monkeypatch.setattr("napari_lumen.models.available", lambda **_: {"known": good, "bad": bad})
     found = look_up()
     (model,) = found.models
     assert (model.path, model.title, model.summary) == (good, "Known", "Answers by a rule.")

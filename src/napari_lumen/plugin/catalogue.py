@@ -24,12 +24,15 @@ class ModelChoice:
         What it finds, on what: one sentence.
     details : str
         For the tooltip: limits, training data, scores, pixel size, licence.
+    danger : str
+        Of a foreign model, what of it can run any code on this computer; empty for one of ours.
     """
 
     path: Path
     title: str
     summary: str
     details: str
+    danger: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def look_up() -> Catalogue:
     from napari_lumen.models import available, read_card
 
     models, problems = [], []
-    for path in available().values():
+    for path in available(foreign=True).values():
         try:
             models.append(choice(path, read_card(path)))
         except ModelError as error:
@@ -58,6 +61,8 @@ def look_up() -> Catalogue:
 
 def choice(path: Path, card: ModelCard) -> ModelChoice:
     """Return what the panel shows of a model's card."""
+    from napari_lumen.models.store import adapter_of
+
     scores = "; ".join(f"{name}: {value:.3g}" for name, value in card.scores.items())
     lines = [
         f"Not for: {card.limits}",
@@ -65,4 +70,7 @@ def choice(path: Path, card: ModelCard) -> ModelChoice:
         f"Measured: {scores or 'not measured'}",
         f"Runs at {card.mpp:g} µm per pixel. Licence: {card.licence}",
     ]
-    return ModelChoice(path, card.title, card.summary, "\n\n".join(lines))
+    adapter = adapter_of(path)
+    title = card.title if adapter is None else f"{card.title} ({adapter.kind})"
+    danger = "" if adapter is None else adapter.danger
+    return ModelChoice(path, title, card.summary, "\n\n".join(lines), danger)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtWidgets import QMessageBox
+
 from napari_lumen.plugin.controllers.run_model import RunModelController
 from napari_lumen.plugin.controllers.run_state import Result
 from napari_lumen.plugin.jobs import Jobs
@@ -13,6 +15,8 @@ from napari_lumen.plugin.widgets.run_model import RunModelForm
 
 if TYPE_CHECKING:
     from napari import Viewer
+
+    from napari_lumen.plugin.catalogue import ModelChoice
 
 
 class RunModelPanel(Panel):
@@ -46,9 +50,23 @@ class RunModelPanel(Panel):
         controller.changed.connect(form.show_state)
         controller.finished.connect(self._on_finished)
         controller.result_gone.connect(self._on_result_gone)
+        controller.trust_asked.connect(self._ask_for_trust)
 
     def _on_finished(self, result: Result) -> None:
         self.legend.show_run(result.run.record, result.shown.scales, result.slide)
 
     def _on_result_gone(self) -> None:
         self.legend.hide()
+
+    def _ask_for_trust(self, model: ModelChoice) -> None:
+        box = QMessageBox(self)
+        box.setIcon(QMessageBox.Icon.Warning)
+        box.setWindowTitle("Trust this model?")
+        box.setText(f"{model.title} was not made by this plugin: {model.danger} can run any code here.")
+        box.setInformativeText(f"Run it only if you trust where {model.path} comes from.")
+        trust = box.addButton("Trust and run", QMessageBox.ButtonRole.AcceptRole)
+        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
+        box.exec()
+        if box.clickedButton() is trust:
+            self.controller.trust(model)
+            self.controller.run()

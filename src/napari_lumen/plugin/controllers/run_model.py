@@ -13,8 +13,8 @@ from psygnal import Signal
 from napari_lumen.errors import LumenError
 from napari_lumen.geometry import Region
 from napari_lumen.plugin import notices
-from napari_lumen.plugin.catalogue import Catalogue, look_up
-from napari_lumen.plugin.controllers.run_state import READING, Result, RunState, Where
+from napari_lumen.plugin.catalogue import Catalogue, ModelChoice, look_up
+from napari_lumen.plugin.controllers.run_state import Result, RunState, Where, why_blocked
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.growing import Growing, growing_layers
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_lumen.inference.live import Live
     from napari_lumen.inference.progress import Progress
     from napari_lumen.inference.run import Run
+    from napari_lumen.models import Model
     from napari_lumen.slides import Slide
 
 Predict = Callable[..., "Run"]
@@ -54,6 +55,7 @@ class RunModelController:
     changed = Signal(RunState)
     finished = Signal(object)  # Result
     result_gone = Signal()  # the last layer of the newest result was removed
+    trust_asked = Signal(ModelChoice)  # a foreign model is to run; call `trust`, then `run`, if it may
 
     def __init__(
         self,
@@ -78,6 +80,7 @@ class RunModelController:
         self._looked_at = Region(0, 0, 0, 0)
         self._asked_of: Layer | None = None
         self._known: float | None = None
+        self._trusted: set[Path] = set()
         self._catalogue_read = False
         self.state = RunState()
         self._on_layers()
@@ -109,11 +112,21 @@ class RunModelController:
         """Give the pixel size in µm of a slide whose file does not state it; None takes it back."""
         self._update(pixel_size=size)
 
+    def trust(self, model: ModelChoice) -> None:
+        """Let a foreign model run the code that it brings along, until the window is closed."""
+        self._trusted.add(model.path)
+
     def run(self) -> None:
-        """Start a run with what is chosen; does nothing while `state.blocked` says why not."""
+        """Start a run with what is chosen; does nothing while `state.blocked` says why not.
+
+        A foreign model that was not trusted before is asked about instead.
+        """
         layer = self._slides.named(self.state.slide)
         if self.state.running or self._blocked(self.state) or layer is None or self.state.model is None:
             self._update()
+            return
+        if self.state.model.danger and self.state.model.path not in self._trusted:
+            self.trust_asked.emit(self.state.model)
             return
         slide = self._slides.slide(layer)
         region = self._region(layer)
@@ -123,7 +136,7 @@ class RunModelController:
         size = self.state.pixel_size if self.state.asks_pixel_size else None
         if size not in (None, _known_size(slide)) and not self._slides.give_pixel_size(layer, size):
             return
-        model, device, out, name = self.state.model.path, self.state.device, self.out, layer.name
+        model, device, out, name = self.state.model, self.state.device, self.out, layer.name
         self._looked_at = self._view(layer)
         self._begun = begun = []
 
@@ -133,7 +146,7 @@ class RunModelController:
 
             run = self._predict(
                 slide,
-                model,
+                _trusted(model) if model.danger else model.path,
                 region=region,
                 out=out,
                 device=device,
@@ -265,23 +278,11 @@ class RunModelController:
             self.changed.emit(state)
 
     def _blocked(self, state: RunState) -> str | None:
-        if state.slide is None:
-            return "Open a slide first: drop it on the window, or File > Open Sample > Lumen."
-        if not self._catalogue_read:
-            return READING
-        if state.model is None:
-            return "No model is installed: put one into the models folder and open this panel again."
         layer = self._slides.named(state.slide)
-        if layer is not None and not (slide := self._slides.slide(layer)).is_rgb:
-            return (
-                f"{state.slide} is not a colour picture, it holds {len(slide.channels)} channels: "
-                "the models read RGB. Choose a slide of a stained section."
-            )
-        if state.asks_pixel_size and not state.pixel_size:
-            return "Give the pixel size first: the slide's file does not state it."
-        if state.where == "shapes" and selected_area(self._viewer, (1.0, 1.0)) is None:
-            return "Select one or more closed shapes on a Shapes layer first."
-        return None
+        slide = None if layer is None else self._slides.slide(layer)
+        return why_blocked(
+            state, slide, self._catalogue_read, lambda: selected_area(self._viewer, (1.0, 1.0)) is not None
+        )
 
     def _view(self, layer: Layer) -> Region:
         per_pixel = (float(layer.scale[0]), float(layer.scale[1]))
@@ -300,6 +301,12 @@ class RunModelController:
 def _known_size(slide: Slide) -> float | None:
     """Return the pixel size (µm) that is known of a slide, or None."""
     return None if slide.mpp is None else slide.mpp[1]
+
+
+def _trusted(model: ModelChoice) -> Model:
+    from napari_lumen.models import load_model
+
+    return load_model(model.path, trust=True)
 
 
 def _predict(*arguments: Any, **keywords: Any) -> Run:

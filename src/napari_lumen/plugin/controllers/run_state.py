@@ -1,4 +1,4 @@
-"""What the Run model panel shows."""
+"""What the Run model panel shows, and when it lets a run start."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_lumen.inference.progress import Progress
     from napari_lumen.inference.run import Run
     from napari_lumen.plugin.catalogue import ModelChoice
     from napari_lumen.plugin.layers import RunLayers
+    from napari_lumen.slides import Slide
 
 Where = Literal["tissue", "view", "shapes"]
-READING = "Reading the list of models …"
+_READING = "Reading the list of models …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class RunState:
     where: Where = "tissue"
     asks_pixel_size: bool = False
     pixel_size: float | None = None
-    blocked: str | None = READING
+    blocked: str | None = _READING
     running: bool = False
     cancelling: bool = False
     progress: Progress | None = None
@@ -66,3 +69,36 @@ class Result:
     run: Run
     shown: RunLayers
     slide: str
+
+
+def why_blocked(
+    state: RunState, slide: Slide | None, catalogue_read: bool, has_shapes: Callable[[], bool]
+) -> str | None:
+    """Return why a run cannot start, and what to do; None when it can.
+
+    Parameters
+    ----------
+    state : RunState
+    slide : Slide or None
+        The chosen one.
+    catalogue_read : bool
+        Whether it is known which models there are.
+    has_shapes : callable
+        Whether closed shapes are selected.
+    """
+    if state.slide is None:
+        return "Open a slide first: drop it on the window, or File > Open Sample > Lumen."
+    if not catalogue_read:
+        return _READING
+    if state.model is None:
+        return "No model is installed: put one into the models folder and open this panel again."
+    if slide is not None and not slide.is_rgb:
+        return (
+            f"{state.slide} is not a colour picture, it holds {len(slide.channels)} channels: "
+            "the models read RGB. Choose a slide of a stained section."
+        )
+    if state.asks_pixel_size and not state.pixel_size:
+        return "Give the pixel size first: the slide's file does not state it."
+    if state.where == "shapes" and not has_shapes():
+        return "Select one or more closed shapes on a Shapes layer first."
+    return None
