@@ -22,6 +22,11 @@ from bench.timing import interleaved
 from napari_lumen import open_slide
 from napari_lumen.slides.cache import process_cache
 
+try:
+    from wsidicom import WsiDicom
+except ImportError:  # it takes part where it is installed
+    WsiDicom = None
+
 _SVS = (40_000, 30_000)
 _VIEW = (1_000, 1_500)
 _TILES = 400  # a round
@@ -180,13 +185,23 @@ def _against_openslide(path: Path, report: Report) -> None:
             for y, x in places:
                 peer.read_region((x, y), 0, (TILE, TILE))
 
+    def wsidicom() -> None:
+        with WsiDicom.open(path) as peer:
+            for y, x in places:
+                peer.read_region((x, y), 0, (TILE, TILE))
+
+    contestants: dict[str, Callable[[], None]] = {"ours": ours, "openslide": theirs}
+    if WsiDicom is not None and path.suffix == ".dicom":
+        contestants["wsidicom"] = wsidicom
     with _cache_of(_CACHE):
-        times = interleaved({"ours": ours, "openslide": theirs}, _ROUNDS)
+        times = interleaved(contestants, _ROUNDS)
     rates = {name: len(places) / seconds for name, seconds in times.items()}
     what, unit = f"{path.name}, opening and {_REGIONS} regions of 256 px, one thread", "regions/s"
     report.figures.append(
         Figure(what, rates["ours"], rates["openslide"], "OpenSlide", unit, 0.95, at_most=False)
     )
+    if "wsidicom" in rates:
+        report.figures.append(Figure(what, rates["ours"], rates["wsidicom"], "wsidicom", unit, at_most=False))
 
 
 def _places(shape: Place, size: Place, count: int, *, aligned: bool = False) -> list[Place]:

@@ -12,17 +12,22 @@ import sys
 import time
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 import pytest
+import shapely
 import tifffile
 import torch
 from typer.testing import CliRunner, Result
 
 import napari_lumen
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.geojson import write_geojson
+from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.cli import app
 from napari_lumen.inference import Run
 from napari_lumen.models import InputSpec, ModelCard, TrainingRecord, View, build, save_model
+from napari_lumen.slides import open_slide
 
 COMMAND = Path(sys.executable).with_name("napari-lumen")
 
@@ -189,6 +194,49 @@ def test_predict_over_a_region_answers_for_that_region(slide: Path, model: Path,
     result = call("predict", slide, "--model", model, "--out", out, "--region", "40,60,128,96")
     assert result.exit_code == 0, result.stderr
     assert Run.open(out).record.region == (40, 60, 128, 96)
+
+
+def test_predict_within_shapes_or_a_mask_answers_for_them_alone(
+    slide: Path, model: Path, tmp_path: Path
+) -> None:
+    shapes, mask = tmp_path / "shapes.geojson", tmp_path / "mask.png"
+    write_geojson(shapes, [Annotation(shapely.box(60, 40, 156, 168), "tumour")])
+    with open_slide(slide) as opened:
+        height, width = opened.shape
+    inside = np.zeros((height // 4, width // 4), np.uint8)
+    inside[10:42, 15:39] = 255
+    imageio.imwrite(mask, inside)
+    areas = []
+    for number, file in enumerate((shapes, mask)):
+        out = tmp_path / f"run{number}"
+        result = call("predict", slide, "--model", model, "--out", out, "--within", file)
+        assert result.exit_code == 0, result.stderr
+        record = Run.open(out).record
+        areas.append(record.analysed_mm2)
+        assert record.region == pytest.approx((40, 60, 128, 96), abs=2)
+    assert areas[0] == pytest.approx(areas[1], rel=0.05)
+
+
+def test_predict_within_what_is_no_area_of_the_slide_is_refused(
+    slide: Path, model: Path, tmp_path: Path
+) -> None:
+    def refused(file: Path, *more: object) -> str:
+        result = call("predict", slide, "--model", model, "--out", tmp_path / "run", "--within", file, *more)
+        assert result.exit_code != 0
+        assert not (tmp_path / "run").exists()
+        return result.stderr
+
+    blank, wide, nothing = tmp_path / "blank.png", tmp_path / "wide.png", tmp_path / "none.geojson"
+    with open_slide(slide) as opened:
+        imageio.imwrite(blank, np.zeros((opened.shape[0] // 4, opened.shape[1] // 4), np.uint8))
+    imageio.imwrite(wide, np.full((20, 200), 255, np.uint8))
+    write_geojson(nothing, [])
+    assert "outlines no area" in refused(blank)
+    assert "is no mask of" in refused(wide)
+    assert "outlines no area" in refused(nothing)
+    assert "gone.geojson" in refused(tmp_path / "gone.geojson")
+    assert "not both" in refused(blank, "--region", "0,0,9,9")
+    assert "one slide" in refused(nothing, slide)
 
 
 def test_predict_takes_the_pixel_size_from_the_user(model: Path, tmp_path: Path) -> None:

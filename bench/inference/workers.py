@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,25 @@ from napari_lumen.models import Model
 from napari_lumen.slides import open_slide
 
 SIDE = 4_096  # 2 x 2 of the blocks that are given out
+_SECONDS = 10.0
+_BARE = """
+import sys, time
+import torch
+from napari_lumen.inference.allocator import memory_kept
+from napari_lumen.models import load_model
+from napari_lumen.models.folding import folded
+
+torch.set_num_threads(1)
+network = folded(load_model(sys.argv[1]).network).to(memory_format=torch.channels_last)
+tiles = torch.rand(2, 3, 256, 256).contiguous(memory_format=torch.channels_last)
+with torch.inference_mode(), memory_kept():
+    network(tiles)
+    done, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < float(sys.argv[2]):
+        network(tiles)
+        done += len(tiles)
+print(done / spent)
+"""
 
 
 def run(folder: Path, report: Report) -> None:
@@ -30,6 +51,10 @@ def run(folder: Path, report: Report) -> None:
         rates[count] = _megapixels_per_second(count, path, model, folder)
     what = f"2 Dask workers of one thread, {SIDE:,} x {SIDE:,} px, {label}"
     report.figures.append(Figure(what, rates[2], rates[1], "1 worker", "MP/s", 1.8, at_most=False))
+    bare = [_bare_tiles_per_second(count, model) for count in (1, 2)]
+    report.figures.append(
+        Figure("the same machine: 2 processes of bare forward", bare[1], bare[0], "1 process", "tiles/s")
+    )
 
 
 def _megapixels_per_second(count: int, path: Path, model: Model, folder: Path) -> float:
@@ -54,3 +79,13 @@ def _megapixels_per_second(count: int, path: Path, model: Model, folder: Path) -
 def _import_everything() -> None:
     """Import in a worker what a run needs; that takes seconds, once, whatever the slide."""
     import napari_lumen.inference.worker  # noqa: F401
+
+
+def _bare_tiles_per_second(count: int, model: Model) -> float:
+    """Return how many tiles so many processes of one thread bring through the network and do nothing else.
+
+    Two processors that share a core, as those of virtual machines do, bring less than twice as many.
+    """
+    command = [sys.executable, "-c", _BARE, str(model.path), str(_SECONDS)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    return sum(float(process.communicate()[0]) for process in processes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,8 @@ import typer
 from napari_lumen.cli.region import RegionOption
 
 if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
     from napari_lumen.geometry import Region
     from napari_lumen.inference.cluster import Crew
     from napari_lumen.inference.cohort import Cohort, CohortProgress
@@ -41,6 +43,13 @@ def predict(
         ),
     ],
     region: RegionOption = None,
+    within: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Only within shapes (QuPath GeoJSON) or a mask (a picture of the whole slide, 0 outside).",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     mpp: Annotated[
         float | None, typer.Option(help="µm per pixel of level 0, where the slide does not state it.")
@@ -68,6 +77,8 @@ def predict(
     from napari_lumen.slides import open_slide
     from napari_lumen.slides.finding import names_one_slide
 
+    if region is not None and within is not None:
+        raise typer.BadParameter("give --region or --within, not both.")
     asked = _Asked(model, trust, out.expanduser(), region, device, cluster, workers)
     if len(slides) == 1 and names_one_slide(slides[0]):
         with open_slide(slides[0], mpp=mpp) as opened:  # an error in its path is told before torch is loaded
@@ -76,8 +87,14 @@ def predict(
             from napari_lumen.inference.cohort_table import is_cohort
 
             if not is_cohort(asked.out):
+                if within is not None:
+                    from napari_lumen.inference.area import read_area
+
+                    asked = replace(asked, region=read_area(within.expanduser(), opened))
                 _one(asked, opened, slides[0])
                 return
+    if within is not None:
+        raise typer.BadParameter("--within is of one slide; run the slides one by one.")
     _many(asked, slides, mpp)
 
 
@@ -88,7 +105,7 @@ class _Asked:
     model: str
     trust: bool
     out: Path
-    region: Region | None
+    region: Region | BaseGeometry | None
     device: str
     cluster: str | None
     workers: int | None

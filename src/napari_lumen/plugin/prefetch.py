@@ -48,7 +48,8 @@ def read_ring(view: View, stale: Callable[[], bool]) -> None:
         if stale():
             return
         try:
-            view.slide.read(tile.y, tile.x, tile.height, tile.width, level=level)
+            # a pixel brings its tile into the cache; a tile that is read whole may be a run's, and is not kept
+            view.slide.read(tile.y, tile.x, 1, 1, level=level)
         except SlideError:  # told when the user comes to see it; a closed slide is no news at all
             continue
 
