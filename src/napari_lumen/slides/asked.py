@@ -6,6 +6,7 @@ import math
 import operator
 from typing import Any
 
+from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair, Window
 from napari_lumen.slides.pixel_size import as_pair
 
@@ -25,17 +26,40 @@ def asked_level(name: str, count: int, level: Any) -> int:
 
 
 def asked_window(name: str, y: Any, x: Any, height: Any, width: Any) -> Window:
-    """Return a window, of at least one pixel."""
+    """Return a window, of at least one pixel.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    SlideError
+        When a number is a fraction: cut off without a word, it would be another window than was meant.
+    """
     try:
-        window = Window(int(y), int(x), int(height), int(width))
-    except (TypeError, ValueError, OverflowError):
-        window = Window(0, 0, 0, 0)
+        window = Window(operator.index(y), operator.index(x), operator.index(height), operator.index(width))
+    except TypeError:  # seldom, so that windows of integers cost nothing more
+        window = _whole_window(name, y, x, height, width)
     if window.height < 1 or window.width < 1:
         raise ValueError(
             f"{name} is read in windows of whole pixels and at least 1 x 1, "
             f"not y {y!r}, x {x!r}, height {height!r}, width {width!r}."
         )
     return window
+
+
+def _whole_window(name: str, y: Any, x: Any, height: Any, width: Any) -> Window:
+    """Return a window of numbers that are whole by value; one of no pixels where they are no numbers."""
+    try:
+        numbers = [float(value) for value in (y, x, height, width)]
+        whole = [int(value) for value in numbers]
+    except (TypeError, ValueError, OverflowError):
+        return Window(0, 0, 0, 0)
+    if numbers != whole:
+        raise SlideError(
+            f"{name} is read in whole pixels, not y {y!r}, x {x!r}, height {height!r}, width {width!r}; "
+            "round them first, or use read_at for a place in between."
+        )
+    return Window(*whole)
 
 
 def asked_place(name: str, y: Any, x: Any) -> Pair:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +16,10 @@ import numpy.typing as npt
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.slides.asked import asked_level, asked_mpp, asked_place, asked_window
-from napari_lumen.slides.damage import Damage, greys_for, hatch
+from napari_lumen.slides.damage import Damage
 from napari_lumen.slides.fingerprint import fingerprint_of
 from napari_lumen.slides.level import Channel, Level
+from napari_lumen.slides.marked import MarkedReader
 from napari_lumen.slides.pyramid import viewer_grids
 from napari_lumen.slides.regrid import GridReader
 
@@ -30,7 +30,6 @@ Pixels = npt.NDArray[Any]
 Picture = npt.NDArray[np.uint8]
 
 _WHITE = 255
-_LOOK = 1024  # px: side of what is looked at for the greys that damage is hatched with
 
 
 class Slide(ABC):
@@ -170,7 +169,7 @@ class Slide(ABC):
         ValueError
             When there is no such level, or the window is none.
         SlideError
-            When the file cannot be decoded there.
+            When a number is a fraction, or the file cannot be decoded there.
         """
         wanted = asked_window(self.path.name, y, x, height, width)
         return self._read_window(asked_level(self.path.name, len(self.levels), level), wanted, self._read)
@@ -191,38 +190,11 @@ class Slide(ABC):
 
     def _read_marked(self, level: int, window: Window) -> Pixels:
         """Read a window inside a level; tiles that cannot be decoded are hatched, and told of once."""
-        damage = self.damage
-        cells = list(self.levels[level].cells(window))
-        if not any((level, row, column) in damage for row, column, _ in cells):
-            try:
-                return self._read(level, window)
-            except SlideError as error:
-                damage.tell(error)
-        out = np.empty((window.height, window.width, self.samples), self.dtype)
-        for row, column, part in cells:
-            place = Window(part.y - window.y, part.x - window.x, part.height, part.width)
-            cell = (level, row, column)
-            if cell not in damage:
-                try:
-                    out[place.slices] = self._read(level, part)
-                    continue
-                except SlideError as error:
-                    damage.add(cell, error)
-            out[place.slices] = hatch(part, self._greys)
-        return out
+        return self._marked.read(self._read, level, window)
 
     @cached_property
-    def _greys(self) -> Pixels:
-        """Two greys for each sample, to hatch with what cannot be decoded."""
-        seen = []
-        if self.dtype != np.uint8:
-            level = len(self.levels) - 1
-            height, width = self.levels[level].shape
-            middle = Window((height - _LOOK) // 2, (width - _LOOK) // 2, _LOOK, _LOOK)
-            for _, _, part in self.levels[level].cells(middle.intersect(Window(0, 0, height, width))):
-                with suppress(SlideError):
-                    seen.append(self._read(level, part))
-        return greys_for(self.samples, self.dtype, seen)
+    def _marked(self) -> MarkedReader:
+        return MarkedReader(self.levels, self.samples, self.dtype, self.damage)
 
     def read_at(self, y: float, x: float, height: int, width: int, mpp: float | Pair) -> Pixels:
         """Read at an exact pixel size, resampled from the next finer level.
@@ -246,7 +218,7 @@ class Slide(ABC):
         ValueError
             When the place, the size or the pixel size is none.
         SlideError
-            When the slide's own pixel size is unknown, or the file cannot be decoded there.
+            When the slide's pixel size is unknown, the size is a fraction, or the file cannot be decoded.
         """
         name = self.path.name
         window = asked_window(name, 0, 0, height, width)

@@ -20,7 +20,6 @@ from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import TileCache, process_cache
 from napari_lumen.slides.decoding import decoding_pool
 from napari_lumen.slides.level import Channel, levels_from_shapes
-from napari_lumen.slides.pixel_size import checked_mpp
 from napari_lumen.slides.slide import Pixels, Slide
 from napari_lumen.slides.tiff_directory import Directory, SlideFile, UnsupportedLayoutError, directories
 from napari_lumen.slides.tiff_facts import named
@@ -89,7 +88,7 @@ class TiffSlide(Slide):
         )
         self.properties = layout.facts.properties
         self.vendor = layout.facts.vendor
-        self.mpp = checked_mpp(layout.facts.mpp, self.path)
+        self.mpp = layout.facts.size.checked(self.path)
         self.magnification = layout.facts.magnification
         self.bounds: Region | None = None
         if not base.is_rgb:
@@ -212,7 +211,7 @@ def stated_pixel_size(path: Path) -> Pair | None:
     file = SlideFile(path)
     try:
         layout = _understood(file, lambda: layout_of(directories(file)))
-        return checked_mpp(layout.facts.mpp, path)
+        return layout.facts.size.checked(path)
     except (UnsupportedLayoutError, SlideError):
         return None
     finally:

@@ -11,12 +11,15 @@ from xml.etree import ElementTree as ET
 
 from napari_lumen.geometry import Pair
 from napari_lumen.slides.level import Channel, default_color
-from napari_lumen.slides.pixel_size import COARSEST, MPP_RANGE
+from napari_lumen.slides.stated_size import StatedSize, size_of_resolution, size_of_text
 from napari_lumen.slides.tiff_directory import Directory
 
 DESCRIPTION, _MAKE, _MODEL, SOFTWARE, _DATE, _XMP = 270, 271, 272, 305, 306, 700
 _UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 _IMAGEJ_UNITS = {"micron": 1.0, "um": 1.0, "µm": 1.0, "\\u00b5m": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}
+_IMAGEJ_UNITS |= {"microns": 1.0, "inch": 25400.0}
+_NO_UNIT = ("", "pixel", "pixels")
+_LONGEST = 40  # letters of what a file says
 _WHITE = (255, 255, 255)
 
 
@@ -28,14 +31,14 @@ class Facts:
     ----------
     vendor : str
     properties : mapping of str to str
-    mpp : (float, float) or None
-        As stated, unchecked.
+    size : StatedSize
+        Of a pixel.
     magnification : float or None
     """
 
     vendor: str
     properties: Mapping[str, str] = field(default_factory=dict)
-    mpp: Pair | None = None
+    size: StatedSize = StatedSize()
     magnification: float | None = None
 
 
@@ -55,41 +58,37 @@ def aperio_facts(page: Directory) -> Facts:
     for pair in pairs:
         key, _, value = pair.partition("=")
         properties[key.strip()] = value.strip()
-    size = _stated(properties.get("MPP"))
+    size = size_of_text(properties.get("MPP"))
     return Facts("aperio", properties, size, number(properties.get("AppMag")))
 
 
-def _stated(text: str | None) -> Pair | None:
-    try:
-        return None if text is None else (float(text), float(text))
-    except ValueError:
-        return None
-
-
 def generic_facts(page: Directory) -> Facts:
-    """Return what plain tags say; the pixel size comes from the resolution, unless that is one for print."""
+    """Return what plain tags say; the pixel size comes from the resolution, as of a microscope or ImageJ."""
     names = {DESCRIPTION: "Description", _MAKE: "Make", _MODEL: "Model", SOFTWARE: "Software", _DATE: "Date"}
     properties = {name: page.text(code) for code, name in names.items() if page.text(code)}
     size = resolution(page)
-    if size is not None and not _is_imagej(page) and any(COARSEST < side <= MPP_RANGE[1] for side in size):
-        size = None
+    if size.mpp is not None and not _is_imagej(page):
+        size = size_of_resolution(size.mpp)
     return Facts("generic-tiff", properties, size)
 
 
-def resolution(page: Directory) -> Pair | None:
-    """Return µm per pixel (y, x) from the resolution tags, unchecked, or None where there are none."""
+def resolution(page: Directory) -> StatedSize:
+    """Return the pixel size of the resolution tags; without a unit they state none."""
     if not (283 in page and 282 in page):
-        return None
+        return StatedSize()
     per_unit = [page.ratio(code) for code in (283, 282)]
     scale = _UM_PER_UNIT.get(page.integer(296, 1))
     settings = imagej_settings(page)
     if settings:  # which keeps pixels per its own unit there
-        scale = _IMAGEJ_UNITS.get(settings.get("unit", "").lower())
+        unit = settings.get("unit", "")
+        scale = _IMAGEJ_UNITS.get(unit.lower())
+        if scale is None and unit.lower() not in _NO_UNIT:
+            return StatedSize(unused=f"a number of {unit[:_LONGEST]!r}, a unit that is not known here")
     if scale is None:
-        return None
+        return StatedSize()
     # a ratio of something to 0 is None: with so many of them in a unit, a pixel has no size
     y, x = (0.0 if value is None else scale / value if value else math.inf for value in per_unit)
-    return y, x
+    return StatedSize((y, x))
 
 
 def _is_imagej(page: Directory) -> bool:
@@ -203,7 +202,7 @@ def philips_facts(page: Directory) -> Facts:
     spacings = philips_spacings(page)
     levels = re.search(r"levels=(\d+)", properties.get("DICOM_DERIVATION_DESCRIPTION", ""))
     power = number(levels.group(1)) if levels else None
-    own = spacings[0] if spacings else None
+    own = StatedSize(spacings[0] if spacings else None)
     return Facts("philips", properties, own, power if power is not None and 0 < power <= 200 else None)
 
 
@@ -221,5 +220,5 @@ def ventana_facts(text: str, pages: Sequence[Directory]) -> Facts:
     match = re.search(r"<iScan\b([^>]*)>", text)
     properties = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', match.group(1))) if match else {}
     return Facts(
-        "ventana", properties, _stated(properties.get("ScanRes")), number(properties.get("Magnification"))
+        "ventana", properties, size_of_text(properties.get("ScanRes")), number(properties.get("Magnification"))
     )

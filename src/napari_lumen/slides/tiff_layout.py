@@ -225,7 +225,7 @@ def _children(planes: Sequence[Directory]) -> list[tuple[Directory, ...]]:
 def _ome(description: str, pages: Sequence[Directory]) -> Layout:
     image = ome_image(description, pages)
     levels = [image.planes, *_children(image.planes)]
-    stated = Facts("ome-tiff", image.properties, image.mpp, image.magnification)
+    stated = Facts("ome-tiff", image.properties, image.size, image.magnification)
     return Layout(_finest_first(levels), stated, image.associated, image.channels, image.as_rgb)
 
 
@@ -252,5 +252,5 @@ def _generic(pages: Sequence[Directory]) -> Layout:
     }
     found = facts.generic_facts(base[0])
     if facts.imagej_settings(base[0]):
-        found = Facts("imagej", found.properties, found.mpp)
+        found = Facts("imagej", found.properties, found.size)
     return Layout(_finest_first(levels), found, associated, channels)

@@ -65,7 +65,7 @@ def _kind(layout: Layout) -> TiffKind:
     has_levels = plane.is_tiled and len(layout.levels) > 1  # after strips comes a photograph's thumbnail
     least = _LARGE_TILED if plane.is_tiled else _LARGE_STRIPS
     is_large = max(plane.shape) >= least and plane.coding.samples >= 3
-    is_slide = has_levels or is_large or _is_microscopes(layout.facts.mpp)
+    is_slide = has_levels or is_large or _is_microscopes(layout.facts.size.mpp)
     return TiffKind.SLIDE if is_slide else TiffKind.PICTURE
 
 

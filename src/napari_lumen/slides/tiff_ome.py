@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair
 from napari_lumen.slides.level import Channel
+from napari_lumen.slides.stated_size import StatedSize
 from napari_lumen.slides.tiff_directory import Directory, StackError, UnsupportedLayoutError
 from napari_lumen.slides.tiff_facts import number
 
@@ -26,6 +27,8 @@ _UNITS = {
     "Å": 1e-4,
     "pm": 1e-6,
 }
+_NO_UNITS = ("pixel", "reference frame")  # with which OME-XML says that there is no physical size
+_LONGEST = 40  # letters of what a file says
 _ASSOCIATED = ("label", "macro", "thumbnail", "overview")
 _WHITE = (255, 255, 255)
 _PRIMARIES = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
@@ -45,7 +48,8 @@ class OmeImage:
     as_rgb : bool
         Whether three planes are the colours of a picture.
     properties : mapping of str to str
-    mpp : (float, float) or None
+    size : StatedSize
+        Of a pixel.
     magnification : float or None
     associated : mapping of str to Directory
     """
@@ -54,7 +58,7 @@ class OmeImage:
     channels: tuple[Channel, ...]
     as_rgb: bool
     properties: Mapping[str, str]
-    mpp: Pair | None
+    size: StatedSize
     magnification: float | None
     associated: Mapping[str, Directory]
 
@@ -167,15 +171,20 @@ def _are_primaries(channels: Sequence[Channel]) -> bool:
     return colors == _PRIMARIES and names in _PRIMARY_NAMES
 
 
-def _pixel_size(pixels: ET.Element) -> Pair | None:
-    sizes = []
-    for axis in "YX":
-        try:  # not only finite ones: what cannot be is told of, not passed over
-            value = float(pixels.get(f"PhysicalSize{axis}", ""))
-            sizes.append(value * _UNITS[pixels.get(f"PhysicalSize{axis}Unit", "µm")])
-        except (KeyError, ValueError):
-            return None
-    return sizes[0], sizes[1]
+def _pixel_size(pixels: ET.Element) -> StatedSize:
+    stated = [pixels.get(f"PhysicalSize{axis}", "").strip() for axis in "YX"]
+    units = [pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "YX"]
+    if not any(stated) or any(unit in _NO_UNITS for unit in units):
+        return StatedSize()
+    try:  # not only finite ones: what cannot be is told of, not passed over
+        y, x = (float(value) * _UNITS[unit] for value, unit in zip(stated, units, strict=True))
+    except (KeyError, ValueError):
+        down, across = (
+            f"{value} {unit}"[:_LONGEST] if value else "nothing"
+            for value, unit in zip(stated, units, strict=True)
+        )
+        return StatedSize(unused=f"{across} x {down}, which cannot be read")
+    return StatedSize((y, x))
 
 
 def _magnification(root: ET.Element) -> float | None:
