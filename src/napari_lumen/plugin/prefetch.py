@@ -48,7 +48,7 @@ def read_ring(view: View, stale: Callable[[], bool]) -> None:
         if stale():
             return
         try:
-            # a pixel brings its tile into the cache; a tile that is read whole may be a run's, and is not kept
+            # a pixel brings its tile into the cache; one that is read whole may be a run's, and is not kept
             view.slide.read(tile.y, tile.x, 1, 1, level=level)
         except SlideError:  # told when the user comes to see it; a closed slide is no news at all
             continue

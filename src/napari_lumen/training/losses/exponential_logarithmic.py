@@ -1,0 +1,63 @@
+"""The exponential logarithmic loss of NAS-SCAM (Liu et al., MICCAI 2020, after Wong et al., MICCAI 2018)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+_CLIP = 1e-7  # of Dice and probabilities, so that no logarithm, nor the slope of its power, is infinite
+
+
+def exponential_logarithmic(
+    logits: Tensor,
+    target: Tensor,
+    frequencies: Tensor | None = None,
+    *,
+    dice_share: float = 0.8,
+    dice_exponent: float = 0.3,
+    cross_entropy_exponent: float = 0.3,
+    ignore: int = -100,
+) -> Tensor:
+    """Mix powers of the logarithms of Dice and of the probability of the true class.
+
+    ``L = s mean_c[(-ln D_c)^g] + (1 - s) mean_x[w_c (-ln p_c)^h]`` with ``w_c = sqrt(sum f / f_c)``: hard
+    classes and pixels keep their pull, rare classes weigh more.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (N, C, H, W).
+    target : Tensor
+        (N, H, W) integers below C, or `ignore`.
+    frequencies : Tensor, optional
+        (C,) how often each class is in the training data; those of the batch without it.
+    dice_share : float
+        s; 1 leaves the Dice half alone, as the authors' release does.
+    dice_exponent, cross_entropy_exponent : float
+        g and h.
+    ignore : int
+        Value of pixels that do not count.
+
+    Returns
+    -------
+    Tensor
+        Scalar; 0, with gradients of 0, where no pixel counts. A class that is nowhere in the batch has no
+        Dice and is left out of the mean.
+    """
+    classes = logits.shape[1]
+    counts = target != ignore
+    if not counts.any():
+        return logits.float().sum() * 0
+    log_probability = F.log_softmax(logits.float(), dim=1).movedim(1, -1)[counts]
+    truth = F.one_hot(target[counts].long(), classes).float()
+    probability = log_probability.exp()
+    present = truth.sum(dim=0)
+    overlap = 2 * (probability * truth).sum(dim=0)
+    dice = (overlap / (probability.sum(dim=0) + present)).clamp(_CLIP, 1 - _CLIP)
+    of_dice = (-dice.log())[present > 0] ** dice_exponent
+    seen = present if frequencies is None else frequencies.to(present)
+    weight = (seen.sum() / seen.clamp_min(1e-12)).sqrt()
+    # clipped at one end alone: at the other the worst pixels would be left without a gradient
+    own = (-(log_probability * truth).sum(dim=1)).clamp_min(_CLIP)
+    of_entropy = (truth * weight).sum(dim=1) * own**cross_entropy_exponent
+    return dice_share * of_dice.mean() + (1 - dice_share) * of_entropy.mean()
