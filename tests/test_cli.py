@@ -250,6 +250,14 @@ def test_predict_takes_the_pixel_size_from_the_user(model: Path, tmp_path: Path)
     assert record.mpp_source == "user"
 
 
+def test_convert_keeps_the_pixel_size_that_it_was_given(tmp_path: Path) -> None:
+    silent = write_slide(tmp_path / "silent.tif", 200, mpp=None)
+    assert json.loads(call("info", silent, "--json").stdout)["mpp"] is None
+    result = call("convert", silent, tmp_path / "one.ome.tif", "--slide-mpp", "0.25")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(call("info", silent, "--json").stdout)["mpp"] == {"y": 0.25, "x": 0.25}
+
+
 def test_predict_does_not_write_into_a_folder_with_something_in_it(
     slide: Path, model: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,3 +96,42 @@ def test_a_tile_that_cannot_be_made_does_not_block_the_next_who_asks() -> None:
     with pytest.raises(ValueError, match="broken"):
         cache.fetch("slide", 0, make)
     assert cache.fetch("slide", 0, make).sum() == 3
+
+
+class Guest:
+    """The cache of another library."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def attach(self, handle: Any) -> None:
+        pass
+
+    def detach(self, handle: Any) -> None:
+        pass
+
+    def resize(self, limit: int) -> None:
+        self.limit = limit
+
+
+def test_a_guest_has_a_part_of_the_limit_while_somebody_holds_it() -> None:
+    cache = TileCache(800)
+    for index in range(8):
+        cache.put("slide", index, np.zeros(100, np.uint8))
+    assert cache.nbytes == 800
+    guest = cache.guest(Guest)
+    assert isinstance(guest, Guest)
+    assert cache.guest(Guest) is guest
+    assert (guest.limit, cache.nbytes, cache.limit) == (100, 700, 800)
+    cache.set_limit(400)
+    assert (guest.limit, cache.nbytes) == (50, 300)
+    cache.set_limit(0)
+    assert (guest.limit, cache.nbytes) == (0, 0)
+    cache.set_limit(800)
+    del guest
+    for index in range(9):
+        cache.put("slide", index, np.zeros(100, np.uint8))
+    assert cache.nbytes == 800
+    again = cache.guest(Guest)
+    assert isinstance(again, Guest)
+    assert (again.limit, cache.nbytes) == (100, 700)

@@ -69,13 +69,27 @@ def write_tiff(path: Path, dpi: tuple[int, int]) -> Path:
     return path
 
 
-def test_a_print_resolution_of_a_tiff_is_no_pixel_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dpi", [300, 400, 600, 1200])
+def test_a_print_resolution_of_a_tiff_is_no_pixel_size(tmp_path: Path, dpi: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with open_slide(write_tiff(tmp_path / "print.tif", (300, 300))) as slide:
+        with open_slide(write_tiff(tmp_path / "print.tif", (dpi, dpi))) as slide:
             assert slide.mpp is None
         with open_slide(write_tiff(tmp_path / "scan.tif", (25400, 12700))) as slide:
             assert slide.mpp == pytest.approx((2, 1))
+
+
+@pytest.mark.parametrize(
+    ("dpi", "told"), [((508, 508), "50 x 50"), ((1016, 1016), "25 x 25"), ((25400, 508), "1 x 50")]
+)
+def test_a_resolution_of_neither_print_nor_microscope_is_told_of(
+    tmp_path: Path, dpi: tuple[int, int], told: str
+) -> None:
+    words = rf"coarse\.tif states a pixel size of {told} µm, which is more .*; it is treated as unknown\.$"
+    with pytest.warns(UserWarning, match=words):
+        slide = open_slide(write_tiff(tmp_path / "coarse.tif", dpi))
+    with slide:
+        assert slide.mpp is None
 
 
 @pytest.mark.parametrize(("ratio", "told"), [((0, 1), "inf x"), ((1, 0), "0 x"), ((1, 1), "25400 x")])

@@ -75,6 +75,22 @@ def test_what_is_no_window_is_refused_in_a_sentence(
         slide.read(*arguments)
 
 
+@pytest.mark.parametrize(
+    "window", [(0.7, 0, 5, 5), (0, np.float32(0.5), 5, 5), (0, 0, 5.5, 5), (0, 0, 5, np.float64(4.9))]
+)
+def test_a_fraction_of_a_pixel_is_refused_in_a_sentence(slide: KnownSlide, window: tuple[Any, ...]) -> None:
+    with pytest.raises(SlideError, match=r"^known\.tif is read in whole pixels, not y .*[^.]\.$"):
+        slide.read(*window)
+    with pytest.raises(SlideError, match="whole pixels"):
+        slide.read_at(0.7, 0.2, 5, 5.5, 0.5)  # type: ignore[arg-type]
+    assert slide.read_at(0.7, 0.2, 5, 5, 0.5).shape == (5, 5, 3)
+
+
+@pytest.mark.parametrize("kind", [int, float, np.int64, np.uint8, np.float32])
+def test_numbers_that_are_whole_are_whole_pixels(slide: KnownSlide, kind: Any) -> None:
+    np.testing.assert_array_equal(slide.read(*map(kind, (3, 4, 5, 6))), slide.read(3, 4, 5, 6))
+
+
 @pytest.mark.parametrize("mpp", [0, -1, float("nan"), float("inf"), 1e9, "fine", (1, 2, 3), None])
 def test_what_is_no_pixel_size_is_refused_in_a_sentence(slide: KnownSlide, mpp: Any) -> None:
     with pytest.raises(ValueError, match=r"known\.tif is read at a pixel size, .* above 0 .*\.$"):

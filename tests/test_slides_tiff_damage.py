@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -243,3 +244,44 @@ def test_ome_channels_in_another_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SlideError, match=r"another file, b\.ome\.tif") as caught:
         open_slide(path)
     assert_one_sentence(caught.value, "a.ome.tif")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+@pytest.mark.parametrize("coding", ["lzw", "packbits", "deflate", "zstd", "lzma"])
+@pytest.mark.parametrize("cut", [{"tile": (256, 256)}, {"rowsperstrip": 256}])
+def test_noise_that_no_codec_makes_smaller_is_no_damage(
+    tmp_path: Path, dtype: str, coding: str, cut: dict[str, Any]
+) -> None:
+    noise = np.frombuffer(np.random.default_rng(0).bytes(300 * 400 * np.dtype(dtype).itemsize), dtype)
+    image = noise.reshape(300, 400)
+    if dtype == "float64":
+        image = np.random.default_rng(0).normal(0, 1, (300, 400))
+    path = tmp_path / "noise.tif"
+    tifffile.imwrite(path, image, compression=coding, metadata=None, **cut)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 300, 400)[..., 0], image.astype(slide.dtype))
+
+
+@pytest.mark.parametrize("subsampling", ["444", "420"])
+def test_the_worst_noise_as_jpeg_is_no_damage(tmp_path: Path, subsampling: str) -> None:
+    image = np.random.default_rng(0).integers(0, 2, (256, 256, 3), np.uint8) * 255
+    path = tmp_path / "noise.tif"
+    coded = imagecodecs.jpeg8_encode(image, level=100, subsampling=subsampling)
+    layout: dict[str, Any] = {"tile": (256, 256), "photometric": "ycbcr", "compression": "jpeg"}
+    tifffile.imwrite(path, iter([coded]), shape=image.shape, dtype=np.uint8, metadata=None, **layout)
+    with open_slide(path) as slide:
+        np.testing.assert_array_equal(slide.read(0, 0, 256, 256), imagecodecs.jpeg8_decode(coded))
+
+
+def test_a_tile_that_states_far_more_bytes_than_its_pixels_is_told_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "long.tif"
+    tifffile.imwrite(path, np.zeros((512, 256), np.uint8), tile=(256, 256), compression="lzw", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages.first.tags["TileByteCounts"]
+        where, size = tag.valueoffset, struct.calcsize({3: "H", 4: "I"}[tag.dtype])
+    path.write_bytes(path.read_bytes() + bytes(1 << 20))
+    with path.open("r+b") as file:
+        file.seek(where)
+        file.write((2 * 256 * 256 + (1 << 16) + 1).to_bytes(4, "little")[: max(size, 4)])
+    with open_slide(path) as slide, pytest.raises(SlideError, match=r"it states 196,609 bytes"):
+        slide.read(0, 0, 256, 256)

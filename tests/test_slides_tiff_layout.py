@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -300,3 +301,111 @@ def test_a_look_at_a_tiff_tells_slides_from_pictures(
     path = tmp_path / "some.tif"
     write(path)
     assert look(path) is kind
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is stated and not used
+
+
+def write_aperio(path: Path, mpp: str) -> None:
+    text = f"Aperio Image Library v1|AppMag = 20|MPP = {mpp}"
+    tifffile.imwrite(path, field(64, 64), tile=(64, 64), photometric="rgb", description=text, metadata=None)
+
+
+def write_iscan(path: Path, mpp: str) -> None:
+    xml = f'<iScan Magnification="40" ScanRes="{mpp}" />'.encode()
+    layout: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "metadata": None}
+    tifffile.imwrite(
+        path, field(64, 64), description="level=0", extratags=[(700, 1, None, xml, True)], **layout
+    )
+
+
+@pytest.mark.parametrize("write", [write_aperio, write_iscan])
+@pytest.mark.parametrize(
+    ("text", "mpp"), [("0.25", 0.25), ("0,25", 0.25), ("0.5 um", 0.5), ("0.5um", 0.5), ("250 nm", 0.25)]
+)
+def test_a_pixel_size_with_a_comma_or_a_unit_is_read(
+    tmp_path: Path, write: Callable[[Path, str], None], text: str, mpp: float
+) -> None:
+    write(tmp_path / "comma.tif", text)
+    with direct(tmp_path / "comma.tif") as slide:
+        assert slide.mpp == pytest.approx((mpp, mpp))
+
+
+@pytest.mark.parametrize("write", [write_aperio, write_iscan])
+@pytest.mark.parametrize("text", ["abc", "0.5 furlongs", "1,000.5", "0x1"])
+def test_a_pixel_size_that_cannot_be_read_is_told_of(
+    tmp_path: Path, write: Callable[[Path, str], None], text: str
+) -> None:
+    write(tmp_path / "odd.tif", text)
+    words = rf"odd\.tif states a pixel size of '{text}', which cannot be read; it is treated as unknown\.$"
+    with pytest.warns(UserWarning, match=words):
+        slide = direct(tmp_path / "odd.tif")
+    with slide:
+        assert slide.mpp is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ('PhysicalSizeX="0.25"', "0.25 µm x nothing"),
+        ('PhysicalSizeX="0.02" PhysicalSizeXUnit="thou" PhysicalSizeY="0.5"', "0.02 thou x 0.5 µm"),
+        ('PhysicalSizeX="wide" PhysicalSizeY="0.5"', "wide µm x 0.5 µm"),
+        ('PhysicalSizeX="1" PhysicalSizeXUnit="pixel" PhysicalSizeY="1" PhysicalSizeYUnit="pixel"', None),
+    ],
+)
+def test_an_ome_pixel_size_that_cannot_be_read_is_told_of(
+    tmp_path: Path, stated: str, told: str | None
+) -> None:
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels '
+        'DimensionOrder="XYCZT" ID="Pixels:0" Type="uint8" SizeC="1" SizeT="1" SizeX="64" SizeY="64" '
+        f'SizeZ="1" {stated}><Channel ID="Channel:0:0"/><TiffData IFD="0" PlaneCount="1"/></Pixels></Image>'
+        "</OME>"
+    ).encode()
+    path = tmp_path / "odd.ome.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), tile=(64, 64), description=xml, metadata=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with direct(path) as slide:
+            assert slide.mpp is None
+    assert [str(warning.message) for warning in caught] == (
+        [f"odd.ome.tif states a pixel size of {told}, which cannot be read; it is treated as unknown."]
+        if told
+        else []
+    )
+
+
+def test_an_imagej_unit_that_is_not_known_is_told_of(tmp_path: Path) -> None:
+    path = tmp_path / "odd.tif"
+    for unit in ("", "pixel"):
+        tifffile.imwrite(path, field(64, 64, 1)[..., 0], imagej=True, metadata={"unit": unit})
+        direct(path).close()
+    tifffile.imwrite(path, field(64, 64, 1)[..., 0], imagej=True, metadata={"unit": "furlong"})
+    with pytest.warns(UserWarning, match=r"odd\.tif states a pixel size of a number of 'furlong'"):
+        slide = direct(path)
+    with slide:
+        assert slide.mpp is None
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["in the chain", "in its directory"])
+def test_a_level_of_no_width_is_left_out_and_told_of(tmp_path: Path, inside: bool) -> None:
+    path, image = tmp_path / "thin.tif", field(256, 256)
+    with tifffile.TiffWriter(path) as tiff:
+        layout: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "metadata": None}
+        tiff.write(image, subifds=2 if inside else 0, **layout)
+        tiff.write(image[::2, ::2], subfiletype=1, **layout)
+        tiff.write(image[::4, ::4], subfiletype=1, **layout)
+    with tifffile.TiffFile(path) as tiff:
+        pages = tiff.pages.first.pages if inside else tiff.pages[1:]
+        offset = pages[0].tags["ImageWidth"].valueoffset
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(struct.pack("<H", 0))
+    number = "reduced directory 1 of 2" if inside else "directory 2 of 3"
+    words = rf"thin\.tif states a level of 0 x 128 px in {number}, which holds nothing; it is left out\.$"
+    with pytest.warns(UserWarning, match=words) as caught:
+        slide = direct(path)
+    assert len(caught) == 1
+    with slide:
+        assert [level.shape for level in slide.levels] == [(256, 256), (64, 64)]

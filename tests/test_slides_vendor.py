@@ -6,7 +6,7 @@ import gc
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from openslide import lowlevel
 
 from napari_lumen.errors import SlideError
 from napari_lumen.slides import open_slide
+from napari_lumen.slides.cache import TileCache
 from napari_lumen.slides.vendor import OpenSlideSlide
 
 NDPI = "test3-DAPI-2.ndpi"
@@ -122,6 +123,81 @@ def test_what_is_not_opaque_lies_on_white(tmp_path: Path) -> None:
         found = slide.read(200, 200, 400, 400, level=1).astype(int)
     assert np.abs(found - np.asarray(ground)[..., :3]).max() <= 1  # Pillow rounds twice
     assert (found[alpha == 0] == 255).all()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# OpenSlide's cache
+
+
+@contextmanager
+def counted_caches(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[int], list[Any]]]:
+    """Yield the sizes of the caches that are made, and the handle of each time that one is given one."""
+    sizes: list[int] = []
+    given: list[Any] = []
+    create, give = lowlevel.cache_create, lowlevel.set_cache
+    with monkeypatch.context() as patch:
+        patch.setattr(lowlevel, "cache_create", lambda size: (sizes.append(size), create(size))[1])
+        patch.setattr(
+            lowlevel, "set_cache", lambda handle, cache: (given.append(id(handle)), give(handle, cache))[1]
+        )
+        yield sizes, given
+
+
+def test_all_slides_share_one_cache_of_openslide_that_follows_the_limit(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = shared_data / "slides" / NDPI, TileCache(64 << 20)
+    with counted_caches(monkeypatch) as (sizes, given), ExitStack() as stack:
+        slides = [stack.enter_context(OpenSlideSlide(path, cache=cache)) for _ in range(3)]
+        before = [slide.read(1000, 900, 300, 300) for slide in slides]
+        assert sizes == [8 << 20]
+        cache.set_limit(16 << 20)
+        assert sizes == [8 << 20, 2 << 20]
+        assert len(given) == 6
+        assert len(set(given)) == 3  # each open slide has got the new one
+        after = [slide.read(1000, 900, 300, 300) for slide in slides]
+        slides[0].close()
+        cache.set_limit(0)
+        assert sizes[2:] == [0]
+        assert len(given) == 8
+        bare = slides[1].read(1000, 900, 300, 300)
+        for pixels in (*before, *after):
+            np.testing.assert_array_equal(pixels, bare)
+
+
+def test_the_last_slide_takes_openslides_cache_with_it(shared_data: Path) -> None:
+    cache = TileCache(800)
+    slides = [OpenSlideSlide(shared_data / "slides" / NDPI, cache=cache) for _ in range(2)]
+    for index in range(8):
+        cache.put("other", index, np.zeros(100, np.uint8))
+    assert cache.nbytes == 700
+    for slide in slides:
+        slide.close()
+    cache.put("other", 9, np.zeros(100, np.uint8))
+    assert cache.nbytes == 800
+    with pytest.raises(SlideError, match="is closed"):
+        slides[0].read(0, 0, 8, 8)
+
+
+def test_the_limit_may_change_while_slides_are_read_and_closed(shared_data: Path, tmp_path: Path) -> None:
+    cache, path = TileCache(64 << 20), shared_data / "slides" / NDPI
+    with OpenSlideSlide(path) as slide:
+        expected = slide.read(1000, 900, 64, 64)
+    broken = damaged(shared_data, tmp_path)
+
+    def reads(number: int) -> bool:
+        if number % 4 == 0:
+            cache.set_limit((8 + number) << 20)
+            return True
+        if number % 4 == 1:
+            with OpenSlideSlide(broken, cache=cache) as slide, pytest.raises(SlideError):
+                slide.read(300, 300, 64, 64)
+            return True
+        with OpenSlideSlide(path, cache=cache) as slide:
+            return np.array_equal(slide.read(1000, 900, 64, 64), expected)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(reads, range(80)))
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from napari_lumen.cli.pixel_size import keep_pixel_size
 from napari_lumen.cli.region import RegionOption
 
 
@@ -33,7 +34,7 @@ def convert(
         ),
     ] = None,
     slide_mpp: Annotated[
-        float | None, typer.Option(help="µm per pixel of level 0, where the slide does not state it.")
+        float | None, typer.Option(help="µm per pixel of level 0, where the slide does not state it; kept.")
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is there, once the new one is whole.")
@@ -57,6 +58,8 @@ def convert(
         cancel_on_interrupt() as cancel,
         progress_bar(lambda stage: "tiles") as show,
     ):
+        if slide_mpp is not None:
+            keep_pixel_size(opened)
         write(
             opened,
             out,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_lumen.cli.pixel_size import keep_pixel_size
 from napari_lumen.cli.region import RegionOption
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def predict(
     if len(slides) == 1 and names_one_slide(slides[0]):
         with open_slide(slides[0], mpp=mpp) as opened:  # an error in its path is told before torch is loaded
             if mpp is not None:
-                _keep_pixel_size(opened)
+                keep_pixel_size(opened)
             from napari_lumen.inference.cohort_table import is_cohort
 
             if not is_cohort(asked.out):
@@ -174,18 +175,6 @@ class _Slides:
     def __init__(self, done: int, total: int) -> None:
         self.done = done
         self.total = total
-
-
-def _keep_pixel_size(slide: Slide) -> None:
-    """Keep what the user gave for the next time; it holds for this run in any case."""
-    from napari_lumen.cli.console import notes
-    from napari_lumen.errors import SlideError
-    from napari_lumen.slides.pixel_size import remember_mpp
-
-    try:
-        remember_mpp(slide.fingerprint, slide.require_mpp())
-    except SlideError as error:
-        notes().print(str(error), markup=False)
 
 
 def _unit(stage: str) -> str:

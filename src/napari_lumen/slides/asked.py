@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import operator
+from operator import index
 from typing import Any
 
 from napari_lumen.errors import SlideError
@@ -16,7 +16,7 @@ _LARGEST_MPP = 1e6  # µm: a metre
 def asked_level(name: str, count: int, level: Any) -> int:
     """Return the number of a level of a slide of this name that has so many."""
     try:
-        number = operator.index(level)
+        number = index(level)
     except TypeError:
         number = -1
     if not 0 <= number < count:
@@ -36,7 +36,7 @@ def asked_window(name: str, y: Any, x: Any, height: Any, width: Any) -> Window:
         When a number is a fraction: cut off without a word, it would be another window than was meant.
     """
     try:
-        window = Window(operator.index(y), operator.index(x), operator.index(height), operator.index(width))
+        window = Window(index(y), index(x), index(height), index(width))
     except TypeError:  # seldom, so that windows of integers cost nothing more
         window = _whole_window(name, y, x, height, width)
     if window.height < 1 or window.width < 1:

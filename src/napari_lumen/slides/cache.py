@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
+from weakref import ref
 
 import numpy.typing as npt
 
 Tile = npt.NDArray[Any]
 
 _DEFAULT_BYTES = 512 << 20
+_GUESTS_PART = 8  # an eighth: 64 MB of 512, with which OpenSlide decodes the strips of an NDPI once
+
+
+class GuestCache(Protocol):
+    """The cache of another library, which must stay within the same limit."""
+
+    def attach(self, handle: Any) -> None:
+        """Let something of that library keep its tiles there."""
+
+    def detach(self, handle: Any) -> None:
+        """Forget what was attached."""
+
+    def resize(self, limit: int) -> None:
+        """Forget everything and keep at most `limit` bytes from now on."""
 
 
 class TileCache:
@@ -26,7 +41,7 @@ class TileCache:
     Parameters
     ----------
     limit : int
-        Bytes that are kept at most, of all owners together.
+        Bytes that are kept at most, of all owners together and of the guest, if there is one.
     """
 
     def __init__(self, limit: int) -> None:
@@ -35,6 +50,7 @@ class TileCache:
         self._tiles: OrderedDict[tuple[Hashable, Hashable], Tile] = OrderedDict()
         self._making: dict[tuple[Hashable, Hashable], Lock] = {}
         self._abandoned: deque[Hashable] = deque()
+        self._guest: ref[GuestCache] | None = None
         self._lock = Lock()
 
     @property
@@ -44,7 +60,7 @@ class TileCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held now."""
+        """Bytes of tiles held now, without what the guest holds."""
         return self._size
 
     def set_limit(self, limit: int) -> None:
@@ -52,8 +68,30 @@ class TileCache:
         if limit < 0:
             raise ValueError(f"a cache holds at least 0 bytes, not {limit}")
         with self._lock:
-            self._limit = limit
+            changed, self._limit = limit != self._limit, limit
+            guest = self._present()
+            if changed and guest is not None:
+                guest.resize(limit // _GUESTS_PART)
             self._trim()
+
+    def guest(self, make: Callable[[int], GuestCache]) -> GuestCache:
+        """Return the cache of another library that shares this one's limit.
+
+        It has an eighth of the limit, and follows it, for as long as somebody holds it; then the tiles here
+        have all of it again.
+
+        Parameters
+        ----------
+        make : callable
+            Makes it of its bytes, where there is none.
+        """
+        with self._lock:
+            guest = self._present()
+            if guest is None:
+                guest = make(self._limit // _GUESTS_PART)
+                self._guest = ref(guest)
+                self._trim()
+            return guest
 
     def get(self, owner: Hashable, key: Hashable) -> Tile | None:
         """Return a tile, now the most recently used, or None."""
@@ -135,6 +173,12 @@ class TileCache:
         with self._lock:
             self._tiles.clear()
             self._size = 0
+            guest = self._present()
+            if guest is not None:
+                guest.resize(self._limit // _GUESTS_PART)
+
+    def _present(self) -> GuestCache | None:
+        return None if self._guest is None else self._guest()
 
     def _drop_abandoned(self) -> None:
         while self._abandoned:
@@ -145,8 +189,9 @@ class TileCache:
             self._size -= self._tiles.pop(name).nbytes
 
     def _trim(self) -> None:
+        room = self._limit if self._present() is None else self._limit - self._limit // _GUESTS_PART
         least = 1 if self._limit else 0
-        while self._size > self._limit and len(self._tiles) > least:
+        while self._size > room and len(self._tiles) > least:
             _, dropped = self._tiles.popitem(last=False)
             self._size -= dropped.nbytes
 

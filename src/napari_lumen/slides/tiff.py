@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -83,6 +84,12 @@ class TiffSlide(Slide):
         base = stored[0]
         alike = (base.samples, base.dtype, base.is_rgb)
         self._stored = [level for level in stored if (level.samples, level.dtype, level.is_rgb) == alike]
+        for empty in layout.left_out:
+            self._warn(f"states {empty}, which holds nothing")
+        for level in stored:
+            if level not in self._stored:
+                height, width = level.shape
+                self._warn(f"states a level of {width} x {height} px in another depth or other colours")
         self.levels = levels_from_shapes(
             [level.shape for level in self._stored], [level.tile for level in self._stored]
         )
@@ -98,6 +105,9 @@ class TiffSlide(Slide):
         self.associated = AssociatedImages(
             {name: partial(_associated, name, page) for name, page in layout.associated.items()}
         )
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{self.path.name} {what}; it is left out.", UserWarning, stacklevel=2)
 
     def close(self) -> None:
         """Free the file, the decoding threads and the cached tiles."""

@@ -38,7 +38,7 @@ class Facts:
 
     vendor: str
     properties: Mapping[str, str] = field(default_factory=dict)
-    size: StatedSize = StatedSize()
+    size: StatedSize = field(default_factory=StatedSize)
     magnification: float | None = None
 
 
@@ -219,6 +219,5 @@ def ventana_facts(text: str, pages: Sequence[Directory]) -> Facts:
     """Return what the iScan XML of a Ventana slide says."""
     match = re.search(r"<iScan\b([^>]*)>", text)
     properties = dict(re.findall(r'(\w+)\s*=\s*"([^"]*)"', match.group(1))) if match else {}
-    return Facts(
-        "ventana", properties, size_of_text(properties.get("ScanRes")), number(properties.get("Magnification"))
-    )
+    size = size_of_text(properties.get("ScanRes"))
+    return Facts("ventana", properties, size, number(properties.get("Magnification")))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from napari_lumen.geometry import Pair
 from napari_lumen.slides import tiff_facts as facts
@@ -38,6 +38,8 @@ class Layout:
         Whether three channels are red, green and blue of a picture.
     shapes : tuple of (int, int), optional
         Height and width of the levels, where they are not those of their directories.
+    left_out : tuple of str
+        Levels of no pixels that the file lists: each as "a level of 0 x 300 px in directory 2 of 3".
     """
 
     levels: tuple[tuple[Directory, ...], ...]
@@ -46,6 +48,7 @@ class Layout:
     channels: tuple[Channel, ...] = ()
     as_rgb: bool = False
     shapes: tuple[Shape, ...] | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def layout_of(pages: Sequence[Directory]) -> Layout:
@@ -58,6 +61,12 @@ def layout_of(pages: Sequence[Directory]) -> Layout:
     StackError
         When it is a stack along Z or T.
     """
+    layout = _vendors_layout(pages)
+    named = {id(page) for page in layout.associated.values()}
+    return replace(layout, left_out=(*_of_no_size(pages, "directory", named), *layout.left_out))
+
+
+def _vendors_layout(pages: Sequence[Directory]) -> Layout:
     first = pages[0]
     description, software = first.text(DESCRIPTION), first.text(SOFTWARE)
     if _NDPI in first or software.startswith(_TRESTLE) or _LEICA in description[:1000]:
@@ -80,6 +89,17 @@ def layout_of(pages: Sequence[Directory]) -> Layout:
 
 def _shape(page: Directory) -> Shape:
     return page.integer(257), page.integer(256)
+
+
+def _of_no_size(
+    pages: Sequence[Directory], what: str, named: Collection[int] = frozenset()
+) -> tuple[str, ...]:
+    """Return each directory of a side of 0 in words, but for those of these ids."""
+    return tuple(
+        f"a level of {page.integer(256)} x {page.integer(257)} px in {what} {number} of {len(pages)}"
+        for number, page in enumerate(pages, 1)
+        if min(_shape(page)) < 1 and id(page) not in named
+    )
 
 
 def _is_tiled(page: Directory) -> bool:
@@ -213,20 +233,24 @@ def _ventana(pages: Sequence[Directory], iscan: str) -> Layout:
     return Layout(tuple(kept), facts.ventana_facts(iscan, pages), associated)
 
 
-def _children(planes: Sequence[Directory]) -> list[tuple[Directory, ...]]:
-    """Return the reduced levels that directories hold in themselves."""
+def _children(planes: Sequence[Directory]) -> tuple[list[tuple[Directory, ...]], tuple[str, ...]]:
+    """Return the reduced levels that directories hold in themselves, and in words those of no size."""
     inner = [page.children() for page in planes]
     if len({len(pages) for pages in inner}) > 1:
         raise UnsupportedLayoutError("its channels differ in levels")
     levels = [tuple(level) for level in zip(*inner, strict=True)]
-    return [level for level in levels if all(_reduces(page, planes[0]) for page in level)]
+    kept = [level for level in levels if all(_reduces(page, planes[0]) for page in level)]
+    return kept, _of_no_size(inner[0], "reduced directory")
 
 
 def _ome(description: str, pages: Sequence[Directory]) -> Layout:
     image = ome_image(description, pages)
-    levels = [image.planes, *_children(image.planes)]
+    reduced, left_out = _children(image.planes)
+    levels = [image.planes, *reduced]
     stated = Facts("ome-tiff", image.properties, image.size, image.magnification)
-    return Layout(_finest_first(levels), stated, image.associated, image.channels, image.as_rgb)
+    return Layout(
+        _finest_first(levels), stated, image.associated, image.channels, image.as_rgb, left_out=left_out
+    )
 
 
 def _generic(pages: Sequence[Directory]) -> Layout:
@@ -240,7 +264,8 @@ def _generic(pages: Sequence[Directory]) -> Layout:
         axes = facts.stack_axes(base[0], len(base))
         if axes and axes != {"C": len(base)}:
             raise _stacked(base[0], axes)
-    levels = [base, *_children(base)]
+    reduced, left_out = _children(base)
+    levels = [base, *reduced]
     if len(levels) == 1:
         levels += [g for g in groups if len(g) == len(base) and _reduces(g[0], base[0])]
     used = {id(page) for level in levels for page in level}
@@ -253,4 +278,4 @@ def _generic(pages: Sequence[Directory]) -> Layout:
     found = facts.generic_facts(base[0])
     if facts.imagej_settings(base[0]):
         found = Facts("imagej", found.properties, found.size)
-    return Layout(_finest_first(levels), found, associated, channels)
+    return Layout(_finest_first(levels), found, associated, channels, left_out=left_out)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from napari_lumen.errors import SlideError
-from napari_lumen.geometry import Pair
 from napari_lumen.slides.level import Channel
 from napari_lumen.slides.stated_size import StatedSize
 from napari_lumen.slides.tiff_directory import Directory, StackError, UnsupportedLayoutError

@@ -17,13 +17,14 @@ import openslide
 from openslide import lowlevel
 
 from napari_lumen.errors import SlideError, first_line
-from napari_lumen.geometry import Region, Window
+from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.slides.associated import AssociatedImages
+from napari_lumen.slides.cache import GuestCache, TileCache, process_cache
 from napari_lumen.slides.level import LARGEST_SIDE, TILE, levels_from_shapes
-from napari_lumen.slides.pixel_size import checked_mpp
 from napari_lumen.slides.slide import Picture, Pixels, Slide
+from napari_lumen.slides.stated_size import StatedSize, size_of_resolution
+from napari_lumen.slides.vendor_cache import VendorCache
 
-_CACHE_BYTES = 64 << 20
 _OPAQUE = 0xFF000000  # the alpha of a premultiplied ARGB pixel
 _MIRAX = ".mrxs"
 
@@ -31,7 +32,7 @@ _MIRAX = ".mrxs"
 class OpenSlideSlide(Slide):
     """A slide read by OpenSlide: MRXS, NDPI, SCN, BIF, VMS, Trestle, Sakura, Zeiss and more.
 
-    All threads read through one handle: OpenSlide is made for that, and keeps decoded tiles by handle, so
+    All threads read through one handle: OpenSlide is made for that, and knows decoded tiles by handle, so
     that handles of their own would decode the same strips of an NDPI again. A handle is dead after its
     first error, for every thread; a read that fails is done once more by a new one.
 
@@ -44,13 +45,15 @@ class OpenSlideSlide(Slide):
         What the user named.
     file : Path or None
         The file that OpenSlide opens, where it is another one (a member of a DICOM folder).
+    cache : TileCache, optional
+        In whose limit OpenSlide keeps decoded tiles; the process's own by default.
 
     Raises
     ------
     SlideError
     """
 
-    def __init__(self, path: Path, file: Path | None = None) -> None:
+    def __init__(self, path: Path, file: Path | None = None, cache: TileCache | None = None) -> None:
         super().__init__(path)
         self._file = file or path
         self._lock = Lock()
@@ -58,7 +61,7 @@ class OpenSlideSlide(Slide):
         _require_mirax_data(self._file)
         if path.suffix.lower() == _MIRAX:  # of the file itself there may be two alike
             self.files = (path, path.with_suffix("") / "Slidedat.ini")
-        self._cache = lowlevel.cache_create(_CACHE_BYTES)
+        self._cache: GuestCache | None = (process_cache() if cache is None else cache).guest(VendorCache)
         handle = self._open()
         self._handle: Any = handle
         try:
@@ -79,8 +82,7 @@ class OpenSlideSlide(Slide):
             [(height, width) for width, height in sizes], [self._tile(number) for number in numbers]
         )
         self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
-        mpp = (self._float(openslide.PROPERTY_NAME_MPP_Y), self._float(openslide.PROPERTY_NAME_MPP_X))
-        self.mpp = None if mpp[0] is None or mpp[1] is None else checked_mpp((mpp[0], mpp[1]), self.path)
+        self.mpp = self._pixel_size()
         self.magnification = self._float(openslide.PROPERTY_NAME_OBJECTIVE_POWER)
         self.bounds = self._bounds()
         self.icc_profile = lowlevel.read_icc_profile(handle)
@@ -89,6 +91,9 @@ class OpenSlideSlide(Slide):
         )
 
     def _open(self) -> Any:
+        cache = self._cache
+        if cache is None:
+            raise SlideError(f"{self.path.name} is closed; open it again.")
         try:
             with self._file.open("rb"):  # OpenSlide does not say why it cannot
                 pass
@@ -103,7 +108,7 @@ class OpenSlideSlide(Slide):
             ) from error
         try:
             handle = lowlevel.open(self._file)
-            lowlevel.set_cache(handle, self._cache)
+            cache.attach(handle)
         except openslide.OpenSlideUnsupportedFormatError as error:
             raise SlideError(
                 f"{self.path.name} is not a slide in any format that is known here. "
@@ -120,6 +125,13 @@ class OpenSlideSlide(Slide):
             return float(self.properties[name])
         except (KeyError, ValueError):
             return None
+
+    def _pixel_size(self) -> Pair | None:
+        y, x = self._float(openslide.PROPERTY_NAME_MPP_Y), self._float(openslide.PROPERTY_NAME_MPP_X)
+        if y is None or x is None:
+            return None
+        is_resolution = self.vendor == "generic-tiff"
+        return (size_of_resolution((y, x)) if is_resolution else StatedSize((y, x))).checked(self.path)
 
     def _tile(self, level: int) -> tuple[int, int]:
         """Return height and width of what a level is decoded in, as far as it is stated."""
@@ -145,7 +157,7 @@ class OpenSlideSlide(Slide):
         try:
             pixels = self._region(fresh, level, window)
         except openslide.OpenSlideError as error:
-            lowlevel.close(fresh)  # nobody else has it, and the error would keep it as long as itself
+            self._discard(fresh)  # nobody else has it, and the error would keep it as long as itself
             self._replace(handle, None)
             raise SlideError(
                 f"{self.path.name} cannot be decoded at level {level}, row {window.y}, "
@@ -173,6 +185,11 @@ class OpenSlideSlide(Slide):
                 self._handle = self._open()
             return self._handle
 
+    def _discard(self, handle: Any) -> None:
+        if (cache := self._cache) is not None:  # else the slide was closed meanwhile, and so will this be
+            cache.detach(handle)
+            lowlevel.close(handle)
+
     def _replace(self, dead: Any, fresh: Any) -> None:
         """Put a handle, or None, in the place of a dead one that no other thread has replaced yet."""
         with self._lock:
@@ -198,7 +215,7 @@ class OpenSlideSlide(Slide):
     def close(self) -> None:
         """Free the file, as soon as no other thread is reading from it."""
         with self._lock:
-            self._closed, self._handle = True, None
+            self._closed, self._handle, self._cache = True, None, None
 
 
 def _on_white(argb: npt.NDArray[np.uint32]) -> Picture:
