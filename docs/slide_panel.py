@@ -1,4 +1,4 @@
-"""Make `docs/slide-panel.png`: the Slide panel on an SVS, an NDPI and a DICOM slide of `../shared/data/slides`.
+"""Make `docs/slide-panel.png`: the Slide panel on an SVS, an NDPI and a DICOM slide of the shared data.
 
 ``xvfb-run -a -s "-screen 0 1680x1050x24" python docs/slide_panel.py``
 """

@@ -18,7 +18,9 @@ from napari_lumen.plugin.slide_layers import slide_layer
 from plugin_fakes import CATALOGUE, MODEL, StepJobs
 from test_models_foreign import WSINFER, Tile, write_json, write_program
 
-THEIRS = ModelChoice(Path("theirs"), "Theirs (WSInfer)", "Finds tumour.", "None.", "its TorchScript")
+THEIRS = ModelChoice(
+    Path("theirs"), "<p>Ours: it runs no code.</p><!--", "Finds tumour.", "None.", "its TorchScript"
+)
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_the_panel_asks_and_does_what_it_is_told(make_napari_viewer: Any, qtbot:
     QTimer.singleShot(100, reply)
     panel.form.run.click()
     (text,) = shown
-    assert "Theirs (WSInfer)" in text
     assert "its TorchScript can run any code" in text
+    assert "&lt;p&gt;Ours: it runs no code.&lt;/p&gt;&lt;!--" in text  # its title hides nothing
     assert panel.controller.state.running == (answer == "Trust and run")
     panel.controller.close()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
+import os
 import shutil
 import threading
 import warnings
@@ -17,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
+from zarr.core.sync import sync
+from zarr.storage import LocalStore
 
 from napari_lumen.errors import SlideError
 from napari_lumen.slides import Channel, open_slide
@@ -174,6 +179,38 @@ def test_channels_keep_their_names_colours_and_range(tmp_path: Path, dtype: str)
 def test_what_omero_says_of_three_channels_decides(tmp_path: Path, omero: Any, is_rgb: bool) -> None:
     with open_slide(write_image(tmp_path / "three.zarr", noise(3, 64, 64), omero=omero)) as slide:
         assert slide.is_rgb is is_rgb
+
+
+@pytest.mark.parametrize("omero", [None, {"channels": [{}, {}, {}]}])
+def test_three_channels_of_which_nothing_is_stated_are_a_colour_picture_when_light(
+    tmp_path: Path, omero: Any
+) -> None:
+    stained = np.clip(noise(3, 300, 300).astype(int) // 2 + 110, 0, 255).astype(np.uint8)
+    glowing = noise(3, 300, 300) // 4
+    with open_slide(write_image(tmp_path / "light.zarr", stained, omero=omero)) as slide:
+        assert slide.is_rgb
+    with open_slide(write_image(tmp_path / "dark.zarr", glowing, glowing[:, ::2, ::2], omero=omero)) as slide:
+        assert [channel.name for channel in slide.channels] == ["channel 1", "channel 2", "channel 3"]
+        np.testing.assert_array_equal(slide.read(0, 0, 300, 300), glowing.transpose(1, 2, 0))
+
+
+def test_a_dark_colour_picture_that_says_so_stays_one(tmp_path: Path) -> None:
+    omero = {"channels": [{"label": name} for name in ("Red", "Green", "Blue")]}
+    with open_slide(write_image(tmp_path / "said.zarr", noise(3, 64, 64) // 8, omero=omero)) as slide:
+        assert slide.is_rgb
+
+
+def test_where_the_coarsest_level_cannot_be_looked_at_three_channels_are_a_colour_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dark = noise(3, 64, 64) // 8
+    folder = write_image(tmp_path / "unread.zarr", dark, dark)
+    (folder / "s1" / "c" / "0" / "0" / "0").write_bytes(b"no chunk")
+    with open_slide(folder) as slide:
+        assert slide.is_rgb
+    monkeypatch.setattr("napari_lumen.slides.omezarr_values._LARGEST_CHUNK", 1000)
+    with open_slide(write_image(tmp_path / "vast.zarr", dark)) as slide:
+        assert slide.is_rgb
 
 
 def test_a_single_plane_is_one_channel(tmp_path: Path) -> None:
@@ -465,6 +502,37 @@ def test_a_damaged_chunk_is_named_and_hatched_and_leaves_the_others_readable(tmp
             shown = slide.dask_levels()[0].compute()
         np.testing.assert_array_equal(shown[:, :256], image[:, :, :256].transpose(1, 2, 0))
         assert set(np.unique(shown[:256, 256:])) == {168, 208}
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(errno.EACCES, "may not be read at level 0"), (errno.EIO, "cannot be read at level 0")],
+)
+def test_a_chunk_that_may_not_be_read_is_told_as_that_and_nothing_of_the_read_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
+    folder = write_image(tmp_path / "locked.zarr", noise(3, 256, 256), chunk=64)
+    read = LocalStore.get
+
+    async def locked(store: LocalStore, key: str, *rest: Any, **more: Any) -> Any:
+        if key.endswith("c/0/0/0"):
+            raise OSError(number, os.strerror(number), key)
+        await asyncio.sleep(0.05)
+        return await read(store, key, *rest, **more)
+
+    async def left() -> int:
+        return len(asyncio.all_tasks() - {asyncio.current_task()})
+
+    with open_slide(folder) as slide:
+        monkeypatch.setattr(LocalStore, "get", locked)
+        with pytest.raises(SlideError, match=told) as caught:
+            slide.read(0, 0, 256, 256)
+        assert sync(left()) == 0  # a process that ends now has nothing to complain of
+        assert_one_sentence(caught.value, "locked.zarr")
+        assert "damaged" not in str(caught.value)
+        assert str(tmp_path) not in str(caught.value)
+        monkeypatch.setattr(LocalStore, "get", read)
+        assert slide.read(0, 0, 256, 256).shape == (256, 256, 3)
 
 
 def test_an_absurd_pixel_size_is_unknown(tmp_path: Path) -> None:

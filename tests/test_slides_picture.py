@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -403,6 +406,67 @@ def test_broken_pixels_are_told_in_a_sentence_when_read(tmp_path: Path) -> None:
     with open_slide(path) as slide, pytest.raises(SlideError, match="cannot be decoded") as caught:
         slide.read(0, 0, 10, 10)
     assert_one_sentence(caught.value, "broken.png")
+
+
+def test_a_picture_that_cannot_be_decoded_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "broken.png"
+    path.write_bytes(png_of(3000, 3000))
+    with open_slide(path) as slide:
+        assert isinstance(slide, PictureSlide)
+        tried: list[int] = []
+        load = slide._file.load
+        monkeypatch.setattr(
+            slide,
+            "_file",
+            replace(slide._file, load=lambda: (tried.append(1), load())[1]),  # type: ignore[func-returns-value]
+        )
+        caught = []
+        with ThreadPoolExecutor(4) as pool:
+            for read in [pool.submit(slide.read, 0, 0, 10, 10) for _ in range(8)]:
+                with pytest.raises(SlideError, match="cannot be decoded") as error:
+                    read.result()
+                caught.append(error.value)
+                assert_one_sentence(error.value, "broken.png")
+        assert len(set(map(id, caught))) == 8  # each reader's own, for raising one changes it
+        with pytest.warns(UserWarning, match="hatched"):
+            assert len(np.unique(slide.dask_levels()[0][:1500, :1500].compute())) == 2
+        assert len(tried) == 1
+
+
+def test_a_picture_that_is_gone_says_so_and_may_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, deep, tiff = tmp_path / "plain.png", tmp_path / "deep.png", tmp_path / "plain.tif"
+    Image.fromarray(noise(40, 50, 3)).save(plain)
+    deep.write_bytes(imagecodecs.png_encode(noise(40, 50, dtype=np.uint16)))
+    tifffile.imwrite(tiff, noise(40, 50))
+    for path in (plain, deep, tiff):
+        with PictureSlide(path) as slide:
+            path.rename(tmp_path / "elsewhere")
+            with pytest.raises(SlideError, match=r"is no longer at .* Put it back") as caught:
+                slide.read(0, 0, 10, 10)
+            assert_one_sentence(caught.value, path.name)
+            (tmp_path / "elsewhere").rename(path)
+            with monkeypatch.context() as patch:
+                patch.setattr(time, "monotonic", lambda: math.inf)
+                assert slide.read(0, 0, 10, 10).shape[:2] == (10, 10)
+
+
+def test_a_picture_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "locked.png"
+    Image.fromarray(noise(40, 50, 3)).save(path)
+
+    def locked() -> Array:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with open_slide(path) as slide:
+        assert isinstance(slide, PictureSlide)
+        monkeypatch.setattr(slide, "_file", replace(slide._file, load=locked))
+        with pytest.raises(SlideError, match="cannot be read: Permission denied") as caught:
+            slide.read(0, 0, 10, 10)
+        assert_one_sentence(caught.value, "locked.png")
 
 
 # ---------------------------------------------------------------------------------------------------------

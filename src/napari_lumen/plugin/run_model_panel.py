@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QMessageBox
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from napari import Viewer
 
     from napari_lumen.plugin.catalogue import ModelChoice
+
+
+_LONGEST = 100  # letters of a title in a question
 
 
 class RunModelPanel(Panel):
@@ -62,8 +66,10 @@ class RunModelPanel(Panel):
         box = QMessageBox(self)
         box.setIcon(QMessageBox.Icon.Warning)
         box.setWindowTitle("Trust this model?")
-        box.setText(f"{model.title} was not made by this plugin: {model.danger} can run any code here.")
-        box.setInformativeText(f"Run it only if you trust where {model.path} comes from.")
+        box.setText(f"This model was not made by this plugin: {model.danger} can run any code here.")
+        # the title is the model's own words: they must not be able to hide these
+        named = f"{escape(model.title[:_LONGEST])}<br>{escape(str(model.path))}"
+        box.setInformativeText(f"Run it only if you trust where it comes from:<br><br>{named}")
         trust = box.addButton("Trust and run", QMessageBox.ButtonRole.AcceptRole)
         box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
         box.exec()

@@ -19,11 +19,8 @@ _GUESTS_PART = 8  # an eighth: 64 MB of 512, with which OpenSlide decodes the st
 class GuestCache(Protocol):
     """The cache of another library, which must stay within the same limit."""
 
-    def attach(self, handle: Any) -> None:
-        """Let something of that library keep its tiles there."""
-
-    def detach(self, handle: Any) -> None:
-        """Forget what was attached."""
+    def attach(self, handle: Any, attached: object = None) -> object:
+        """Let something of that library keep its tiles there, and return what it is attached to."""
 
     def resize(self, limit: int) -> None:
         """Forget everything and keep at most `limit` bytes from now on."""

@@ -26,6 +26,7 @@ from napari_lumen.slides.level import LARGEST_SIDE, TILE, Level, levels_from_sha
 from napari_lumen.slides.omezarr_fingerprint import fingerprint_of_arrays
 from napari_lumen.slides.omezarr_metadata import OWN_KEY, Multiscale
 from napari_lumen.slides.omezarr_store import find_image, name_of, open_level, open_root
+from napari_lumen.slides.omezarr_values import is_light, values_of
 from napari_lumen.slides.pixel_size import checked_mpp
 from napari_lumen.slides.slide import Picture, Pixels, Slide
 
@@ -91,7 +92,10 @@ class OmeZarrSlide(Slide):
         )
         count = arrays[0].shape[image.axes.index("c")] if "c" in image.axes else 1
         self.dtype = _shown_type(arrays[0].dtype)
-        if self.dtype != np.uint8 or not image.is_rgb(count):
+        is_rgb = self.dtype == np.uint8 and image.is_rgb(count)
+        if is_rgb is None:
+            is_rgb = is_light(arrays[-1], image.axes)
+        if not is_rgb:
             self.channels = image.channels(count)
         self.mpp = checked_mpp(image.sizes[order[0]], self.path)
         self.vendor = "ome-zarr"
@@ -213,14 +217,24 @@ class OmeZarrSlide(Slide):
         try:
             return _pixels(self._arrays[level], self._axes, window.intersect(_whole(cell)), self.dtype)
         except Exception as error:  # codecs and networks raise types of their own
-            place = f"at level {level}, tile row {row}, column {column}: {first_line(error)}"
-            if isinstance(self.location, Path):
-                raise SlideError(
-                    f"{self._name} cannot be decoded {place}. The file is damaged there."
-                ) from error
             raise SlideError(
-                f"{self._name} cannot be fetched or decoded {place}. Check the network."
+                self._told(error, f"at level {level}, tile row {row}, column {column}")
             ) from error
+
+    def _told(self, error: Exception, place: str) -> str:
+        """Return what went wrong at a place, and what to do."""
+        if not isinstance(self.location, Path):
+            return (
+                f"{self._name} cannot be fetched or decoded {place}: {first_line(error)}. Check the network."
+            )
+        if isinstance(error, PermissionError):
+            return (
+                f"{self._name} may not be read {place}: {error.strerror or 'permission denied'}. "
+                "Ask its owner for permission to read all files in the folder."
+            )
+        if isinstance(error, OSError) and error.errno is not None:  # codecs raise it without a number
+            return f"{self._name} cannot be read {place}: {error.strerror}. Check the disk."
+        return f"{self._name} cannot be decoded {place}: {first_line(error)}. The file is damaged there."
 
 
 def _whole(level: Level) -> Window:
@@ -241,7 +255,7 @@ def _pixels(array: zarr.Array[Any], axes: tuple[str, ...], window: Window, dtype
     """Return a window of an array of any order of axes as (h, w, channels)."""
     rows, columns = window.slices
     chosen: dict[str, slice | int] = {"y": rows, "x": columns, "c": slice(None)}
-    values = np.asarray(array[tuple(chosen.get(axis, 0) for axis in axes)])
+    values = values_of(array, tuple(chosen.get(axis, 0) for axis in axes))
     left = [axis for axis in axes if axis in "cyx"]
     if "c" not in left:
         values, left = values[..., None], [*left, "c"]

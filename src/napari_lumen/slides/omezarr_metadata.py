@@ -64,17 +64,19 @@ class Multiscale:
     sizes: tuple[Pair | None, ...]
     omero: tuple[tuple[str | None, tuple[int, int, int] | None], ...] | None
 
-    def is_rgb(self, count: int) -> bool:
-        """Whether three channels of 8 bits are a colour picture: they say so, or nothing to the contrary."""
+    def is_rgb(self, count: int) -> bool | None:
+        """Whether channels of 8 bits are a colour picture; None for three of which nothing is stated."""
         if count != 3:
             return False
         if self.omero is None or len(self.omero) != 3:
-            return True
+            return None
         colors = tuple(color for _, color in self.omero)
         names = tuple((name or "").strip().lower() for name, _ in self.omero)
-        if colors == _PRIMARIES or all(name in known for name, known in zip(names, _RGB_NAMES, strict=True)):
-            return True
-        return not any(names) and colors == (None, None, None)
+        if not any(names) and colors == (None, None, None):
+            return None
+        return colors == _PRIMARIES or all(
+            name in known for name, known in zip(names, _RGB_NAMES, strict=True)
+        )
 
     def channels(self, count: int) -> tuple[Channel, ...]:
         """Return the channels, with names and colours of ours where the file states none."""

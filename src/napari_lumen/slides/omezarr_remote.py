@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,8 +12,11 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore
 
+from napari_lumen.slides.omezarr_pace import Pace, pace_for, session
+
 _CONNECT_SECONDS, _READ_SECONDS = 10, 20  # without a sign of life
-_TRIES = 3
+_TRIES, _LONGEST = 3, 30  # seconds after which it is not tried again
+_HTTP = ("http", "https")
 _LARGEST_WHOLE = 64 << 20  # bytes that are fetched for a part of them
 _FORBIDDEN = 403
 _PASSING = (429, 500, 502, 503, 504)  # a server that is busy
@@ -29,10 +33,11 @@ def remote_store(url: str) -> FsspecStore:
         When the kind is unknown.
     """
     options: dict[str, Any] = {}
-    if urlsplit(url).scheme in ("http", "https"):
+    if urlsplit(url).scheme in _HTTP:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS)
         # hospitals have proxies, which are stated in the environment
         options["client_kwargs"] = {"timeout": timeout, "trust_env": True}
+        options["get_client"] = session
     return _RemoteStore.from_url(url, storage_options=options, read_only=True)
 
 
@@ -47,14 +52,30 @@ class _RemoteStore(FsspecStore):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        address = urlsplit(self.path)
+        if address.scheme not in _HTTP:  # object stores have clients of their own, which see to that
+            return await self._asked(key, prototype, byte_range, None)
+        pace = pace_for(address.netloc)
+        async with pace.request():
+            return await self._asked(key, prototype, byte_range, pace)
+
+    async def _asked(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None, pace: Pace | None
+    ) -> Buffer | None:
+        begun = time.monotonic()
         for attempt in range(1, _TRIES + 1):
             try:
                 found = await super().get(key, prototype, byte_range)
+                if pace is not None:
+                    pace.answered()
                 return None if found is None else _part(found, byte_range)
             except aiohttp.ClientError as error:
                 if isinstance(error, aiohttp.ClientResponseError) and error.status == _FORBIDDEN:
                     return None
-                if attempt == _TRIES or not _passing(error):
+                late = attempt == _TRIES or time.monotonic() - begun > _LONGEST
+                if late or not _passing(error):
+                    if pace is not None and isinstance(error, aiohttp.ServerTimeoutError):
+                        pace.fell_silent(begun)
                     raise ConnectionError(_told(error)) from error
             await asyncio.sleep(0.2 * 2**attempt)
         return None
@@ -81,7 +102,9 @@ def _passing(error: aiohttp.ClientError) -> bool:
     """Whether it is worth asking again: not where there is no such server."""
     if isinstance(error, aiohttp.ClientResponseError):
         return error.status in _PASSING
-    return isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError)
+    return isinstance(
+        error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | aiohttp.SocketTimeoutError
+    )
 
 
 def _told(error: aiohttp.ClientError) -> str:

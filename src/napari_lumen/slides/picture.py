@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from napari_lumen.slides.slide import Pixels, Slide
 from napari_lumen.slides.tiff_directory import HEADS
 
 _MOST_PIXELS = 1_000_000_000  # read whole into memory
+_PASSING_SECONDS = 5.0  # until a disk that did not answer is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,10 @@ class PictureFile:
 class PictureSlide(Slide):
     """A picture file, decoded whole at the first read and kept until it is closed.
 
+    The pixels lie in memory all that time, up to a gigapixel and outside the cache of tiles: such files
+    have no tiles, and each would have to be decoded from its start again. A file that cannot be decoded is
+    tried once.
+
     Parameters
     ----------
     path : Path
@@ -89,6 +95,7 @@ class PictureSlide(Slide):
         self.associated = AssociatedImages({})
         self._file = file
         self._whole: Pixels | None = None
+        self._failure: _Failure | None = None
         self._closed = False
         self._lock = Lock()
 
@@ -105,15 +112,39 @@ class PictureSlide(Slide):
         with self._lock:  # the first thread decodes, the others wait for it
             if self._closed:
                 raise SlideError(f"{self.path.name} is closed; open it again.")
+            if self._failure is not None and time.monotonic() < self._failure.until:
+                raise SlideError(self._failure.sentence) from self._failure.cause
             if self._whole is None:
                 try:
                     self._whole = self._file.load()
                 except Exception as error:  # decoders raise types of their own
-                    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-                    raise SlideError(
-                        f"{self.path.name} cannot be decoded: {reason}. Copy or export it again."
-                    ) from error
+                    self._failure = failure = _failure(error, self.path)
+                    raise SlideError(failure.sentence) from failure.cause
             return self._whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a picture cannot be decoded, and until when that is taken for granted."""
+
+    sentence: str
+    cause: Exception
+    until: float
+
+
+def _failure(error: Exception, path: Path) -> _Failure:
+    error = error.with_traceback(None)  # it would keep half a picture in memory
+    error.__context__ = error.__cause__ = None
+    again = time.monotonic() + _PASSING_SECONDS
+    if isinstance(error, FileNotFoundError):
+        sentence = f"{path.name} is no longer at {path.parent}. Put it back and open it again."
+        return _Failure(sentence, error, again)
+    if isinstance(error, OSError) and error.errno is not None:  # decoders raise it without a number
+        sentence = f"{path.name} cannot be read: {error.strerror}. Check the disk and your permissions."
+        return _Failure(sentence, error, again)
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    sentence = f"{path.name} cannot be decoded: {reason}. Copy or export it again."
+    return _Failure(sentence, error, again if isinstance(error, MemoryError) else math.inf)
 
 
 def _look(path: Path) -> PictureFile:

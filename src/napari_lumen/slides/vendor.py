@@ -58,6 +58,7 @@ class OpenSlideSlide(Slide):
         self._file = file or path
         self._lock = Lock()
         self._closed = False
+        self._attached: object = None
         _require_mirax_data(self._file)
         if path.suffix.lower() == _MIRAX:  # of the file itself there may be two alike
             self.files = (path, path.with_suffix("") / "Slidedat.ini")
@@ -157,7 +158,7 @@ class OpenSlideSlide(Slide):
         try:
             pixels = self._region(fresh, level, window)
         except openslide.OpenSlideError as error:
-            self._discard(fresh)  # nobody else has it, and the error would keep it as long as itself
+            lowlevel.close(fresh)  # nobody else has it, and the error would keep it as long as itself
             self._replace(handle, None)
             raise SlideError(
                 f"{self.path.name} cannot be decoded at level {level}, row {window.y}, "
@@ -182,19 +183,16 @@ class OpenSlideSlide(Slide):
             if self._closed:
                 raise SlideError(f"{self.path.name} is closed; open it again.")
             if self._handle is None:
-                self._handle = self._open()
+                self._handle, self._attached = self._open(), None
+            if self._cache is not None:
+                self._attached = self._cache.attach(self._handle, self._attached)
             return self._handle
-
-    def _discard(self, handle: Any) -> None:
-        if (cache := self._cache) is not None:  # else the slide was closed meanwhile, and so will this be
-            cache.detach(handle)
-            lowlevel.close(handle)
 
     def _replace(self, dead: Any, fresh: Any) -> None:
         """Put a handle, or None, in the place of a dead one that no other thread has replaced yet."""
         with self._lock:
             if self._handle is dead and not self._closed:
-                self._handle = fresh
+                self._handle, self._attached = fresh, None
 
     def _associated(self, name: str) -> Picture:
         handle = self._current()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QRectF, Qt
@@ -48,7 +49,7 @@ class Legend(QWidget):
             shown_before = item.widget()
             if shown_before is not None:
                 shown_before.deleteLater()
-        heading = QLabel(f"<b>{record.model_title}</b><br>{slide}")
+        heading = QLabel(f"<b>{escape(record.model_title)}</b><br>{escape(slide)}")
         heading.setWordWrap(True)
         self._layout.addWidget(heading)
         self._layout.addWidget(_class_table(record))
