@@ -14,6 +14,7 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 import numpy as np
+import PIL.Image
 import pytest
 import shapely
 import tifffile
@@ -26,6 +27,7 @@ from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.cli import app
 from napari_lumen.inference import Run
+from napari_lumen.inference.area import read_area
 from napari_lumen.models import InputSpec, ModelCard, TrainingRecord, View, build, save_model
 from napari_lumen.slides import open_slide
 
@@ -215,6 +217,33 @@ def test_predict_within_shapes_or_a_mask_answers_for_them_alone(
         areas.append(record.analysed_mm2)
         assert record.region == pytest.approx((40, 60, 128, 96), abs=2)
     assert areas[0] == pytest.approx(areas[1], rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["bool tiff", "inverted tiff", "rgba png", "palette png", "16 bit tiff"])
+def test_a_mask_means_its_stored_values_however_they_are_shown(
+    slide: Path, tmp_path: Path, kind: str
+) -> None:
+    inside = np.zeros((75, 75), bool)
+    inside[10:42, 15:39] = True
+    path = tmp_path / ("mask.png" if kind.endswith("png") else "mask.tif")
+    if kind == "bool tiff":
+        tifffile.imwrite(path, inside)
+    elif kind == "inverted tiff":
+        tifffile.imwrite(path, inside.astype(np.uint8), photometric="miniswhite")
+    elif kind == "16 bit tiff":
+        tifffile.imwrite(path, inside * np.uint16(7))
+    elif kind == "rgba png":
+        clear = np.full((75, 75, 4), 200, np.uint8)
+        clear[~inside, 3] = 0
+        imageio.imwrite(path, clear)
+    else:
+        picture = PIL.Image.fromarray(inside.astype(np.uint8), mode="P")
+        picture.putpalette([255, 255, 255, 255, 0, 0])
+        picture.save(path)
+    with open_slide(slide) as opened:
+        area = read_area(path, opened)
+    assert area.bounds == (60, 40, 156, 168)
+    assert area.area == 96 * 128
 
 
 def test_predict_within_what_is_no_area_of_the_slide_is_refused(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -106,7 +106,13 @@ class Objects:
         """Share of the convex hull that the object fills, in (0, 1]."""
         return np.asarray(self.area / shapely.area(shapely.convex_hull(self.outline)))
 
-    def joined(self, owner: npt.NDArray[np.integer[Any]], count: int, side: int) -> Objects:
+    def joined(
+        self,
+        owner: npt.NDArray[np.integer[Any]],
+        count: int,
+        side: int,
+        check: Callable[[], None] = lambda: None,
+    ) -> Objects:
         """Return the objects of which these are the pieces.
 
         Parameters
@@ -117,6 +123,8 @@ class Objects:
             Of objects; each has a piece.
         side : int
             Of the blocks that pieces lie in, px.
+        check : callable, optional
+            Called for each object; what it raises ends the work.
         """
         order = np.argsort(owner, kind="stable")
         rows = self[order]
@@ -129,6 +137,10 @@ class Objects:
         away = rows.centroid - (sums / area[:, None] + 0.5)[owner[order]]
         dy, dx = away.T
         moved = rows.spread + rows.area[:, None] * np.stack([dy * dy, dx * dx, dy * dx], axis=1)
+        outlines = []
+        for start, end in pairwise([*starts, len(rows)]):
+            check()
+            outlines.append(united(rows.outline[start:end], side))
         low = np.minimum.reduceat(rows.box[:, :2], starts, axis=0)
         high = np.maximum.reduceat(rows.box[:, 2:], starts, axis=0)
         return Objects(
@@ -139,7 +151,7 @@ class Objects:
             total(rows.probability),
             total(rows.pairs),
             np.concatenate([low, high], axis=1),
-            shapes(united(rows.outline[start:end], side) for start, end in pairwise([*starts, len(rows)])),
+            shapes(outlines),
         )
 
 
@@ -149,6 +161,7 @@ def measure(
     labels: npt.NDArray[np.uint8],
     probability: npt.NDArray[np.uint8],
     channels: npt.NDArray[np.intp],
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[npt.NDArray[np.intp], Objects]:
     """Measure what of each instance lies in a window.
 
@@ -164,6 +177,8 @@ def measure(
         uint8 (classes, h, w), in steps of 1/255.
     channels : ndarray
         (256,) the channel of each label.
+    check : callable, optional
+        Called often; what it raises ends the work.
 
     Returns
     -------
@@ -177,6 +192,7 @@ def measure(
     # sums of whole numbers, exact: in a block they stay far below 2 ** 53
     totals = np.zeros((_SUMS, size))
     for top in range(0, core.height, _BAND):
+        check()
         band = slice(top, min(top + _BAND, core.height))
         of, label, weights = _summands(
             framed[band.start : band.stop + 2], top, labels[band], probability[:, band], channels
@@ -189,9 +205,11 @@ def measure(
     spread = [yy - sum_y * sum_y / area, xx - sum_x * sum_x / area, yx - sum_y * sum_x / area]
     spans = spans_of(inner)
     box = [(r.start, c.start, r.stop, c.stop) for r, c in (spans[number - 1] for number in numbers)]
+    check()
     outlines: defaultdict[int, list[Polygon]] = defaultdict(list)
     for number, polygon in polygonise(inner, origin=(core.y, core.x)):
         outlines[number].append(polygon)
+    check()
     corner = np.array([core.y, core.x], np.int64)
     pixels = area.astype(np.int64)
     return numbers, Objects(

@@ -20,6 +20,8 @@ from napari_lumen.inference.run import ClassCount, FileRecord
 from napari_lumen.inference.work import MIN_OBJECT_UM2, pixel_mm2
 from napari_lumen.models import ModelCard
 
+_SIDE = 1024  # px: blocks that are looked at together; of noise, larger ones would take gigabytes
+_ROWS = 5_000  # of the table that are worked out together: some tenths of a second
 _MARGIN_UM = 128.0  # some fifteen nuclei: clusters that reach no further beyond a block are seen whole
 
 
@@ -69,15 +71,15 @@ def find_objects(
     teller : Teller
         Told after each block, and asked about cancel for each object.
     """
-    blocks = sorted({(row // BLOCK, column // BLOCK) for row, column in cells})
     pixel = pixel_mm2(plan.grid.scale(mpp))
     if card.objects == "none":
-        pixels = _areas(rasters, blocks, teller)
+        pixels = _areas(rasters, sorted({(row // BLOCK, column // BLOCK) for row, column in cells}), teller)
         return tuple(
             ClassCount(name=item.name, objects=None, area_mm2=pixels[item.value] * pixel)
             for item in card.classes
         ), ()
 
+    blocks = sorted({(row * CELL // _SIDE, column * CELL // _SIDE) for row, column in cells})
     done = 0
 
     def look() -> None:
@@ -89,7 +91,7 @@ def find_objects(
     finder = ObjectFinder(
         rasters,
         tuple(item.value for item in card.classes),
-        BLOCK * CELL,
+        _SIDE,
         margin,
         split,
         math.ceil(MIN_OBJECT_UM2 / 1e6 / pixel),
@@ -100,7 +102,9 @@ def find_objects(
     with ObjectTable(folder, plan.grid, mpp, card.classes) as table:
         for objects in finder.find(blocks):
             large = objects[objects.area * pixel >= MIN_OBJECT_UM2 / 1e6]
-            table.add(large)
+            for start in range(0, len(large), _ROWS):
+                look()
+                table.add(large[np.arange(start, min(start + _ROWS, len(large)))])
             count.update(large.value.tolist())
             done = min(done + 1, len(blocks))
             teller("counting", done, len(blocks))

@@ -19,7 +19,7 @@ from napari_lumen.inference.instances import Numbers, components, split_touching
 from napari_lumen.inference.measures import Objects, measure
 from napari_lumen.inference.plan import Cell
 
-_MOST_THREADS = 4  # each may hold some 300 MB for a moment
+_MOST_THREADS = 4  # each may hold some 100 MB for a moment
 
 Labels = npt.NDArray[np.uint8]
 
@@ -125,9 +125,8 @@ class ObjectFinder:
         channels = np.zeros(256, np.intp)
         channels[list(self.values)] = np.arange(len(self.values))
         numbers, pieces = measure(
-            framed, core, labels[place.slices], self.rasters.probability(core), channels
+            framed, core, labels[place.slices], self.rasters.probability(core), channels, self.check
         )
-        self.check()
         return _Seen(pixels, framed, numbers, pieces)
 
     def _whole_in(self, block: Cell, seen: _Seen) -> Objects:
@@ -192,7 +191,7 @@ class ObjectFinder:
         pairs = np.concatenate(self._pairs) - 1
         graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(pieces),) * 2)
         count, owner = connected_components(graph, directed=False)
-        return pieces.joined(owner, count, self.side)
+        return pieces.joined(owner, count, self.side, self.check)
 
 
 @dataclass(frozen=True)

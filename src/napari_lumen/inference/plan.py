@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -87,7 +87,7 @@ class Plan:
         """Return the rows, or columns, of cells that tiles which start at a pixel have weight in."""
         known = self._known[axis]
         if start not in known:
-            margin = self.overlap // 4  # where `blending_window` is 0
+            margin = max(0, (self.overlap - 2) // 2)  # where `blending_window` is 0
             first, last = max(0, start + margin), min(start + self.tile - margin, self.grid.shape[axis])
             known[start] = range(first // CELL, -(-last // CELL) if last > first else 0)
         return known[start]
@@ -101,7 +101,12 @@ class Plan:
         return Window(cell[0] * CELL, cell[1] * CELL, CELL, CELL).intersect(Window(0, 0, *self.grid.shape))
 
 
-def make_plan(slide: Slide, spec: InputSpec, region: Region | BaseGeometry | None) -> Plan:
+def make_plan(
+    slide: Slide,
+    spec: InputSpec,
+    region: Region | BaseGeometry | None,
+    check: Callable[[], None] = lambda: None,
+) -> Plan:
     """Lay the result's grid over the slide and choose the tiles.
 
     Parameters
@@ -112,6 +117,8 @@ def make_plan(slide: Slide, spec: InputSpec, region: Region | BaseGeometry | Non
         Of the model.
     region : Region, shapely geometry or None
         What to answer for; None is all tissue. Geometry is in (x, y) level-0 px.
+    check : callable, optional
+        Called often while tissue is looked for; what it raises ends that.
 
     Raises
     ------
@@ -122,7 +129,7 @@ def make_plan(slide: Slide, spec: InputSpec, region: Region | BaseGeometry | Non
     grid, levels = result_grid(slide, view.mpp)
     tiles = _all_tiles(slide.shape, grid, view.size, spec.overlap)
     area = asked_area(slide, region)
-    chosen = chosen_tiles(slide, grid, tiles, spec.overlap, area)
+    chosen = chosen_tiles(slide, grid, tiles, spec.overlap, area, check)
     return Plan(grid, levels, view.size, spec.overlap, chosen, whole_slide(slide) if area is None else area)
 
 
@@ -157,7 +164,12 @@ def asked_area(slide: Slide, region: Region | BaseGeometry | None) -> BaseGeomet
 
 
 def chosen_tiles(
-    slide: Slide, grid: Grid, tiles: Iterable[Window], overlap: int, area: BaseGeometry | None
+    slide: Slide,
+    grid: Grid,
+    tiles: Iterable[Window],
+    overlap: int,
+    area: BaseGeometry | None,
+    check: Callable[[], None],
 ) -> tuple[Window, ...]:
     """Return the tiles whose own part, without what they share, touches an area, or tissue without one.
 
@@ -179,7 +191,7 @@ def chosen_tiles(
         cores = shapely.box(left, top, right, bottom)
         shapely.prepare(area)
         return tuple(compress(tiles, shapely.intersects(area, cores) & ~shapely.touches(area, cores)))
-    mask, mask_grid = tissue_mask(slide)
+    mask, mask_grid = tissue_mask(slide, check)
     across = [mask_grid.window_of(core).slices[0] for core in in_rows]
     down = [mask_grid.window_of(core).slices[1] for core in in_columns]
     top, bottom = np.array([(part.start, part.stop) for part in across])[of_row].T
@@ -242,12 +254,14 @@ def _box(region: Region) -> BaseGeometry:
 def blending_window(size: int, overlap: int) -> npt.NDArray[np.float32]:
     """Return the weights of a tile's pixels, (size, size) float32 in [0, 1].
 
-    Nothing in the outer quarter of the overlap, where the network saw padding, then a linear ramp over
-    its middle half; the weights of neighbouring tiles sum to 1.
+    Nothing within half the overlap of the edge, but for a pixel on which neighbours share the answer: so a
+    network whose receptive field is smaller than the overlap answers as it would for the whole slide at
+    once. Wider ramps bring others no nearer to that, by the shipped model. The weights of neighbouring tiles
+    sum to 1.
     """
     if overlap == 0:
         return np.ones((size, size), np.float32)
     distance = np.arange(size) + 0.5
     distance = np.minimum(distance, size - distance)
-    ramp = np.clip((distance - overlap / 4) / (overlap / 2), 0, 1).astype(np.float32)
+    ramp = np.clip((distance - overlap / 2 + 1) / 2, 0, 1).astype(np.float32)
     return np.outer(ramp, ramp)

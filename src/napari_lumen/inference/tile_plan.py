@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from shapely.geometry.base import BaseGeometry
@@ -60,7 +60,12 @@ class TilePlan(Plan):
 
 
 def make_tile_plan(
-    slide: Slide, spec: InputSpec, region: Region | BaseGeometry | None, *, centred: bool
+    slide: Slide,
+    spec: InputSpec,
+    region: Region | BaseGeometry | None,
+    check: Callable[[], None] = lambda: None,
+    *,
+    centred: bool,
 ) -> TilePlan:
     """Lay tiles over the slide and choose those that are asked for.
 
@@ -72,6 +77,8 @@ def make_tile_plan(
         Of the model.
     region : Region, shapely geometry or None
         What to answer for; None is all tissue. Geometry is in (x, y) level-0 px.
+    check : callable, optional
+        Called often while tissue is looked for; what it raises ends that.
     centred : bool
         Centre the tiles on the region, so that one that is no larger than a tile gets one tile, around it;
         else they begin at the slide's corner, and are the same for all regions.
@@ -101,7 +108,7 @@ def make_tile_plan(
         for row in range(rows)
         for column in range(columns)
     )
-    chosen = chosen_tiles(slide, grid, tiles, spec.overlap, asked)
+    chosen = chosen_tiles(slide, grid, tiles, spec.overlap, asked, check)
     return TilePlan(grid, 1, view.size, spec.overlap, chosen, area)
 
 

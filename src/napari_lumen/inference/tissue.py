@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import rasterio.features
@@ -19,7 +21,7 @@ Mask = npt.NDArray[np.bool_]
 
 _MPP = 8.0  # µm per pixel of the mask
 _MOST_SIDE = 4096  # of the mask; very large slides get a coarser one
-_AT_ONCE = 512  # px of the mask a side that are read together
+_AT_ONCE = 128  # px of the mask a side that are read together: of a slide of one level, 4,096 px
 _SMALLEST_UM2 = 2500.0  # specks of dirt and holes below this are ignored
 _GROWN_UM = 24.0  # so that the pale rim of the tissue belongs to it
 # Otsu divides pale from dark where a slide is all tissue; glass never reaches the upper bound
@@ -34,7 +36,7 @@ _PEN_EDGE_UM = 40.0  # ink bleeds
 _PEN_OF_LUMP, _PEN_OF_SLIDE = 0.6, 0.4
 
 
-def tissue_mask(slide: Slide) -> tuple[Mask, Grid]:
+def tissue_mask(slide: Slide, check: Callable[[], None] = lambda: None) -> tuple[Mask, Grid]:
     """Find tissue by Otsu's threshold on saturation, or on darkness where nothing is coloured.
 
     Marks of felt pens beside the tissue are left out. Specks and holes below 2,500 µm² are ignored.
@@ -43,6 +45,8 @@ def tissue_mask(slide: Slide) -> tuple[Mask, Grid]:
     ----------
     slide : Slide
         With a known pixel size.
+    check : callable, optional
+        Called often; what it raises ends the search.
 
     Returns
     -------
@@ -54,6 +58,7 @@ def tissue_mask(slide: Slide) -> tuple[Mask, Grid]:
     grid = _mask_grid(slide.shape, slide.require_mpp())
     rgb = np.empty((*grid.shape, 3), np.uint8)  # of 10 gigapixels all at once, as floats, would be large
     for window in windows(grid.shape, _AT_ONCE):
+        check()
         rgb[window.slices] = slide.read_grid(grid, window)
     brightest = rgb.max(axis=-1) / np.float32(255)
     pixel_um2 = _pixel_um2(grid, slide.require_mpp())
