@@ -32,6 +32,11 @@ def is_slide(layer: Layer) -> bool:
     return facts.get("kind") == "slide" and "slide" in facts
 
 
+def is_open(fingerprint: str, layers: Sequence[Layer]) -> bool:
+    """Whether one of a viewer's layers shows the slide of a fingerprint."""
+    return any(is_slide(layer) and fingerprint_of(layer) == fingerprint for layer in layers)
+
+
 def is_result(layer: Layer) -> bool:
     """Whether a layer is of a run."""
     return "run" in facts_of(layer)

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from napari_lumen.errors import Cancelled, LumenError, SlideError
 from napari_lumen.plugin.layers import LayerData
 
 if TYPE_CHECKING:
+    from napari_lumen.inference.run import Run
     from napari_lumen.plugin.ready import Ready
     from napari_lumen.slides import Level, Slide
 
@@ -33,8 +35,8 @@ def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
     Parameters
     ----------
     path : str or list of str
-        A slide file, a folder with one DICOM slide, or the folder of a run. A stack of several files is
-        never ours.
+        A slide file, a folder with one DICOM slide, or the folder of a run, which brings its slide along. A
+        stack of several files is never ours.
 
     Returns
     -------
@@ -81,7 +83,7 @@ def _read_slide(path: str | Sequence[str]) -> list[Any]:
 
 
 def _read_run(path: str | Sequence[str]) -> list[Any]:
-    return _or_sentence(_saved_run_layers, _one(path))
+    return _or_sentence(run_and_slide_layers, _one(path))
 
 
 def slide_layers(path: Path) -> list[LayerData]:
@@ -164,12 +166,65 @@ def _probes(level: Level) -> list[tuple[int, int]]:
     return [middle, *sorted(middles, key=lambda place: math.dist(place, middle))]
 
 
-def _saved_run_layers(path: Path) -> list[LayerData]:
+def run_and_slide_layers(path: Path) -> list[LayerData]:
+    """Return the layers of a run, above those of its slide unless the window shows that already.
+
+    A program without a window always gets the slide: nothing tells a reader which viewer asks. Where the
+    slide is not found, the results come alone and the user is asked for it.
+
+    Raises
+    ------
+    RunError
+    """
     from napari_lumen.inference.run import Run
     from napari_lumen.plugin.layers import run_layers
+    from napari_lumen.plugin.opening import slide_name
 
     run = Run.open(path)
-    return list(run_layers(run, Path(run.record.slide).name).layers)
+    opened = None if _shows_slide_of(run) else _found_slide(run)
+    if opened is None:
+        return list(run_layers(run, slide_name(run)).layers)
+    slide, ready = opened
+    below = layers_of_slide(slide, ready)
+    try:
+        placed = replace(run, record=run.record.model_copy(update={"mpp": slide.require_mpp()}))
+        return [*below, *run_layers(placed, slide_name(run)).layers]
+    except BaseException:
+        slide.close()
+        raise
+
+
+def _shows_slide_of(run: Run) -> bool:
+    """Whether the window in use shows a run's slide; what lays results on it is there then, too."""
+    from napari_lumen.plugin.placing import is_open
+    from napari_lumen.plugin.window import browsing
+
+    if "qtpy.QtWidgets" not in sys.modules:
+        return False
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is None or not is_open(run.record.fingerprint, viewer.layers):
+        return False
+    return browsing() is not None
+
+
+def _found_slide(run: Run) -> tuple[Slide, Ready] | None:
+    """Open the slide of a run, with the pixel size that the user gave for the run if none was given since."""
+    from napari_lumen.plugin import notices
+    from napari_lumen.plugin.opening import open_slide_of, open_slide_of_waiting
+
+    try:
+        slide, ready = open_slide_of_waiting(run) if _from_a_gesture() else open_slide_of(run)
+    except Cancelled:  # of the slide: the results were asked for, too
+        return None
+    except SlideError as error:
+        notices.warn(str(error))
+        return None
+    record = run.record
+    if slide.mpp is None or (record.mpp_source == "user" and not slide.mpp_given):
+        slide.mpp, slide.mpp_given = record.mpp, True
+    return slide, ready
 
 
 def _or_sentence(read: Callable[[Path], list[LayerData]], path: Path) -> list[Any]:
