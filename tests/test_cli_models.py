@@ -171,6 +171,9 @@ def test_export_refuses_an_unknown_format() -> None:
         (("gated_attention", "margin=nan"), "margin"),
         (("multistage", "patch=256.5"), "patch must be a whole number, not 256.5"),
         (("",), "There is no model ''"),
+        (("~nouserx/m",), "no home folder of ~nouserx"),
+        (("m" * 300,), "There is no model"),
+        (("gated_attention", "instances=1000000000"), "instances must be 1000 or less"),
     ],
 )
 def test_describe_refuses_in_a_sentence(arguments: tuple[str, ...], part: str) -> None:
@@ -223,3 +226,16 @@ def test_a_foreign_model_is_called_as_it_was_fetched(program: Path) -> None:
     folder = user_models() / "renamed"
     assert sorted(file.name for file in folder.iterdir()) == ["renamed.json", "renamed.pt"]
     assert json.loads(call("models", "show", "renamed", "--json").stdout)["name"] == "renamed"
+
+
+def test_export_to_a_place_that_is_none_is_one_sentence() -> None:
+    refused = call("models", "export", "nuclei-focusnetpp-light", "~nouserx/o.onnx")
+    assert_refused(refused, "no home folder of ~nouserx")
+
+
+def test_a_piped_card_is_not_cut(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = CliRunner(env={"COLUMNS": "40", "TERM": "dumb"})
+    shown = narrow.invoke(app, ["models", "show", str(program)])
+    assert shown.exit_code == 0, shown.stderr
+    assert str(program) in shown.stdout
+    assert all(line == line.rstrip() for line in shown.stdout.splitlines())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 import torch
 from torch import nn
@@ -154,3 +156,46 @@ def test_a_missed_pixel_costs_more_than_a_false_one() -> None:
     missed[..., 0, :4] *= -1
     false[..., 7, :4] *= -1
     assert adaptive_logarithmic_hybrid(missed, target) > adaptive_logarithmic_hybrid(false, target)
+
+
+def test_a_compiled_network_is_recorded_all_the_same() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 32, 32)
+    network = build("focusnetpp", preset="light").eval()
+    with torch.no_grad():
+        with record_attention(network) as attention:
+            network(image)
+            wanted = dict(attention)
+        compiled = torch.compile(network, backend="eager")
+        compiled(image)
+        inside = build("focusnetpp", preset="light").eval()
+        inside.load_state_dict(network.state_dict())
+        inside.compile(backend="eager")
+        inside(image)
+        for recorded, called in ((network, compiled), (compiled, compiled), (inside, inside)):
+            with record_attention(recorded) as attention:
+                called(image)
+            assert attention.keys() == wanted.keys()
+            for name, value in wanted.items():
+                torch.testing.assert_close(attention[name], value)
+    torch.compiler.reset()
+
+
+def test_compiled_networks_run_compiled_again_when_the_last_recording_ends() -> None:
+    traced = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> object:
+        traced.append(graph)
+        return graph.forward
+
+    network = build("focusnetpp", preset="light").eval()
+    double = torch.compile(lambda x: 2 * x, backend=backend)
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(record_attention(network))
+        second.enter_context(record_attention(network))
+        first.close()  # not the last that was opened, as with two threads
+        double(torch.ones(2))
+        assert traced == []
+    double(torch.ones(2))
+    assert len(traced) == 1
+    torch.compiler.reset()

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from napari_lumen import ModelError
 from napari_lumen.models import VARIANTS, build, describe
+from napari_lumen.models.catalogue import variant_of
+from napari_lumen.models.genotype import Genotype
 from napari_lumen.models.receptive_field import ReceptiveField
 
 
@@ -102,7 +104,44 @@ def test_a_row_of_a_table_is_recognised_by_its_arguments() -> None:
     found = describe("focusnetpp", preset="light", size=32).variant
     assert found is not None
     assert found.row == "FocusNet++, nuclei"
-    assert describe("focusnetpp", preset="light", dropout=0.1, size=32).variant is None
+    assert describe("focusnetpp", preset="light", dropout=0.1, size=32).variant == found
+
+
+_UNIFORM = Genotype.uniform("conv1", "conv1")
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "row"),
+    [
+        ("focusnetpp", {}, "FocusNet++, Table 2"),
+        ("darefinenet", {}, "R50_50 attention"),
+        ("darefinenet", {"fusion": "attention", "classes": 2, "pretrained": "x.pth"}, "R50_50 attention"),
+        ("darefinenet", {"variant": "single", "context_depth": 18}, "R50"),
+        ("darefinenet", {"gate_hidden": True}, None),
+        ("nas_scam", {}, "P, synchronous search"),
+        ("nas_scam", {"attention": "none"}, "U-Net"),
+        ("nas_scam", {"genotype": _UNIFORM}, "P rebuilt, smallest without zeros"),
+        ("nas_scam", {"genotype": _UNIFORM.model_dump_json()}, "P rebuilt, smallest without zeros"),
+        ("nas_scam", {"genotype": {"D1": 3}}, None),
+        ("gated_attention", {"classes": 5}, "Gated (ours), Table 2"),
+        ("gated_attention", {}, None),  # the table's has five classes
+        ("unet", {"width": 64, "classes": 4}, "U-Net"),
+        ("unet", {}, None),
+        ("unetpp", {"widths": [32, 64, 128, 256, 512]}, "UNet++, Table 2"),
+        ("multistage", {"mini_batch": 1}, "Separate and End-to-End"),
+        ("no_such_network", {}, None),
+    ],
+)
+def test_defaults_and_what_changes_no_structure_do_not_hide_a_row(
+    network: str, arguments: dict[str, Any], row: str | None
+) -> None:
+    found = variant_of(network, arguments)
+    assert (found and found.row) == row
+
+
+def test_every_row_is_found_by_its_own_arguments() -> None:
+    for row in VARIANTS:
+        assert variant_of(row.network, row.arguments) is row
 
 
 def test_an_unknown_argument_is_named() -> None:
@@ -152,6 +191,10 @@ def test_an_impossible_size_is_refused(size: Any) -> None:
         ("r2unet", {"steps": 10**9}),
         ("bcdunet", {"blocks": 10**9}),
         ("cbam_unet", {"width": "16"}),
+        ("gated_attention", {"instances": 10**9}),
+        ("gated_attention", {"instances": 300_000}),
+        ("gated_attention", {"local_size": 10**6}),
+        ("gated_attention", {"global_size": 10**6}),
     ],
 )
 def test_impossible_arguments_are_one_sentence(name: str, arguments: dict[str, Any]) -> None:

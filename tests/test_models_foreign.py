@@ -206,7 +206,9 @@ def test_a_missing_field_of_a_wsinfer_config_is_named(wsinfer: Path, field: str)
     [
         ({"spec_version": "2.0"}, ["field 'spec_version'", "'1.0'"]),
         ({"num_classes": 3}, ["num_classes is 3 and class_names has 2"]),
-        ({"class_names": ["tumor", "tumor"]}, ["class name used twice: tumor"]),
+        ({"class_names": ["tumor", "tumor"]}, ["field 'class_names'", "class name used twice: tumor"]),
+        ({"transform": [WSINFER["transform"][0]] * 2}, ["field 'transform'", "Resize stands there 2 times"]),
+        ({"transform": [WSINFER["transform"][2]] * 3}, ["field 'transform'", "Normalize stands there 3"]),
         ({"patch_size_pixels": 0}, ["field 'patch_size_pixels'"]),
         ({"spacing_um_px": 0}, ["field 'spacing_um_px'"]),
         ({"transform": [{"name": "Resize"}]}, ["field 'transform.0'", "Resize needs argument 'size'"]),
@@ -363,7 +365,7 @@ def test_a_missing_field_beside_a_program_is_named(tmp_path: Path, field: str) -
         ({"classes": ["gland"]}, "softmax of the one channel 'gland' is 1 everywhere: field 'activation'"),
         ({"classes": ["background"], "activation": "none"}, "field 'classes' has background"),
         ({"classes": ["background", "a", "Background"]}, "one background at most"),
-        ({"classes": ["background", "gland", "gland"]}, "class name used twice: gland"),
+        ({"classes": ["background", "gland", "gland"]}, "field 'classes': class name used twice: gland"),
         ({"std": [1, 1, 0]}, "std must be positive"),
         ({"overlap": 32}, "overlap 32 must be below the tile size 32"),
         ({"colour": "red"}, "field 'colour'"),
@@ -785,3 +787,42 @@ def test_a_network_that_does_not_fit_its_weights_is_refused(bundle: Path) -> Non
 def test_a_network_that_cannot_be_built_is_refused(bundle: Path, network_def: object, message: str) -> None:
     reconfigure(bundle, network_def=network_def)
     assert message in refusal(bundle)
+
+
+@pytest.mark.usefixtures("nothing_runs")
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"mean": [0.1, 0.2, 0.3]}, ((0.1, 0.2, 0.3), (1, 1, 1))),
+        ({"std": [0.4, 0.5, 0.6]}, ((0, 0, 0), (0.4, 0.5, 0.6))),
+    ],
+)
+def test_a_mean_or_a_deviation_alone_is_taken(bundle: Path, told: dict[str, Any], expected: object) -> None:
+    write_json(bundle / "lumen.json", {"mpp": 0.5} | told)
+    spec = read_card(bundle).input
+    assert (spec.mean, spec.std) == expected
+
+
+SIGMOID: dict[str, Any] = {"_target_": "Activationsd", "keys": "pred", "sigmoid": True}
+SOFTMAX: dict[str, Any] = {"_target_": "Activationsd", "keys": "pred", "softmax": True}
+
+
+@pytest.mark.usefixtures("nothing_runs")
+@pytest.mark.parametrize(
+    ("transforms", "activation"),
+    [
+        ([SIGMOID | {"keys": "aux"}, SOFTMAX], "softmax"),
+        ([SOFTMAX | {"keys": ["aux", "label"]}, SIGMOID], "sigmoid"),
+        ([SIGMOID | {"_disabled_": True}, SOFTMAX], "softmax"),
+        (
+            [{**SIGMOID, "keys": ["aux", "pred"], "sigmoid": [True, False], "softmax": [False, True]}],
+            "softmax",
+        ),
+        ([{"_target_": "Activations", "sigmoid": True}], "sigmoid"),
+    ],
+)
+def test_the_activation_is_that_of_the_prediction(
+    bundle: Path, transforms: list[dict[str, Any]], activation: str
+) -> None:
+    reconfigure(bundle, postprocessing=steps(*transforms))
+    assert read_card(bundle).activation == activation

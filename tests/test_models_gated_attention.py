@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from napari_lumen import ModelError
 from napari_lumen.models import attention_modules, build, record_attention
 from napari_lumen.models import gated_attention as gated_module
-from napari_lumen.models.gated_attention import ChannelGate, GatedAttention, SemanticMap, SpatialSoftmax
+from napari_lumen.models.gated_attention import (
+    ChannelGate,
+    GatedAttention,
+    SemanticMap,
+    SpatialSoftmax,
+    gated_channels,
+)
 from napari_lumen.models.instances import InstanceSelection, crop_instances, resize
 from napari_lumen.models.resnet import ResNet
 from napari_lumen.models.rival_attentions import RIVALS, SqueezeExcitationAttention
@@ -554,3 +560,17 @@ def test_a_wrong_argument_is_named(argument: dict[str, object], message: str) ->
 def test_no_images_have_no_logits(each: GatedAttention) -> None:
     with torch.inference_mode():
         assert each(torch.rand(0, 3, 64, 64)).shape == (0, each.fused_head.out_features)
+
+
+def test_the_best_and_worst_gated_channels_are_those_of_the_gates(
+    network: GatedAttention, images: Tensor
+) -> None:
+    with torch.no_grad(), record_attention(network, "channel_gate", features=True) as maps:
+        network(images)
+    best, worst = gated_channels(maps, 2)
+    for image, gates in enumerate(maps["channel_gate"]):
+        order = gates.sort(descending=True, stable=True).indices
+        assert torch.equal(best[image], maps["channel_gate.features"][image, order[:2]])
+        assert torch.equal(worst[image], maps["channel_gate.features"][image, order[[-1, -2]]])
+    with pytest.raises(ValueError, match="count must be"):
+        gated_channels(maps, 10**6)

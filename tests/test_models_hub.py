@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import huggingface_hub
@@ -126,3 +126,23 @@ def test_any_error_of_the_library_is_one_sentence(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     assert "cannot be fetched: a new kind of error. Check" in refusal("hub:lab/glands")
+
+
+@pytest.mark.parametrize("read", [load_model, install_model])
+def test_a_copy_that_was_damaged_in_the_cache_is_fetched_again(
+    hub: Hub, read: Callable[[str], object]
+) -> None:
+    weights = load_model("hub:lab/glands").path / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.resolve().write_bytes(whole[:-10])
+    hub.asked.clear()
+    read("hub:lab/glands")
+    assert weights.read_bytes() == whole
+    assert len([line for line in hub.asked if line.startswith("GET") and "weights" in line]) == 1
+    hub.files["weights.safetensors"] = b"damaged"
+    weights.resolve().write_bytes(b"damaged")
+    hub.asked.clear()
+    assert "damaged or was replaced" in refusal("hub:lab/glands")
+    assert (
+        len([line for line in hub.asked if line.startswith("GET") and "weights" in line]) == 1
+    )  # not for ever

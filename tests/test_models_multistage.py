@@ -551,3 +551,22 @@ def test_every_variant_is_exported_for_any_number_of_images(variant: str, tmp_pa
         images = torch.rand(count, 3, 2 * PATCH, 2 * PATCH)
         with torch.no_grad():
             torch.testing.assert_close(program(images), whole(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["end_to_end", "classifier", "segmentation"])
+def test_a_network_in_double_precision_is_recorded_in_it(variant: str) -> None:
+    network = small(variant=variant).eval().double()
+    with torch.no_grad(), record_attention(network) as attention:
+        network(torch.rand(1, 3, 64, 64, dtype=torch.float64))
+    assert {value.dtype for value in attention.values()} == {torch.float64}
+
+
+def test_without_values_all_patches_are_extracted_at_once() -> None:
+    with torch.device("meta"):
+        network = small(mini_batch=1)
+    assert network.extractor is not None
+    calls: list[torch.Size] = []
+    network.extractor.register_forward_hook(lambda _module, args, _out: calls.append(args[0].shape))
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, 4 * PATCH, 4 * PATCH, device="meta")).is_meta
+    assert calls == [(16, 3, 28, 28)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
+import pickle
 import threading
 import warnings
 from collections.abc import Iterator
@@ -266,5 +268,107 @@ def test_no_damage_leaks_another_error(tmp_path: Path) -> None:
 
 def test_text_is_told_in_a_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_text("hello")
+    with pytest.raises(ModelError, match="damaged, or no state dict of tensors"):
+        ResNet(18, pretrained=tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("lost", [("fc.weight", "fc.bias"), ("fc.bias",)])
+def test_a_last_layer_that_the_file_has_not_is_missing(tmp_path: Path, lost: tuple[str, ...]) -> None:
+    state = published_resnet18()
+    for key in lost:
+        del state[key]
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.warns(UserWarning, match=rf"{len(lost)} are \({', '.join(lost)}\) missing"):
+        report = ResNet(18, classes=1000, pretrained=tmp_path / "w.pth").pretrained
+    assert report is not None
+    assert (report.missing, report.left_out) == (lost, ())
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?token=ab", "?token=a/b", "?token=a/b#part", "?a=resnet18-00000000.x"]
+)
+def test_the_checksum_in_a_name_is_found_before_a_query(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "served" / "w.safetensors"
+    save_file(published_resnet18(), file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    whole = file.with_name(f"resnet18-a{digest[:8]}.safetensors")  # no such checksum
+    named = file.rename(file.with_name(f"resnet18-{_with_a_letter(digest)}.safetensors"))
+    whole.write_bytes(named.read_bytes())
+    assert _taken(ResNet(18, pretrained=f"{server}/{named.name}{query}")) == 120
+    with pytest.raises(ModelError, match="their SHA-256 begins"):
+        ResNet(18, pretrained=f"{server}/{whole.name}{query}")
+
+
+def _with_a_letter(digest: str) -> str:
+    """Return enough digits of a checksum that they cannot be a date."""
+    return next(digest[:n] for n in range(8, 65) if not digest[:n].isdigit())
+
+
+def test_a_url_may_state_its_checksum(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "served" / "w.pth"
+    torch.save(published_resnet18(), file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    for right in (digest, digest[:8], digest.upper()):
+        assert _taken(ResNet(18, pretrained=f"{server}/w.pth#sha256={right}")) == 120
+    other = digest[:7] + ("1" if digest[7] == "0" else "0")
+    for url in (f"{server}/w.pth", file.as_uri()):
+        with pytest.raises(ModelError, match="damaged or were replaced"):
+            ResNet(18, pretrained=f"{url}#sha256={other}")
+        with pytest.raises(ModelError, match="a checksum that is none"):
+            ResNet(18, pretrained=f"{url}#sha256=xyz")
+    assert file.exists()
+    network = build("gated_attention", local_depth=18, pretrained=f"{server}/w.pth#sha256={digest}")
+    assert _taken(network.global_network) == 120  # type: ignore[arg-type]
+
+
+def test_urls_of_files_are_read_as_browsers_write_them(tmp_path: Path, server: str) -> None:
+    file = tmp_path / "my weights#1.pth"
+    torch.save(published_resnet18(), file)
+    uri = file.as_uri()
+    assert "%20" in uri
+    local = uri.replace("file://", "file://localhost")
+    for url in (uri, local, uri.replace("file", "FILE", 1), uri.replace("file://", "file:")):
+        assert _taken(ResNet(18, pretrained=url)) == 120
+    with pytest.raises(ModelError, match="lie on another computer, nas"):
+        ResNet(18, pretrained=uri.replace("file://", "file://nas"))
+
+
+def test_the_scheme_may_be_written_large(
+    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    torch.save(published_resnet18(), tmp_path / "served" / "w.pth")
+    assert _taken(ResNet(18, pretrained=f"{server}/w.pth".replace("http", "HTTP"))) == 120
+
+
+@pytest.mark.parametrize("source", ["~nouserx/w.pth", "a\0b.pth", "http://[x/w.pth", "a" * 300])
+def test_what_is_no_place_is_one_sentence(source: str) -> None:
+    with pytest.raises(ModelError) as error:
+        ResNet(18, pretrained=source)
+    assert "\n" not in str(error.value)
+
+
+class _System:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (os.system, ("touch ran",))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_bare_pickle_that_calls_is_refused_as_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"a": _System()}, protocol=protocol))
+    with pytest.raises(ModelError, match="hold more than tensors, which could run code"):
+        ResNet(18, pretrained=tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_bare_pickle_of_tensors_is_not_called_code(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(pickle.dumps(published_resnet18(), protocol=4))
     with pytest.raises(ModelError, match="damaged, or no state dict of tensors"):
         ResNet(18, pretrained=tmp_path / "w.pth")

@@ -349,3 +349,43 @@ def test_nothing_but_a_hub_needs_the_network(folder: Path, monkeypatch: pytest.M
     install_model(folder)
     assert load_model("tiny").card.name == "tiny"
     assert refusal("nonsense")
+
+
+@pytest.mark.parametrize("name", ["~nouserx/m", "m" * 300, "a\0b", "m\0"])
+def test_a_name_that_no_file_can_have_is_one_sentence(name: str) -> None:
+    for call in (find_model, load_model, install_model, read_card):
+        with pytest.raises(ModelError) as error:
+            call(name)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_weights_of_another_kind_of_number_are_refused(
+    tmp_path: Path, small: nn.Module, dtype: torch.dtype
+) -> None:
+    key = next(iter(small.state_dict()))
+    folder = with_weights(tmp_path, small, **{key: small.state_dict()[key].to(dtype)})
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(ModelError, match=rf"{key} holds {kind} and not float32") as error:
+        load_model(folder)
+    assert "\n" not in str(error.value)
+    assert load_model(with_weights(tmp_path / "half", small, **{key: small.state_dict()[key].half()}))
+
+
+def test_a_negative_variance_is_refused(tmp_path: Path, small: nn.Module) -> None:
+    state = small.state_dict()
+    key = next(key for key in state if key.endswith("running_var"))
+    folder = with_weights(tmp_path, small, **{key: -torch.ones_like(state[key])})
+    with pytest.raises(ModelError, match=rf"{key} holds a variance below 0"):
+        load_model(folder)
+
+
+def with_weights(folder: Path, network: nn.Module, **tensors: torch.Tensor) -> Path:
+    """Write the model folder of a network with some of its tensors replaced."""
+    path = save_model(folder, network, card())
+    state = {name: tensor.contiguous() for name, tensor in (network.state_dict() | tensors).items()}
+    (path / "weights.safetensors").write_bytes(save(state))
+    fields = json.loads((path / "card.json").read_text())
+    fields["weights_sha256"] = hashlib.sha256(save(state)).hexdigest()
+    (path / "card.json").write_text(json.dumps(fields))
+    return path

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from rich.console import Console
 
     from napari_lumen.models import ModelCard
 
@@ -54,9 +56,6 @@ def show_model(
 
     Of a foreign model only the config is read, and nothing is run.
     """
-    from rich.table import Table
-    from rich.text import Text
-
     from napari_lumen.cli.console import results
     from napari_lumen.models import find_model, read_card
 
@@ -65,12 +64,9 @@ def show_model(
     if as_json:
         typer.echo(card.model_dump_json(indent=2))
         return
-    table = Table.grid(padding=(0, 2))
-    for label, value in _rows(card, path):
-        table.add_row(Text(label, style="dim"), Text(value))
     console = results()
-    console.print(card.title, style="bold", markup=False)
-    console.print(table)
+    console.print(card.title, style="bold", markup=False, soft_wrap=True)
+    _print_rows(console, _rows(card, path))
 
 
 @app.command("describe")
@@ -101,7 +97,6 @@ def describe_network(
     if as_json:
         typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         return
-    table = Table.grid(padding=(0, 2))
     rows = [
         ("task", found.task),
         ("views", str(found.views)),
@@ -116,11 +111,9 @@ def describe_network(
             f"{found.variant.paper}: {found.variant.row}" if found.variant else "no row of a paper",
         ),
     ]
-    for label, value in rows:
-        table.add_row(Text(label, style="dim"), Text(value))
     console = results()
-    console.print(f"{name}({brief(given)})", markup=False)
-    console.print(table)
+    console.print(f"{name}({brief(given)})", markup=False, soft_wrap=True)
+    _print_rows(console, rows)
     if found.attention:
         maps = Table("map", "kind", "range", "shown", "what it is", box=None, padding=(0, 2, 0, 0))
         for info in found.attention:
@@ -180,6 +173,23 @@ def remove_model(
     from napari_lumen.models import remove_model as remove
 
     results().print(f"Removed {remove(name)}", soft_wrap=True, markup=False)
+
+
+def _print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """Print labels and values in two columns; only a terminal has an edge at which values are wrapped."""
+    from rich.table import Table
+    from rich.text import Text
+
+    pairs = list(rows)
+    if not console.is_terminal:
+        width = max(len(label) for label, _ in pairs) + 2
+        for label, value in pairs:
+            console.print(f"{label:<{width}}{value}", soft_wrap=True, markup=False)
+        return
+    table = Table.grid(padding=(0, 2))
+    for label, value in pairs:
+        table.add_row(Text(label, style="dim"), Text(value, overflow="fold"))
+    console.print(table)
 
 
 def _argument(text: str) -> tuple[str, object]:

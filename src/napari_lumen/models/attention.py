@@ -8,8 +8,9 @@ costs nothing.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -85,19 +86,24 @@ class _Mark:
 
 
 def channel_mean(value: Tensor) -> Tensor:
-    """Return the mean over the channels of (N, C, h, w) as float32 (N, 1, h, w)."""
-    return value.mean(dim=1, keepdim=True, dtype=torch.float32)
+    """Return the mean over the channels of (N, C, h, w), (N, 1, h, w) in float32 at least."""
+    return value.mean(dim=1, keepdim=True, dtype=at_least_single(value))
 
 
 def channel_mean_of_magnitude(value: Tensor) -> Tensor:
-    """Return the mean over the channels of abs(value), (N, C, h, w) to float32 (N, 1, h, w)."""
-    return value.abs().mean(dim=1, keepdim=True, dtype=torch.float32)
+    """Return the mean over the channels of abs(value), (N, C, h, w) to (N, 1, h, w) in float32 at least."""
+    return value.abs().mean(dim=1, keepdim=True, dtype=at_least_single(value))
 
 
 def channel_norm(value: Tensor) -> Tensor:
-    """Return the L2 norm over the channels, (N, C, h, w) to float32 (N, 1, h, w)."""
-    norm: Tensor = torch.linalg.vector_norm(value, dim=1, keepdim=True, dtype=torch.float32)
+    """Return the L2 norm over the channels, (N, C, h, w) to (N, 1, h, w) in float32 at least."""
+    norm: Tensor = torch.linalg.vector_norm(value, dim=1, keepdim=True, dtype=at_least_single(value))
     return norm
+
+
+def at_least_single(value: Tensor) -> torch.dtype:
+    """Return float32, or float64 of float64, which some functions do not narrow."""
+    return torch.promote_types(value.dtype, torch.float32)
 
 
 class AttentionPoint(nn.Identity):
@@ -148,6 +154,7 @@ def mark_attention(
 
 def attention_modules(model: nn.Module) -> Iterator[tuple[AttentionInfo, nn.Module]]:
     """Yield every marked module of a network, with what it computes, in order of definition."""
+    model = getattr(model, "_orig_mod", model)  # of torch.compile(network): maps keep their names
     for name, module in model.named_modules():
         mark = getattr(module, _MARK, None)
         if isinstance(mark, _Mark):
@@ -191,13 +198,22 @@ def record_attention(model: nn.Module, *names: str, features: bool = False) -> I
     Yields
     ------
     dict of str to Tensor
-        Refilled by every forward pass, detached: spatial maps (N, 1, h, w) in float32, channel gates
-        (N, C), boxes (N, K, 5), tables.
+        Refilled by every forward pass, detached: spatial maps (N, 1, h, w) in float32, or float64 of a
+        network in float64, channel gates (N, C), boxes (N, K, 5), tables.
 
     Raises
     ------
     KeyError
         When a name is not one of the network's maps.
+
+    Notes
+    -----
+    Recording is the network's, not the thread's: a pass of the same network in another thread, recorded
+    there or not, refills these maps too. Let one thread at a time use a network while it records, or give
+    each thread its own.
+
+    A compiled network (`torch.compile`) has no hooks where its modules were; while anything records,
+    compiled functions of this process run uncompiled, and afterwards compiled again.
     """
     found = {info.name: (info, module) for info, module in attention_modules(model)}
     unknown = [name for name in names if name not in found]
@@ -209,10 +225,35 @@ def record_attention(model: nn.Module, *names: str, features: bool = False) -> I
         module = found[name][1]
         handles.append(module.register_forward_hook(_Recorder(maps, name, getattr(module, _MARK), features)))
     try:
-        yield maps
+        with _UNCOMPILED:
+            yield maps
     finally:
         for handle in handles:
             handle.remove()
+
+
+class _Uncompiled:
+    """Has compiled functions run uncompiled until the last of those who asked for it, in any thread, left."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._stance = ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._stance.close()
+
+
+_UNCOMPILED = _Uncompiled()
 
 
 @dataclass(frozen=True, slots=True)

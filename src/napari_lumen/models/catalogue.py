@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 from napari_lumen.models.genotype import Genotype
+from napari_lumen.models.registry import network_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,65 @@ VARIANTS: tuple[Variant, ...] = (
 )
 
 
+# arguments that change neither the weights that there are nor what they compute in evaluation
+_NOT_STRUCTURE = ("dropout", "pretrained", "local_pretrained", "context_pretrained", "mini_batch")
+
+
 def variant_of(network: str, arguments: Mapping[str, Any]) -> Variant | None:
-    """Return the row that a network with these arguments stands for, None when it stands for none."""
-    return next((v for v in VARIANTS if v.network == network and v.arguments == dict(arguments)), None)
+    """Return the row that a network with these arguments stands for, None when it stands for none.
+
+    Parameters
+    ----------
+    network : str
+        One of `names()`.
+    arguments : mapping
+        As for `build`. What they leave open is filled in by the network's defaults, so ``{}`` and
+        ``{"preset": "table"}`` are the same FocusNet++. Dropout, published weights and mini-batches do not
+        count, nor does what the others make unused (the context's depth without a context). The number of
+        classes counts only where the row has one of its own; every other argument counts.
+    """
+    rows = [row for row in VARIANTS if row.network == network]
+    try:
+        wanted = _structure(network, arguments) if rows else {}
+    except ValueError:  # a genotype that is none, which builds no network either
+        return None
+    return next((row for row in rows if _same(wanted, row)), None)
+
+
+def _same(wanted: Mapping[str, Any], row: Variant) -> bool:
+    own = _structure(row.network, row.arguments)
+    if "classes" in row.arguments:
+        return wanted == own
+    return {**wanted, "classes": None} == {**own, "classes": None}
+
+
+def _structure(network: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all arguments that decide what is built, so that equal networks have equal ones."""
+    full = {**_defaults(network), **arguments}
+    if network == "darefinenet":
+        from napari_lumen.models.darefinenet import default_fusion
+
+        full["fusion"] = full["fusion"] or default_fusion(full["variant"], full["light"])
+        if full["variant"] == "single":
+            full["context_depth"] = None
+    if network == "nas_scam":
+        has_attention = full["attention"] != "none"
+        if full["genotype"] is not None:
+            full["genotype"] = Genotype.read(full["genotype"]).model_dump(mode="json")
+        if full["search"] is None:
+            full["search"] = has_attention and full["genotype"] is None
+        if not full["search"]:
+            full["synchronous"] = None
+        if not has_attention:
+            full["mode"] = None
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in full.items()
+        if name not in _NOT_STRUCTURE
+    }
+
+
+@cache
+def _defaults(network: str) -> dict[str, Any]:
+    parameters = inspect.signature(network_class(network)).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}

@@ -36,6 +36,11 @@ _LEVELS = (4, 3, 2, 1)  # coarsest first, as they are decoded: strides 32, 16, 8
 _STRIDE = 4  # the encoders round sides up by themselves; only the last enlargement needs whole steps
 
 
+def default_fusion(variant: str, light: bool) -> str:
+    """Return the fusion that a network has when none is named: ``add`` in the plain RefineNet."""
+    return "add" if variant == "single" and not light else "attention"
+
+
 class DARefineNet(nn.Module):
     """DA-RefineNet and the networks that its tables compare it with.
 
@@ -110,7 +115,7 @@ class DARefineNet(nn.Module):
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not {variant!r}")
         single = variant == "single"
         if fusion is None:
-            fusion = "add" if single and not light else "attention"
+            fusion = default_fusion(variant, light)
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, not {fusion!r}")
         if context_depth not in _CONTEXT_DEPTHS:

@@ -13,6 +13,7 @@ from torch import nn
 from napari_lumen.errors import ModelError, first_line
 from napari_lumen.models.card import LARGEST_SIDE
 from napari_lumen.models.describe import example_input
+from napari_lumen.models.paths import user_path
 from napari_lumen.models.store import Model
 
 _FORMATS = {".pt2": "torch.export", ".onnx": "ONNX"}
@@ -43,7 +44,7 @@ def export_model(model: Model | nn.Module, path: str | os.PathLike[str], size: i
         When the ending is another, ``onnx`` is not installed, the file cannot be written, the size is
         impossible, or the network does what no such file can hold: a path that depends on the pixels.
     """
-    target = Path(path).expanduser()
+    target = user_path(path)
     kind = _FORMATS.get(target.suffix.lower())
     if kind is None:
         raise ModelError(

@@ -7,6 +7,7 @@ at full resolution; both are fused (Fig. 2 of the paper). Section and equation n
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import AttentionPoint, channel_mean, mark_attention
+from napari_lumen.models.card import LARGEST_SIDE
 from napari_lumen.models.instances import InstanceSelection, above, crop_instances, resize
 from napari_lumen.models.resnet import ResNet
 from napari_lumen.models.rival_attentions import RIVALS
@@ -74,6 +76,34 @@ class ChannelGate(nn.Module):
         return F.relu(torch.tanh(coefficient))
 
 
+def gated_channels(maps: Mapping[str, Tensor], count: int = 1) -> tuple[Tensor, Tensor]:
+    """Return the channel maps that the gates let through most and least, to be shown beside each other.
+
+    Parameters
+    ----------
+    maps : mapping
+        What ``record_attention(network, "channel_gate", features=True)`` recorded.
+    count : int
+        How many of each, at most half of the channels.
+
+    Returns
+    -------
+    best, worst : Tensor
+        (N, count, h, w), the best-gated and the worst-gated first: X_k before its gate, edge to edge over
+        the image.
+
+    Raises
+    ------
+    KeyError
+        When the gates or their features were not recorded.
+    """
+    gates, channels = maps["channel_gate"], maps["channel_gate.features"]
+    check_counts(most=gates.shape[1] // 2, count=count)
+    order = gates.argsort(dim=1, descending=True, stable=True)
+    images = torch.arange(len(gates), device=gates.device)[:, None]
+    return channels[images, order[:, :count]], channels[images, order.flip(1)[:, :count]]
+
+
 class GatedAttention(nn.Module):
     """Global and instance features of an image, fused for its classification.
 
@@ -106,6 +136,7 @@ class GatedAttention(nn.Module):
     7x7 at 224 px, cover the whole image, edge to edge. Recorded:
 
     - ``semantic``: M; ``semantic_S``: S; ``channel_gate``: the gates, all three for ``module="gated"``;
+      with ``features=True``, `gated_channels` gives the best- and worst-gated channel maps (section 1);
     - ``rival.se``: the gates for ``module="se"``;
     - ``omega``: the attention map of equation 2, which for every module is the channel mean of its output;
     - ``instance_mask``: 1 where Omega, enlarged and min-max normalised, lies above `threshold`;
@@ -140,9 +171,8 @@ class GatedAttention(nn.Module):
         local_pretrained: str | Path | None = None,
     ) -> None:
         super().__init__()
-        check_counts(
-            classes=classes, global_size=global_size, local_size=local_size, dilated_width=dilated_width
-        )
+        check_counts(classes=classes, dilated_width=dilated_width)
+        check_counts(most=LARGEST_SIDE, global_size=global_size, local_size=local_size)
         if module != "gated" and module not in RIVALS:
             raise ValueError(f"module must be one of gated, {', '.join(RIVALS)}, not {module!r}")
         self.global_size, self.local_size = global_size, local_size
@@ -199,7 +229,8 @@ class GatedAttention(nn.Module):
         self.channel_gate = mark_attention(
             ChannelGate(),
             "channel",
-            "Gate of each channel: how much of it lies where the semantic map does.",
+            "Gate of each channel: how much of it lies where the semantic map does; gated_channels() gives "
+            "the maps of the best- and worst-gated.",
             stage="global branch",
         )
 

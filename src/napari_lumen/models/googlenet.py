@@ -110,7 +110,8 @@ class GoogLeNet(nn.Module):
 
     Notes
     -----
-    Input (N, 3, H, W), any H and W; sides below 15 are padded.
+    Input (N, 3, H, W), any H and W; where a side is below 16, both are padded to
+    multiples of 16.
     Output (N, classes) logits, or (N, 1024) means over the last feature map without `classes`.
     There are no attention maps. Can be exported for fixed H and W.
     """

@@ -51,11 +51,19 @@ class HubReference:
         return f"{PREFIX}{self.repository}" + (f"@{self.revision}" if self.revision else "")
 
 
-def fetch(reference: HubReference, *files: str) -> Path:
+def fetch(reference: HubReference, *files: str, again: bool = False) -> Path:
     """Fetch files of a model, and nothing else of it, and return the folder in the cache that holds them.
 
     Files that are there already are not fetched again; without a connection, those of the last time serve.
     The hub is huggingface.co, or the one at ``HF_ENDPOINT``.
+
+    Parameters
+    ----------
+    reference : HubReference
+    *files : str
+        Names in the repository.
+    again : bool
+        Fetch them although they are there: the copy in the cache is damaged.
 
     Raises
     ------
@@ -79,6 +87,7 @@ def fetch(reference: HubReference, *files: str) -> Path:
                     revision=reference.revision,
                     cache_dir=platformdirs.user_cache_path("napari-lumen") / "hub",
                     allow_patterns=list(files),
+                    force_download=again,
                     endpoint=os.environ.get("HF_ENDPOINT") or None,
                 )
             )

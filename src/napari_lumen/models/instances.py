@@ -19,6 +19,7 @@ from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import AttentionPoint
 
 _SMALLEST_SIDE = 1 / 7  # of the image: one position of the 7x7 map of ResNet at 224 px
+_MOST = 1_000  # instances of an image, far beyond what a 7x7 map can tell apart
 _FLAT = 1e-5  # relative height below which a map is flat, and its relief rounding noise of the resizing
 
 # 8-connected within each map of a stack, not connected between maps
@@ -72,7 +73,7 @@ class InstanceSelection(nn.Module):
         point: AttentionPoint | None = None,
     ) -> None:
         super().__init__()
-        check_counts(instances=count)
+        check_counts(most=_MOST, instances=count)
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
         if not 0 <= margin < math.inf:

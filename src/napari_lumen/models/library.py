@@ -14,9 +14,11 @@ from napari_lumen.errors import ModelError
 from napari_lumen.models.card import ModelCard, first_problem
 from napari_lumen.models.foreign.torchscript import TorchScript
 from napari_lumen.models.hub import PREFIX, HubReference, fetch
+from napari_lumen.models.paths import user_path
 from napari_lumen.models.store import (
     CARD,
     WEIGHTS,
+    DamagedWeightsError,
     Model,
     adapter_of,
     appearing,
@@ -78,9 +80,9 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     known = available(foreign=True)
     if str(name) in known:
         return known[str(name)]
-    path = Path(name).expanduser()
-    # an empty name would be the folder that the user happens to be in
-    if str(name) and (path.is_dir() or adapter_of(path) is not None):
+    path = user_path(name)
+    # an empty name would be the folder that the user happens to be in; a long one `Path.is_dir` raises
+    if str(name) and (os.path.isdir(path) or adapter_of(path) is not None):  # noqa: PTH112
         return path
     raise ModelError(
         f"There is no model {str(name)!r}; there is {', '.join(known) or 'none'}, or give a model folder."
@@ -111,7 +113,17 @@ def load_model(name: str | os.PathLike[str], *, trust: bool = False) -> Model:
         When it is not there, its card is wrong, its weights are damaged or do not fit the network, or it
         is foreign and not trusted.
     """
-    return open_model(find_model(name), trust=trust)
+    return _opened(name, find_model(name), trust=trust)
+
+
+def _opened(name: str | os.PathLike[str], path: Path, *, trust: bool = False) -> Model:
+    """Load the model that was found at a path; a damaged copy of one on a hub is fetched once more."""
+    try:
+        return open_model(path, trust=trust)
+    except DamagedWeightsError:
+        if not str(name).startswith(PREFIX):
+            raise
+        return open_model(fetch(HubReference.parse(str(name)), CARD, WEIGHTS, again=True))
 
 
 def kind_of(path: Path) -> str:
@@ -141,7 +153,11 @@ def install_model(name: str | os.PathLike[str], new_name: str | None = None) -> 
     """
     path = find_model(name)
     adapter = adapter_of(path)
-    card = adapter.read(path).card if adapter else open_model(path).card
+    if adapter is not None:
+        card = adapter.read(path).card
+    else:
+        model = _opened(name, path)
+        path, card = model.path, model.card
     if new_name is not None:
         try:
             card = ModelCard.model_validate(card.model_dump() | {"name": new_name})

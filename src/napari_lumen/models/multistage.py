@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from napari_lumen.errors import ModelError
 from napari_lumen.models.arguments import check_counts
-from napari_lumen.models.attention import AttentionPoint, channel_norm, mark_attention
+from napari_lumen.models.attention import AttentionPoint, at_least_single, channel_norm, mark_attention
 from napari_lumen.models.feature_extractor import FeatureExtractor
 from napari_lumen.models.feature_map import FeatureMap, lay_out
 from napari_lumen.models.googlenet import IMAGENET_MEAN, IMAGENET_STD
@@ -32,8 +32,8 @@ _STRIDE = 16  # of the U-Net: maps of free size have sides that are multiples of
 
 
 def tumour_probability(logits: Tensor) -> Tensor:
-    """Return the softmax of class 1, (N, 2, h, w) to float32 (N, 1, h, w)."""
-    return logits.softmax(dim=1, dtype=torch.float32)[:, 1:]
+    """Return the softmax of class 1, (N, 2, h, w) to (N, 1, h, w) in float32 at least."""
+    return logits.softmax(dim=1, dtype=at_least_single(logits))[:, 1:]
 
 
 class MultiStage(nn.Module):
@@ -317,8 +317,9 @@ class MultiStage(nn.Module):
         return crops.reshape(-1, self.crop, self.crop, channels).contiguous().permute(0, 3, 1, 2)
 
     def _in_mini_batches(self, extractor: FeatureExtractor, patches: Tensor) -> Tensor:
-        # an exported program would hold the number of batches that there were in the example
-        at_once = extractor.training or torch.compiler.is_exporting()
+        # an exported program would hold the number of batches that there were in the example; without
+        # values nothing takes memory
+        at_once = extractor.training or torch.compiler.is_exporting() or patches.is_meta
         if at_once or patches.shape[0] <= self.mini_batch:
             vectors: Tensor = extractor(patches)
             return vectors

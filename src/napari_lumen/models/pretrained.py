@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import pickle
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from napari_lumen.errors import ModelError, first_line
+from napari_lumen.errors import ModelError
+from napari_lumen.models.pickles import names_code
+from napari_lumen.models.weight_source import WeightSource
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights
-# torchvision's file names end in it; digits alone are more often a date
-_HASH_IN_NAME = re.compile(r"-(?=[0-9]*[a-f])([0-9a-f]{8,64})\.")
 _DEEPEST = 8  # wrappers around wrappers; a state dict that holds itself would have no end
 _CODE = ("GLOBAL", "TorchScript archives")  # as torch.load names what it refuses
-_LONGEST_NAME = 100  # characters of a file's name in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +61,18 @@ def load_pretrained(
     module : nn.Module
         Filled in place.
     source : str or path
-        A file (``.safetensors``, or what `torch.save` wrote, of which only tensors are read) or an
-        ``http(s)`` URL, which is kept in the user's cache folder.
+        A file (``.safetensors``, or what `torch.save` wrote, of which only tensors are read), a ``file://``
+        URL, or an ``http(s)://`` URL, which is kept in the user's cache folder. A URL may end in
+        ``#sha256=HEX``, the checksum of the file, whole or its first 8 digits or more: every network that
+        takes `pretrained` takes it so.
     sha256 : str, optional
-        Checksum of the file, whole or its first digits; by default the one that torchvision puts into
-        the file's name, where there is one.
+        Checksum of the file, whole or its first digits; by default the one behind the URL, or else the one
+        that torchvision puts into the file's name (``resnet18-f37072fd.pth``), where there is one.
     left_out : sequence of str
         Prefixes of keys that the file may hold and the module does not want, e.g. ``aux1.``.
     replaced : sequence of str
         Prefixes of layers that fit only the file's own classes: taken where the shapes agree, else kept
-        random and reported as left out.
+        random and reported as left out. Where the file has none, they are missing.
 
     Returns
     -------
@@ -92,9 +89,10 @@ def load_pretrained(
     UserWarning
         When keys are missing or unexpected; the message names them.
     """
-    path = _local(str(source))
-    _check(path, str(source), sha256)
-    state = _read(path, str(source))
+    place = WeightSource.parse(str(source))
+    place.fetch()
+    place.check(sha256)
+    state = _read(place)
     own = module.state_dict()
     taken: dict[str, Tensor] = {}
     skipped: list[str] = []
@@ -116,9 +114,7 @@ def load_pretrained(
     missing = tuple(
         key
         for key in own
-        if key not in taken
-        and not key.endswith("num_batches_tracked")  # older files have no such count
-        and not key.startswith(tuple(replaced))
+        if key not in state and not key.endswith("num_batches_tracked")  # older files have no such count
     )
     if not taken:
         raise ModelError(
@@ -147,63 +143,18 @@ def _some(keys: Sequence[str]) -> str:
     return f"{len(keys)} are ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
 
 
-def _local(source: str) -> Path:
-    if not source.startswith(("http://", "https://")):
-        return Path(source.removeprefix("file://")).expanduser()
-    import pooch  # imported late: most networks are built without a download
-    import requests
-
-    folder = platformdirs.user_cache_path("napari-lumen") / "pretrained"
-    file = source.rsplit("/", 1)[-1].split("?")[0][-_LONGEST_NAME:]
-    name = f"{hashlib.sha256(source.encode()).hexdigest()[:12]}-{file}"
-    logger = pooch.get_logger()
-    before = logger.level
-    logger.setLevel(logging.WARNING)  # it recommends a checksum to programmers
+def _read(source: WeightSource) -> Mapping[str, Tensor]:
     try:
-        return Path(pooch.retrieve(source, known_hash=None, fname=name, path=folder))
-    except (requests.RequestException, OSError, ValueError) as error:
-        raise ModelError(
-            f"The weights {source} cannot be fetched: {first_line(error)}. Check the address and the "
-            "connection, or fetch the file yourself and give its path."
-        ) from error
-    finally:
-        logger.setLevel(before)
-
-
-def _check(path: Path, source: str, sha256: str | None) -> None:
-    named = _HASH_IN_NAME.search(path.name if "://" not in source else source.rsplit("/", 1)[-1])
-    wanted = sha256 or (named.group(1) if named else None)
-    try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"The weights {source} cannot be read ({error.strerror}).") from error
-    if wanted and not found.startswith(wanted.lower()):
-        _forget(path, source)
-        raise ModelError(
-            f"The weights {source} are damaged or were replaced: their SHA-256 begins {found[:12]}, not "
-            f"{wanted[:12]}; fetch them again."
-        )
-
-
-def _forget(path: Path, source: str) -> None:
-    """Take a broken file out of the cache, which would serve it for ever; the user's own file stays."""
-    if source.startswith(("http://", "https://")):
-        path.unlink(missing_ok=True)
-
-
-def _read(path: Path, source: str) -> Mapping[str, Tensor]:
-    try:
-        return _state_dict(path)
+        return _state_dict(source.path)
     except _CodeError as error:
         raise ModelError(
-            f"The weights {source} hold more than tensors, which could run code, and are not loaded; save "
-            "the state dict alone, best as safetensors."
+            f"The weights {source.text} hold more than tensors, which could run code, and are not loaded; "
+            "save the state dict alone, best as safetensors."
         ) from error
     except Exception as error:  # readers of damaged files raise whatever their bytes lead to
-        _forget(path, source)
+        source.forget()
         raise ModelError(
-            f"The weights {source} cannot be read: they are damaged, or no state dict of tensors as "
+            f"The weights {source.text} cannot be read: they are damaged, or no state dict of tensors as "
             "torch.save or safetensors writes one. Fetch them again, or take another file."
         ) from error
 
@@ -220,7 +171,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # torch's hints to programmers
             loaded: object = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
-        if any(word in str(error) for word in _CODE):
+        if any(word in str(error) for word in _CODE) or names_code(path):
             raise _CodeError from error
         raise
     for _ in range(_DEEPEST):

@@ -35,6 +35,21 @@ def names() -> tuple[str, ...]:
     return tuple(_NETWORKS)
 
 
+def network_class(name: str) -> type[nn.Module]:
+    """Return the class of a network by name.
+
+    Raises
+    ------
+    ModelError
+        For an unknown name; the message says what there is.
+    """
+    if name not in _NETWORKS:
+        raise ModelError(f"There is no network named {name!r}; there is {', '.join(_NETWORKS)}.")
+    module, factory = _NETWORKS[name]
+    network: type[nn.Module] = getattr(import_module(f"napari_lumen.models.{module}"), factory)
+    return network
+
+
 def build(name: str, /, **arguments: Any) -> nn.Module:
     """Build a network with random weights, or with those of an encoder where `pretrained` names them.
 
@@ -50,10 +65,7 @@ def build(name: str, /, **arguments: Any) -> nn.Module:
     ModelError
         For an unknown name or argument; the message says what there is.
     """
-    if name not in _NETWORKS:
-        raise ModelError(f"There is no network named {name!r}; there is {', '.join(_NETWORKS)}.")
-    module, factory = _NETWORKS[name]
-    network: type[nn.Module] = getattr(import_module(f"napari_lumen.models.{module}"), factory)
+    network = network_class(name)
     try:
         return network(**arguments)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:

@@ -24,11 +24,17 @@ from napari_lumen.models.attention import attention_modules
 from napari_lumen.models.card import ModelCard, first_problem
 from napari_lumen.models.describe import example_input
 from napari_lumen.models.foreign import Adapter, find_adapter
+from napari_lumen.models.paths import user_path
 from napari_lumen.models.registry import build, names
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
+_STATISTIC = "running_var"  # a variance
 _CHANNELS = 3  # of a tile
 _PROBE = 64  # px, side of the input by which the outputs of a network are counted
+
+
+class DamagedWeightsError(ModelError):
+    """The weights of a model are not those of its card; another copy may be whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +68,7 @@ def read_card(path: str | os.PathLike[str]) -> ModelCard:
     ModelError
         When it is missing, not JSON, or a field is missing or wrong; the message names the field.
     """
-    folder = Path(path)
+    folder = user_path(path)
     adapter = adapter_of(folder)
     if adapter is not None:
         return adapter.read(folder).card
@@ -185,7 +191,7 @@ def _read_weights(folder: Path, card: ModelCard) -> dict[str, Tensor]:
             "Pickled weights (.pt, .pth) are not loaded; convert them to safetensors."
         ) from error
     if hashlib.sha256(data).hexdigest() != card.weights_sha256:
-        raise ModelError(
+        raise DamagedWeightsError(
             f"The weights {file} are not those of the card (field 'weights_sha256' differs): "
             "the file is damaged or was replaced; fetch the model again."
         )
@@ -199,6 +205,13 @@ def _read_weights(folder: Path, card: ModelCard) -> dict[str, Tensor]:
         raise ModelError(
             f"The weights {file} are of no use: {broken} holds values that are no numbers; the training that "
             "wrote them went wrong."
+        )
+    variances = ((key, value) for key, value in weights.items() if key.rpartition(".")[2] == _STATISTIC)
+    negative = next((key for key, value in variances if not value.is_complex() and (value < 0).any()), None)
+    if negative is not None:
+        raise ModelError(
+            f"The weights {file} are of no use: {negative} holds a variance below 0, of which there is no "
+            "root; the file is damaged, or was not written by a training."
         )
     return weights
 
@@ -221,6 +234,13 @@ def _require_fit(network: nn.Module, weights: Mapping[str, Tensor], file: Path, 
                 card,
                 f"size mismatch, {key} is {tuple(weights[key].shape)} and not {tuple(value.shape)}",
             )
+        # one of another kind would be converted: rounded, or without its imaginary part
+        if value.is_floating_point() != weights[key].is_floating_point() or weights[key].is_complex():
+            raise _misfit(file, card, f"{key} holds {_kind(weights[key])} and not {_kind(value)}")
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _first(state: Mapping[str, Tensor], chosen: Set[str]) -> str:

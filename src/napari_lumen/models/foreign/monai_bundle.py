@@ -87,7 +87,7 @@ class MonaiBundle(Adapter):
         file = path / _METADATA
         metadata = read_json(file, Metadata, "MONAI metadata")
         ((key, given),) = metadata.network_data_format.inputs.items()
-        ((_, answer),) = metadata.network_data_format.outputs.items()
+        ((predicted, answer),) = metadata.network_data_format.outputs.items()
         if given.num_channels != 3 or len(given.spatial_shape) != 2:
             raise ModelError(
                 f"The bundle {path} cannot be run on slides: field 'network_data_format.inputs.{key}' asks "
@@ -105,9 +105,12 @@ class MonaiBundle(Adapter):
         tile = told.tile or side or _ANY_SIZE
         task = told.task or _task(given, answer, file)
         names = told.classes or _names(answer, file)
-        stated = told.activation or config.activation()
+        stated = told.activation or config.activation(predicted)
         channels = Channels.arrange(names, task, None if stated == "none" else stated)
-        mean, std = (told.mean, told.std) if told.mean and told.std else config.normalisation(key)
+        if told.mean or told.std:  # one of them states the whole: the other leaves values as they are
+            mean, std = told.mean or (0.0, 0.0, 0.0), told.std or (1.0, 1.0, 1.0)
+        else:
+            mean, std = config.normalisation(key)
         weights = path / (_PROGRAM if is_file(path / _PROGRAM) else _WEIGHTS)
         card = make_card(
             path,

@@ -29,6 +29,7 @@ _NEUTRAL = (
     "EnsureType",
     "Resize",
 )
+_PREDICTION = "pred"
 _ASK = "give mean and std in lumen.json"
 
 
@@ -119,25 +120,38 @@ class InferenceConfig:
         mean = [-o * d for o, d in zip(offset, std, strict=True)]
         return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
-    def activation(self) -> Literal["sigmoid", "softmax"]:
+    def activation(self, key: str) -> Literal["sigmoid", "softmax"]:
         """Return the activation that is applied to the network's answer.
+
+        Parameters
+        ----------
+        key : str
+            Name of the answer in the metadata; MONAI's own engines call it ``pred`` whatever that says.
 
         Raises
         ------
         ModelError
             When the config does not say.
         """
-        for name, step in self._steps("postprocessing", None):
-            if name == "Activations" and step.get("sigmoid") is True:
+        for name, step in self._steps("postprocessing", key, _PREDICTION):
+            if name == "Activations" and self._is_on(step, "sigmoid", key):
                 return "sigmoid"
-            if (name == "Activations" and step.get("softmax") is True) or (
-                name == "AsDiscrete" and step.get("argmax") is True
+            if (name == "Activations" and self._is_on(step, "softmax", key)) or (
+                name == "AsDiscrete" and self._is_on(step, "argmax", key)
             ):
                 return "softmax"
         raise ModelError(
             f"The inference config {self.file} does not say how the answer becomes a probability (field "
             "'postprocessing'): write the field activation, sigmoid, softmax or none, into lumen.json."
         )
+
+    def _is_on(self, step: Mapping[str, Any], option: str, key: str) -> bool:
+        """Whether an option is true for the answer: a dictionary transform may list one value a key."""
+        value, keys = self._value(step.get(option)), self._value(step.get("keys"))
+        if not isinstance(value, list):
+            return value is True
+        named = keys if isinstance(keys, list) else [keys]
+        return any(on is True and name in (key, _PREDICTION) for name, on in zip(named, value, strict=False))
 
     def _affine(
         self, name: str, step: Mapping[str, Any], lowest: float, highest: float
@@ -162,8 +176,8 @@ class InferenceConfig:
             f"not a fixed shift and scale for each channel: {_ASK}."
         )
 
-    def _steps(self, item: str, key: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Yield name (without the d of dictionary transforms) and arguments of the transforms for a key."""
+    def _steps(self, item: str, *wanted: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield name (without the d of dictionary transforms) and arguments of the transforms for keys."""
         composed = self._value(self.items.get(item))
         steps = self._value(composed.get("transforms")) if isinstance(composed, Mapping) else None
         if isinstance(composed, Mapping) and not isinstance(steps, list):
@@ -181,7 +195,7 @@ class InferenceConfig:
             name, keys = target.rpartition(".")[2], self._value(step.get("keys"))
             if keys is not None:  # a dictionary transform: ScaleIntensityd, ...D or ...Dict
                 name = re.sub("(Dict|D|d)$", "", name)
-                if key is not None and key not in (keys if isinstance(keys, list) else [keys]):
+                if not any(key in (keys if isinstance(keys, list) else [keys]) for key in wanted):
                     continue
             if not step.get("_disabled_"):
                 yield name, step

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from napari_lumen.models.card import Task
+
+
+def different(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of classes, each of which stands there once; for the field of a config.
+
+    Raises
+    ------
+    ValueError
+        Naming those that do not.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"class name used twice: {', '.join(twice)}")
+    return names
 
 
 class Sidecar(BaseModel):
@@ -37,3 +51,8 @@ class Sidecar(BaseModel):
     data: str | None = Field(default=None, description="What it was trained on.")
     licence: str | None = Field(default=None, description="Licence of the weights.")
     limits: str | None = Field(default=None, description="What the model is not for.")
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_differ(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return names and different(names)

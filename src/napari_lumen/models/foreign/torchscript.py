@@ -95,7 +95,7 @@ def _programs(folder: Path) -> list[Path]:
     """Return the programs of a folder that have a sidecar."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208  one that is no folder ends here, as do unreadable ones
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL is not even asked for
         return []
     files = [folder / name for name in names]
     return [file for file in files if file.suffix in _SUFFIXES and is_file(file.with_suffix(".json"))]

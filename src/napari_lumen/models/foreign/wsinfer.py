@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from napari_lumen.models.card import Activation
 from napari_lumen.models.foreign.adapter import Adapter, ForeignModel, is_file, make_card, read_json
 from napari_lumen.models.foreign.network import Channels
+from napari_lumen.models.foreign.sidecar import different
 
 _CONFIG, _PROGRAM = "config.json", "torchscript_model.pt"
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,20 @@ class WSInferConfig(BaseModel):
         if len(self.class_names) != self.num_classes:
             raise ValueError(f"num_classes is {self.num_classes} and class_names has {len(self.class_names)}")
         return self
+
+    @field_validator("class_names")
+    @classmethod
+    def _names_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return different(names)
+
+    @field_validator("transform")
+    @classmethod
+    def _no_step_twice(cls, steps: tuple[_Step, ...]) -> tuple[_Step, ...]:
+        names = [step.name for step in steps]
+        for name in ("Resize", "Normalize"):
+            if names.count(name) > 1:
+                raise ValueError(f"{name} stands there {names.count(name)} times, where one is understood")
+        return steps
 
     @property
     def side(self) -> int:
