@@ -64,7 +64,8 @@ def test_a_finished_run_says_how_it_was_made(finished: Run) -> None:
         "running the model",
         f"busy {session.busy:.0%}",
         f"torch {session.versions['torch']}",
-        f"{len(record.failed_tiles)} of {len(record.failed_tiles)}: array.tif cannot be decoded there.",
+        f"{len(record.failed_tiles)} of {record.tiles} tiles failed: array.tif cannot be decoded there.",
+        f"at y, x (level-0 px): {record.failed_tiles[0].y:.0f}, {record.failed_tiles[0].x:.0f}",
         f"{record.analysed_mm2:.4g} mm²",
         f"{record.counts[0].area_mm2:.4g} mm²",
     ):

@@ -141,7 +141,7 @@ def test_tiles_are_those_whose_own_part_has_tissue(tissue: np.ndarray, mpp: floa
     slide = ArraySlide(np.zeros((450, 550, 3), np.uint8))
     mask, mask_grid = tissue, Grid((9, 11), (50.0, 50.0))
     spec = model_of(Darkness(), size=64, overlap=overlap, mpp=mpp).card.input
-    with patch.object(plan_module, "tissue_mask", lambda slide: (mask, mask_grid)):
+    with patch.object(plan_module, "tissue_mask", lambda slide, check: (mask, mask_grid)):
         chosen = make_plan(slide, spec, None).tiles
     everything = make_plan(slide, spec, Region(0, 0, 450, 550))
     margin, side = overlap // 2, 64 - overlap
@@ -163,23 +163,41 @@ def test_a_batch_says_the_same_however_many_tiles_go_through_at_once() -> None:
     np.testing.assert_array_equal(few.attention["attention"], together.attention["attention"])
 
 
-def test_no_seam_against_one_forward_pass_of_the_whole() -> None:
+@pytest.mark.parametrize(("kernel", "overlap"), [(3, 32), (3, 6), (5, 10), (9, 18)])
+def test_no_seam_against_one_forward_pass_of_the_whole(kernel: int, overlap: int) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (160, 224, 3), np.uint8)
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 3, padding=1)).eval()
+    half = kernel // 2  # a receptive field of 2 * kernel - 1 px, at most one less than the overlap
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, kernel, padding=half), nn.ReLU(), nn.Conv2d(8, 1, kernel, padding=half)
+    ).eval()
     slide = ArraySlide(pixels)
-    model = model_of(network, size=64, overlap=32)  # a receptive field of 5 px
+    model = model_of(network, size=64, overlap=overlap)
     plan = make_plan(slide, model.card.input, Region(0, 0, 160, 224))
     (chunk,) = answered(slide, model, plan)
-    padded = np.pad(pixels, ((8, 8), (8, 8), (0, 0)), constant_values=255)  # outside a slide is white
+    padded = np.pad(pixels, ((16, 16), (16, 16), (0, 0)), constant_values=255)  # outside a slide is white
     with torch.inference_mode():
         whole = network(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255).sigmoid()
-    np.testing.assert_allclose(chunk.probability[0], whole[0, 0, 8:-8, 8:-8].numpy(), atol=1e-4)
+    np.testing.assert_allclose(chunk.probability[0], whole[0, 0, 16:-16, 16:-16].numpy(), atol=1e-4)
     assert chunk.covered.all()
 
 
-@pytest.mark.parametrize(("size", "overlap"), [(64, 16), (256, 32), (64, 0), (96, 48)])
+def test_tissue_is_looked_for_no_longer_than_it_is_wanted() -> None:
+    looked = []
+
+    def check() -> None:
+        looked.append(True)
+        if len(looked) == 3:
+            raise Cancelled("Enough.")
+
+    slide = ArraySlide(np.zeros((8000, 8000, 3), np.uint8), mpp=(2.0, 2.0))
+    with pytest.raises(Cancelled):
+        make_plan(slide, model_of(Darkness()).card.input, None, check)
+    assert slide.largest_read <= 1024 * 1024
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(64, 16), (256, 32), (64, 0), (96, 48), (64, 2), (64, 7)])
 def test_weights_of_neighbouring_tiles_sum_to_one(size: int, overlap: int) -> None:
     ramp = blending_window(size, overlap)[size // 2]
     total = np.zeros(size * 4, np.float32)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from napari_lumen.inference.run import RunRecord, Session
     from napari_lumen.inference.state import RunState
 
+_PLACES = 5  # of failed tiles that are shown; run.json has them all
+
 app = typer.Typer(name="runs", help="The runs there are.", no_args_is_help=True)
 
 
@@ -142,9 +144,7 @@ def _rows(state: RunState) -> Iterator[tuple[str, str]]:
     if record is not None:
         yield from _how(record)
     yield from _sessions(state.sessions)
-    total = sum(state.failed.values())
-    for why, count in state.failed.items():
-        yield "failed tiles", f"{count:,} of {total:,}: {why}"
+    yield from _failed(state)
     if record is not None:
         yield from _found(record)
 
@@ -172,6 +172,19 @@ def _sessions(sessions: tuple[Session, ...]) -> Iterator[tuple[str, str]]:
         yield name, f"{session.started} on {session.device}: {session.tiles:,} tiles, {session.batch} at once"
         yield "", f"{times}; the network was busy {session.busy:.0%} of its stage"
         yield "", ", ".join(f"{software} {version}" for software, version in session.versions.items())
+
+
+def _failed(state: RunState) -> Iterator[tuple[str, str]]:
+    """Say how many tiles failed, why, and where the first of them lie."""
+    record = state.record
+    for why, count in state.failed.items():
+        if record is None:
+            yield "failed tiles", f"{count:,} so far: {why}"
+            continue
+        yield "failed tiles", f"{count:,} of {record.tiles:,} tiles failed: {why}"
+        places = [f"{tile.y:.0f}, {tile.x:.0f}" for tile in record.failed_tiles if tile.why == why]
+        more = f"; and {count - _PLACES:,} more" if count > _PLACES else ""
+        yield "", f"at y, x (level-0 px): {'; '.join(places[:_PLACES])}{more}"
 
 
 def _found(record: RunRecord) -> Iterator[tuple[str, str]]:

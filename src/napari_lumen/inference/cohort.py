@@ -136,6 +136,11 @@ def predict_cohort(
         return Cohort(target, work.run(places))
 
 
+def _done(folder: Path) -> bool:
+    """Whether a run is finished, and no tile of it is to be tried again."""
+    return (folder / RUN_FILE).exists() and not Run.open(folder).record.failed_tiles
+
+
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     require_cohort_folder(folder)
@@ -184,7 +189,7 @@ class _CohortWork:
         try:
             with open_slide(place, mpp=self.mpp) as slide:
                 folder = self._folder(slide)
-                if not (folder / RUN_FILE).exists():
+                if not _done(folder):
                     tell = partial(self._tell, name)
                     asked = (slide, self.model, self.region, folder, self.device)
                     predict(*asked, tell, self.cancel, crew=self.crew)
@@ -227,7 +232,7 @@ class _CohortWork:
         try:
             with open_slide(place, mpp=self.mpp) as slide:
                 folder = self._folder(slide)
-                if (folder / RUN_FILE).exists():
+                if _done(folder):
                     return CohortRow.of(name, Run.open(folder))
                 return assign(slide, self.model, self.out, self.device, topic), folder
         except Exception as error:

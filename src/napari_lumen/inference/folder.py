@@ -5,9 +5,11 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,8 +56,15 @@ class Identity(BaseModel):
         return None
 
 
-def require_free(folder: Path) -> None:
+def require_free(folder: Path, *, locked: bool = False) -> None:
     """Check that a folder is new, empty or that of a run.
+
+    Parameters
+    ----------
+    folder : Path
+    locked : bool
+        Whether this process holds it. Without that, a folder with a lock is not judged: its holder may just
+        be beginning there, and who asks for the lock is told so.
 
     Raises
     ------
@@ -64,13 +73,38 @@ def require_free(folder: Path) -> None:
     """
     if folder.is_file():
         raise RunError(f"{folder} is a file. Choose a folder for the run.")
-    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    if names - {_LOCK_FILE, _HOLDER_FILE} and PLAN_FILE not in names:
+    names = _names(folder)
+    if not names - {_LOCK_FILE, _HOLDER_FILE} or PLAN_FILE in names:
+        return
+    if locked or not (folder / _LOCK_FILE).exists():
         raise RunError(f"{folder} exists and is not an empty folder. Choose another folder for the run.")
 
 
+def _names(folder: Path) -> set[str]:
+    try:
+        return {entry.name for entry in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+@dataclass
+class Claim:
+    """A run folder that this process holds.
+
+    Attributes
+    ----------
+    fresh : bool
+        Whether nothing was in it when the lock was taken: all that is there now was made under the lock.
+    abandoned : bool
+        Set it to have a fresh folder emptied when the block ends, and removed if it was new.
+    """
+
+    fresh: bool
+    abandoned: bool = False
+
+
 @contextmanager
-def claimed(folder: Path, advice: str = _ADVICE) -> Iterator[None]:
+def claimed(folder: Path, advice: str = _ADVICE) -> Iterator[Claim]:
     """Hold a run folder against other processes while the block runs; see `held`.
 
     Parameters
@@ -84,13 +118,44 @@ def claimed(folder: Path, advice: str = _ADVICE) -> Iterator[None]:
     RunError
         When another process or thread holds it, it holds something else, or it cannot be made.
     """
+    require_free(folder)
     try:
+        made = not folder.is_dir()
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(folder, error) from error
-    require_free(folder)
     with held(folder, advice):
-        yield
+        require_free(folder, locked=True)
+        claim = Claim(fresh=not _names(folder) - {_LOCK_FILE, _HOLDER_FILE})
+        try:
+            yield claim
+        finally:
+            if claim.fresh and claim.abandoned:
+                _empty(folder)
+                _leave(folder, made=made)
+    if claim.fresh and claim.abandoned and os.name == "nt":  # where nobody can remove a file that is open
+        _leave(folder, made=made)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what is in a folder but its lock, which keeps others out meanwhile."""
+    for name in _names(folder) - {_LOCK_FILE}:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                (folder / name).unlink()
+
+
+def _leave(folder: Path, *, made: bool) -> None:
+    """Remove the lock of an empty folder, and the folder where it was new.
+
+    Whoever has opened the lock in this moment finds it unlinked, and takes it for held.
+    """
+    with suppress(OSError):
+        (folder / _LOCK_FILE).unlink()
+        if made:
+            folder.rmdir()
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from napari_lumen.geometry import Window
 from napari_lumen.inference.plan import Cell
@@ -48,13 +50,17 @@ class Ledger:
             with self._file.open("r+b") as file:
                 file.truncate(len(whole))
         for line in whole.splitlines():
-            entry = json.loads(line)
-            if "again" in entry:
-                self._forget(tuple(cell) for cell in entry["again"])
-            elif "cell" in entry:
-                self.covered[entry["cell"][0], entry["cell"][1]] = entry["covered"]
-            else:
-                self.failed[Window(*entry["tile"])] = entry["why"]
+            # a line that says nothing costs no more than its cell, which is answered again
+            with suppress(ValueError, KeyError, TypeError, IndexError):
+                self._read(json.loads(line))
+
+    def _read(self, entry: Mapping[str, Any]) -> None:
+        if "again" in entry:
+            self._forget([(row, column) for row, column in entry["again"]])
+        elif "cell" in entry:
+            self.covered[entry["cell"][0], entry["cell"][1]] = entry["covered"]
+        else:
+            self.failed[Window(*entry["tile"])] = entry["why"]
 
     @property
     def _file(self) -> Path:
@@ -62,22 +68,23 @@ class Ledger:
 
     def add(self, covered: Iterable[tuple[Cell, int]], failed: Iterable[tuple[Window, str]]) -> None:
         """Record cells whose pixels are on disk, and tiles that failed; on disk when this returns."""
-        lines: list[Mapping[str, object]] = []
-        for cell, pixels in covered:
-            self.covered[cell] = pixels
-            lines.append({"cell": list(cell), "covered": pixels})
-        for tile, why in failed:
-            if tile not in self.failed:
-                self.failed[tile] = why
-                lines.append({"tile": [tile.y, tile.x, tile.height, tile.width], "why": why})
+        # a list at once: readers add to what is given here
+        cells, tiles = dict(covered), {tile: why for tile, why in list(failed) if tile not in self.failed}
+        # tiles first: a cell must not be told of as finished without those that it lacks
+        lines: list[Mapping[str, object]] = [
+            {"tile": [tile.y, tile.x, tile.height, tile.width], "why": why} for tile, why in tiles.items()
+        ]
+        lines += [{"cell": list(cell), "covered": pixels} for cell, pixels in cells.items()]
         self._append(lines)
+        self.covered.update(cells)
+        self.failed.update(tiles)
 
     def try_again(self, cells: Iterable[Cell]) -> None:
         """Forget that tiles failed, and that the cells which they left open are finished."""
         if self.failed:
             again = [cell for cell in cells if cell in self.covered]
-            self._forget(again)
             self._append([{"again": [list(cell) for cell in again]}])
+            self._forget(again)
 
     def _forget(self, cells: Iterable[Cell]) -> None:
         for cell in cells:
@@ -87,7 +94,18 @@ class Ledger:
     def _append(self, lines: Sequence[Mapping[str, object]]) -> None:
         if not lines:
             return
-        with self._file.open("ab") as file:
+        with self._file.open("ab+") as file:
+            self._cut(file)
             file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
             file.flush()
             os.fsync(file.fileno())
+
+    @staticmethod
+    def _cut(file: BinaryIO) -> None:
+        """Cut off a last line of which a full disk took a part only: what follows would continue it."""
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        if end and file.read(1) != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+            file.seek(0, os.SEEK_END)

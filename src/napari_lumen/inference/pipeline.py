@@ -18,6 +18,7 @@ from napari_lumen.geometry import Window
 from napari_lumen.inference.forward import Answer, Forward, Pending
 from napari_lumen.inference.reading import TileReader, Views
 
+NO_NUMBER = "The network answered no number for it."
 _BATCHES_AHEAD = 2
 _MOST_READERS = 8
 
@@ -40,9 +41,9 @@ class Processed:
     tiles : tuple of Window
         Of which `answer` speaks, in its order.
     answer : Answer or None
-        None when no tile could be read.
+        None when no tile was answered.
     failed : tuple of Window
-        Tiles that could not be read.
+        Tiles that could not be read, or for which the network answered no number.
     """
 
     tiles: tuple[Window, ...]
@@ -81,6 +82,8 @@ class Pipeline:
         ------
         Cancelled
             Within one batch of the event.
+        RunError
+            When the slide has gone meanwhile.
         """
         readers = min(_MOST_READERS, os.cpu_count() or 1)
         under_way: deque[tuple[tuple[Window, ...], Pending | None, tuple[Window, ...]]] = deque()
@@ -95,6 +98,7 @@ class Pipeline:
                     # a GPU computes one batch while the one before it is put away
                     while under_way and (batch is None or len(under_way) > 1 or _is_ready(under_way[0][1])):
                         yield self._finished(*under_way.popleft())
+                self.reader.watch.ended()
             finally:
                 self._ahead.clear()
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -126,12 +130,21 @@ class Pipeline:
     def _finished(
         self, tiles: tuple[Window, ...], pending: Pending | None, failed: tuple[Window, ...]
     ) -> Processed:
+        self.reader.watch.note(len(tiles), failed)
         if pending is None:
             return Processed(tiles, None, failed)
         start = time.perf_counter()
         answer = pending.result()
         self.computed += time.perf_counter() - start
-        return Processed(tiles, answer, failed)
+        # the largest is NaN where any is, and costs the least of all ways to see it
+        good = ~np.isnan(answer.probability.reshape(len(tiles), -1).max(axis=1))
+        if good.all():
+            return Processed(tiles, answer, failed)
+        bad = tuple(tile for tile, fine in zip(tiles, good, strict=True) if not fine)
+        self.reader.failures.update(dict.fromkeys(bad, NO_NUMBER))
+        attention = {name: values[good] for name, values in answer.attention.items()}
+        kept = Answer(answer.probability[good], attention) if good.any() else None
+        return Processed(tuple(tile for tile in tiles if tile not in bad), kept, (*failed, *bad))
 
 
 def _is_ready(pending: Pending | None) -> bool:

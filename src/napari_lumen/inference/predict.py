@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -21,6 +20,8 @@ from napari_lumen.inference.allocator import memory_kept
 from napari_lumen.inference.classification import Classification
 from napari_lumen.inference.device import resolve_device
 from napari_lumen.inference.folder import (
+    PLAN_FILE,
+    Claim,
     Identity,
     begin,
     claimed,
@@ -32,8 +33,10 @@ from napari_lumen.inference.folder import (
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.order import Focus
+from napari_lumen.inference.pipeline import NO_NUMBER
 from napari_lumen.inference.plan import Plan, make_plan
 from napari_lumen.inference.progress import Progress, Teller
+from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.run import RUN_FILE, Run
 from napari_lumen.inference.segmentation import Segmentation
 from napari_lumen.inference.slide_classification import SlideClassification
@@ -46,6 +49,7 @@ from napari_lumen.slides import Slide, open_slide
 if TYPE_CHECKING:
     from napari_lumen.inference.cluster import Crew
 
+_PROBES = 32  # tiles that failed and are read to see whether others can be now
 _WORKS: Mapping[Task, type[Work]] = {
     "segmentation": Segmentation,
     "classification": Classification,
@@ -78,8 +82,8 @@ def predict(
         What to answer for: a rectangle, or geometry in (x, y) level-0 px; all tissue when left out.
     out : path, optional
         Folder of the run. A new or empty one; or that of the same run, which then goes on where it was
-        stopped, or is returned when it is finished. Without it, a folder in the user's data folder that
-        belongs to this slide, model and region.
+        stopped, or is returned when it is finished, unless tiles that failed can be read now. Without it, a
+        folder in the user's data folder that belongs to this slide, model and region.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
     on_progress : callable, optional
@@ -115,13 +119,17 @@ def predict(
         on = resolve_device(device if crew is None else "cpu")
         teller = Teller(on_progress or (lambda progress: None), cancel or Event())
         teller("finding tissue", 0, 1)
-        plan = _plan(opened, loaded.card, region)
+        plan = _plan(opened, loaded.card, region, lambda: teller("finding tissue", 0, 1))
         teller("finding tissue", 1, 1)
         identity = identity_of(opened, loaded, plan)
         target = _default_folder(opened, identity) if out is None else Path(out).expanduser()
-        with _tidy(target), claimed(target):
+        finished = _finished(target, identity, opened, loaded, plan)
+        if finished is not None:
+            return finished
+        with claimed(target) as claim, _tidy(target, claim):
             begin(target, identity)
-            if not (target / RUN_FILE).exists():
+            # looked at once more: another process may have ended the run before this one got the lock
+            if _finished(target, identity, opened, loaded, plan) is None:
                 make = _work(loaded.card, crew, device)
                 work = make(opened, loaded, plan, target, on, teller, focus)
                 with memory_kept():
@@ -130,10 +138,12 @@ def predict(
     return Run.open(target)
 
 
-def _plan(slide: Slide, card: ModelCard, region: Region | BaseGeometry | None) -> Plan:
+def _plan(
+    slide: Slide, card: ModelCard, region: Region | BaseGeometry | None, check: Callable[[], None]
+) -> Plan:
     if card.task == "segmentation":
-        return make_plan(slide, card.input, region)
-    return make_tile_plan(slide, card.input, region, centred=card.task == "classification")
+        return make_plan(slide, card.input, region, check)
+    return make_tile_plan(slide, card.input, region, check, centred=card.task == "classification")
 
 
 def _work(card: ModelCard, crew: Crew | None, device: str) -> Callable[..., Work]:
@@ -149,15 +159,33 @@ def _work(card: ModelCard, crew: Crew | None, device: str) -> Callable[..., Work
     return partial(ClusterSegmentation, crew=crew, device_of_workers=device)
 
 
+def _finished(folder: Path, identity: Identity, slide: Slide, model: Model, plan: Plan) -> Run | None:
+    """Return a run that is finished, unless a tile that failed can be read now; nothing is written.
+
+    Tiles that the network has no number for are left: it would say the same again.
+    """
+    if not all((folder / name).exists() for name in (PLAN_FILE, RUN_FILE)):
+        return None
+    begin(folder, identity)
+    run = Run.open(folder)
+    places = [(tile.y, tile.x) for tile in run.record.failed_tiles if tile.why != NO_NUMBER]
+    failed = set(places[:: -(-len(places) // _PROBES) or 1])  # a server that is gone takes long to say so
+    if failed:
+        reader = TileReader(slide, plan.grid, model.card.input.views)
+        for tile in plan.tiles:
+            region = plan.grid.region_of(tile)
+            if (region.y, region.x) in failed and reader.read(tile) is not None:
+                return None
+    return run
+
+
 @contextmanager
-def _tidy(folder: Path) -> Iterator[None]:
+def _tidy(folder: Path, claim: Claim) -> Iterator[None]:
     """Say in one sentence what the disk refuses, and leave no new folder in which nothing is finished."""
-    fresh = not folder.exists() or not any(folder.iterdir())
     try:
         yield
     except BaseException as error:
-        if fresh and not any(Ledger(folder).covered.values()):
-            shutil.rmtree(folder, ignore_errors=True)
+        claim.abandoned = not any(Ledger(folder).covered.values())
         if isinstance(error, OSError) and not isinstance(error, LumenError):
             raise disk_error(folder, error) from error
         raise

@@ -67,7 +67,7 @@ class ClassCount(BaseModel):
 
 
 class Session(BaseModel):
-    """One stretch of work on a run: from a call to its end, or to that of the run."""
+    """One stretch of work on a run: from a call to its end, or to when it last wrote before it was killed."""
 
     model_config = _FROZEN
 
@@ -81,7 +81,7 @@ class Session(BaseModel):
 
 
 class FailedTile(BaseModel):
-    """A tile that could not be read."""
+    """A tile that could not be read, or for which the network answered no number."""
 
     model_config = _FROZEN
 
@@ -89,7 +89,7 @@ class FailedTile(BaseModel):
     x: float = Field(description="Left edge, level-0 px.")
     height: float = Field(description="Level-0 px.")
     width: float = Field(description="Level-0 px.")
-    why: str = Field(description="What the slide's reader said.")
+    why: str = Field(description="What the slide's reader said, or what is wrong with the answer.")
 
 
 class RunRecord(BaseModel):

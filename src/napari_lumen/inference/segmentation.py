@@ -23,12 +23,13 @@ class Segmentation(Work):
         plan = self._plan
         self._forward.find_batch()
         blank = self._blank_answer()
-        self._ledger.try_again({cell for tile in self._ledger.failed for cell in plan.cells_of(tile)})
+        self._note_session()
+        self._again(plan.cells_of)
         missing = [cell for cell in plan.tiles_per_cell() if cell not in self._ledger.covered]
         frontier = Frontier(plan, missing, strides=map_strides(self._model.network))
         strides = {name: frontier.stride(name, maps.shape[-1]) for name, maps in blank.attention.items()}
         mpp = self._slide.require_mpp()
-        writer = ResultWriter(plan, self._model, mpp, self._folder, strides, self._ledger)
+        writer = ResultWriter(plan, self._model, mpp, self._folder, strides, self._recorder())
         live = Live(self._model.card, writer.records(), writer.rasters())
         if on_live is not None:
             on_live(live)

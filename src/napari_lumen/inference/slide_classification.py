@@ -48,6 +48,7 @@ class SlideClassification(TileWork):
     def run(self, on_live: Callable[[Live], None] | None, *, whole: bool) -> RunRecord:
         """Finish what is not finished, and return the record; see `Work.run`."""
         card, plan, mpp = self._model.card, self._tile_plan, self._slide.require_mpp()
+        self._note_session()
         writer = TileWriter(plan, mpp, self._folder, Ledger(self._folder))
         heat_map = HeatMap(card, plan, writer)
         maps = {
@@ -113,7 +114,7 @@ class SlideClassification(TileWork):
         if missing:
             self._forward.find_batch()
         width = self._forward.blank().probability.shape[1]
-        writer = TileWriter(self._tile_plan, self._slide.require_mpp(), folder, self._ledger)
+        writer = TileWriter(self._tile_plan, self._slide.require_mpp(), folder, self._recorder())
         raster = writer.add(FEATURES, np.float32, channels=width)
         self._answer_tiles(missing, writer, None)
         self._require_an_answer()

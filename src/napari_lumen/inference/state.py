@@ -25,7 +25,7 @@ class RunState(BaseModel):
     cells_finished: int = Field(description="Cells that are on disk.")
     failed: dict[str, int] = Field(description="Why tiles could not be read, and how many.")
     sessions: tuple[Session, ...] = Field(
-        description="Those that have ended; a killed one is not among them."
+        description="What each has done; of one that was killed, what it had done when it last wrote."
     )
     held_by: str | None = Field(description="Who works on it now.")
     record: RunRecord | None = Field(description="The whole of run.json; None while it is not finished.")

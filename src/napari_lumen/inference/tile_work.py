@@ -31,7 +31,7 @@ class TileWork(Work):
     def _missing(self) -> list[Cell]:
         """Return the cells that are to be answered; tiles that failed are tried again."""
         plan, ledger = self._tile_plan, self._ledger
-        ledger.try_again({plan.cell_of(tile) for tile in ledger.failed})
+        self._again(lambda tile: [plan.cell_of(tile)])
         return [cell for cell in map(plan.cell_of, plan.tiles) if cell not in ledger.covered]
 
     def _answer_tiles(self, missing: Sequence[Cell], writer: TileWriter, live: Live | None) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +24,11 @@ from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.order import Focus
 from napari_lumen.inference.pipeline import Pipeline
-from napari_lumen.inference.plan import Plan
+from napari_lumen.inference.plan import Cell, Plan
 from napari_lumen.inference.progress import Teller
-from napari_lumen.inference.reading import TileReader
+from napari_lumen.inference.reading import SlideWatch, TileReader
 from napari_lumen.inference.run import ClassCount, FailedTile, FileRecord, RasterRecord, RunRecord, Session
+from napari_lumen.inference.writer import Recorder
 from napari_lumen.models import Model
 from napari_lumen.slides import Slide
 
@@ -68,6 +70,8 @@ class Work(ABC):
         self._focus = focus
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._ledger = Ledger(folder)
+        self._earlier = sessions_of(folder)
+        self._versions = versions()  # they are looked up on disk
         self._reader = TileReader(slide, plan.grid, model.card.input.views)
         self._forward = self._make_forward()
         self._pipeline = Pipeline(self._reader, self._forward, teller.cancel)
@@ -107,8 +111,19 @@ class Work(ABC):
             why = next(iter(self._ledger.failed.values()), "no pixel of the region belongs to a tile")
             raise RunError(f"Not one of the {len(plan.tiles)} tiles could be read: {why}")
 
+    def _again(self, cells_of: Callable[[Window], Iterable[Cell]]) -> None:
+        """Have tiles that failed in an earlier session tried again, and the cells that they left open."""
+        failed = self._ledger.failed
+        self._reader.watch.known = set(failed)
+        self._ledger.try_again({cell for tile in failed for cell in cells_of(tile)})
+
+    def _recorder(self) -> Recorder:
+        """Return what a writer tells of cells that are on disk."""
+        return _Recorder(self._ledger, self._reader.watch, self._note_session)
+
     def _note_session(self) -> None:
-        sessions = [*sessions_of(self._folder), self._session()]
+        """Note what is to be told of this session so far: one that is killed says nothing any more."""
+        sessions = [*self._earlier, self._session()]
         text = json.dumps([item.model_dump(mode="json") for item in sessions], indent=2)
         write_text(self._folder / _SESSIONS, text + "\n")
 
@@ -122,7 +137,7 @@ class Work(ABC):
             tiles=self._tiles,
             seconds=self._teller.seconds,
             busy=round(self._pipeline.computed / wall, 4) if wall else 0.0,
-            versions=versions(),
+            versions=self._versions,
         )
 
     def _record(
@@ -168,8 +183,26 @@ class Work(ABC):
         return FailedTile(y=region.y, x=region.x, height=region.height, width=region.width, why=why)
 
 
+@dataclass(frozen=True)
+class _Recorder:
+    """Records in the ledger what was read from a slide that is still whole, and notes the session."""
+
+    ledger: Ledger
+    watch: SlideWatch
+    note: Callable[[], None]
+
+    def add(self, covered: Iterable[tuple[Cell, int]], failed: Iterable[tuple[Window, str]]) -> None:
+        """Record cells whose pixels are on disk, and tiles that failed."""
+        if self.watch.silent:
+            if self.watch.gone:  # what came since the last look may be white instead of the slide
+                return
+            self.watch.require_whole()
+        self.ledger.add(covered, failed)
+        self.note()
+
+
 def sessions_of(folder: Path) -> list[Session]:
-    """Return the sessions of a run that have ended so far."""
+    """Return the sessions of a run, each as far as it has noted what it did."""
     try:
         found = json.loads((folder / _SESSIONS).read_bytes())
     except FileNotFoundError:
