@@ -295,11 +295,9 @@ def test_an_empty_folder_of_the_user_is_left_and_left_empty(tmp_path: Path) -> N
 
 
 def test_the_fingerprint_that_is_looked_at_is_computed_anew(tiff: Path, tmp_path: Path) -> None:
-    from napari_lumen.inference.reading import _fingerprint_now
-
     slide = tmp_path / "slide.tif"
     shutil.copy(tiff, slide)
     with open_slide(slide) as opened:
-        assert _fingerprint_now(opened) == opened.fingerprint
+        assert opened.fingerprint_now() == opened.fingerprint
         os.truncate(slide, slide.stat().st_size // 2)
-        assert _fingerprint_now(opened) != opened.fingerprint
+        assert opened.fingerprint_now() != opened.fingerprint

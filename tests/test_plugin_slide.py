@@ -50,8 +50,7 @@ class Case(ArraySlide):
 
         return read
 
-    @property
-    def fingerprint(self) -> str:
+    def fingerprint_now(self) -> str:
         return self.path.name
 
 

@@ -26,8 +26,9 @@ from napari_lumen.inference.order import Focus
 from napari_lumen.inference.pipeline import Pipeline
 from napari_lumen.inference.plan import Cell, Plan
 from napari_lumen.inference.progress import Teller
-from napari_lumen.inference.reading import SlideWatch, TileReader
+from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.run import ClassCount, FailedTile, FileRecord, RasterRecord, RunRecord, Session
+from napari_lumen.inference.slide_watch import SlideWatch
 from napari_lumen.inference.writer import Recorder
 from napari_lumen.models import Model
 from napari_lumen.slides import Slide

@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -53,6 +53,8 @@ class OmeZarrSlide(Slide):
     ------
     SlideError
     """
+
+    missing_is_white = True  # so Zarr means chunks that are not there
 
     def __init__(self, location: Path | str, cache: TileCache | None = None) -> None:
         super().__init__(Path(location))
@@ -151,9 +153,8 @@ class OmeZarrSlide(Slide):
                 "convert it to chunks of 512 or 1,024 px."
             )
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hex digest of the geometry and of samples of what is stored: the same wherever it lies.
+    def fingerprint_now(self) -> str:
+        """Return the hex digest of the geometry and of samples of what is stored: the same wherever it lies.
 
         Raises
         ------
@@ -169,6 +170,12 @@ class OmeZarrSlide(Slide):
                 f"{self._name} can no longer be read from {self.location}: "
                 f"{error.strerror or first_line(error)}. Check the disk or the network and open it again."
             ) from error
+
+    def require_there(self) -> None:
+        """Look whether the arrays are still there: what is missing of them reads as white, see `Slide`."""
+        finest = self._arrays[0]
+        if zarr.open_array(store=finest.store_path, mode="r").shape != finest.shape:
+            raise SlideError(f"{self._name} is another one than at the start. Open it again.")
 
     def close(self) -> None:
         """Free the threads and the cache; the network session is shared and stays."""

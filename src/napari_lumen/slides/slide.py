@@ -67,6 +67,8 @@ class Slide(ABC):
         The colour profile of level 0. What is read is raw; `napari_lumen.slides.color` applies it.
     damage : Damage
         The tiles that could not be decoded where damage was to be marked.
+    missing_is_white : bool
+        Whether parts of the file that go while it is open read as white, without an error.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Slide(ABC):
     dtype: np.dtype[Any] = np.dtype(np.uint8)
     icc_profile: bytes | None = None
     damage: Damage
+    missing_is_white: bool = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -135,12 +138,19 @@ class Slide(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex digest that knows the slide again after a move or a rename, by samples of its bytes.
+        """Hex digest that knows the slide again after a move or a rename, by samples of what is stored.
 
         Raises
         ------
         SlideError
-            When the file is no longer there.
+            When it is no longer there.
+        """
+        return self.fingerprint_now()
+
+    def fingerprint_now(self) -> str:
+        """Return the fingerprint computed anew: another one where the slide was replaced since.
+
+        It raises as `fingerprint` does.
         """
         try:
             return fingerprint_of(self.files)
@@ -149,6 +159,15 @@ class Slide(ABC):
                 f"{self.path.name} can no longer be read from {self.path.parent}: "
                 f"{error.strerror or error}. Put it back and open it again."
             ) from error
+
+    def require_there(self) -> None:  # noqa: B027  # of most a read tells
+        """Look, quickly, whether the slide can still be read, where a read would not tell.
+
+        Raises
+        ------
+        SlideError, OSError
+            When it cannot.
+        """
 
     def read(self, y: int, x: int, height: int, width: int, level: int = 0) -> Pixels:
         """Read a window of a stored level.
