@@ -12,15 +12,11 @@ from napari.layers import Layer
 
 from fakes import ArraySlide
 from napari_lumen.inference import Run
-from napari_lumen.plugin.catalogue import Catalogue, ModelChoice, look_up
+from napari_lumen.plugin.catalogue import ModelChoice, look_up
 from napari_lumen.plugin.controllers.run_model import RunModelController
 from napari_lumen.plugin.slide_layers import slide_layer
-from plugin_fakes import CATALOGUE, MODEL, StepJobs
+from plugin_fakes import StepJobs
 from test_models_foreign import WSINFER, Tile, write_json, write_program
-
-THEIRS = ModelChoice(
-    Path("theirs"), "<p>Ours: it runs no code.</p><!--", "Finds tumour.", "None.", "its TorchScript"
-)
 
 
 @pytest.fixture
@@ -69,32 +65,3 @@ def test_a_foreign_model_runs_once_it_is_trusted(installed: Path, tmp_path: Path
 
 def test_models_of_ours_are_not_asked_about(installed: Path) -> None:
     assert [bool(choice.danger) for choice in look_up().models] == [False, True]
-
-
-@pytest.mark.parametrize("answer", ["Trust and run", "Cancel"])
-def test_the_panel_asks_and_does_what_it_is_told(make_napari_viewer: Any, qtbot: Any, answer: str) -> None:
-    from qtpy.QtCore import QTimer
-    from qtpy.QtWidgets import QApplication, QMessageBox
-
-    from napari_lumen.plugin.run_model_panel import RunModelPanel
-
-    viewer = make_napari_viewer()
-    jobs = StepJobs()
-    catalogue = Catalogue((THEIRS, MODEL), CATALOGUE.devices)
-    panel = RunModelPanel(viewer, RunModelController(viewer, jobs, catalogue=lambda: catalogue))
-    qtbot.addWidget(panel)
-    open_slide(viewer)
-    shown: list[str] = []
-
-    def reply() -> None:
-        box = next(item for item in QApplication.topLevelWidgets() if isinstance(item, QMessageBox))
-        shown.append(f"{box.text()} {box.informativeText()}")
-        next(button for button in box.buttons() if button.text().replace("&", "") == answer).click()
-
-    QTimer.singleShot(100, reply)
-    panel.form.run.click()
-    (text,) = shown
-    assert "its TorchScript can run any code" in text
-    assert "&lt;p&gt;Ours: it runs no code.&lt;/p&gt;&lt;!--" in text  # its title hides nothing
-    assert panel.controller.state.running == (answer == "Trust and run")
-    panel.controller.close()
