@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -24,3 +26,14 @@ def shared_data() -> Path:
 def own_data_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what tests remember of slides out of the user's own data folder."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+
+
+@pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """What napari notifies of while the test runs."""
+    from napari.utils.notifications import notification_manager  # most tests do without napari
+
+    notes: list[Any] = []
+    notification_manager.notification_ready.connect(notes.append)
+    yield notes
+    notification_manager.notification_ready.disconnect(notes.append)

@@ -13,7 +13,6 @@ import tifffile
 from napari.components import ViewerModel
 from napari.layers import Layer
 from napari.plugins import _initialize_plugins
-from napari.utils.notifications import notification_manager
 
 from fakes import ArraySlide
 from napari_lumen import open_slide
@@ -44,14 +43,6 @@ def arrivals(viewer: ViewerModel, panel_opened: list[bool]) -> Iterator[Arrivals
     made = Arrivals(viewer, lambda: panel_opened.append(True))
     yield made
     made.close()
-
-
-@pytest.fixture
-def told() -> Iterator[list[Any]]:
-    notes: list[Any] = []
-    notification_manager.notification_ready.connect(notes.append)
-    yield notes
-    notification_manager.notification_ready.disconnect(notes.append)
 
 
 def slide_of(mpp: tuple[float, float] | None = (0.5, 0.5), name: str = "case.svs") -> ArraySlide:

@@ -5,12 +5,10 @@ napari registers our commands once: the tests that do so themselves, without a w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from napari.utils.notifications import notification_manager
 
 from napari_lumen.plugin.catalogue import Catalogue, ModelChoice
 from napari_lumen.plugin.controllers.run_model import RunModelController
@@ -22,14 +20,6 @@ from test_plugin_foreign import open_slide
 THEIRS = ModelChoice(
     Path("theirs"), "<p>Ours: it runs no code.</p><!--", "Finds tumour.", "None.", "its TorchScript"
 )
-
-
-@pytest.fixture
-def told() -> Iterator[list[Any]]:
-    notes: list[Any] = []
-    notification_manager.notification_ready.connect(notes.append)
-    yield notes
-    notification_manager.notification_ready.disconnect(notes.append)
 
 
 @pytest.mark.parametrize("slide_first", [True, False])

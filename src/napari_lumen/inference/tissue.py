@@ -6,14 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import rasterio.features
 import shapely
-from affine import Affine
 from scipy.ndimage import binary_dilation, gaussian_filter, label, mean
 from shapely.geometry.base import BaseGeometry
 from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_holes, remove_small_objects
 
+from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.geometry import Grid, Pair, windows
 from napari_lumen.slides import Slide
 
@@ -88,9 +87,7 @@ def mask_geometry(mask: Mask, grid: Grid) -> BaseGeometry:
     grid : Grid
         Where the mask lies on the slide.
     """
-    transform = Affine(grid.step[1], 0, grid.origin[1], 0, grid.step[0], grid.origin[0])
-    found = rasterio.features.shapes(mask.astype(np.uint8), mask=mask, transform=transform)
-    return shapely.union_all([shapely.geometry.shape(outline) for outline, _ in found])
+    return shapely.union_all([outline for _, outline in polygonise(mask, origin=grid.origin, step=grid.step)])
 
 
 def _pen_marks(rgb: npt.NDArray[np.uint8], saturation: npt.NDArray[np.floating], edge: int) -> Mask:
