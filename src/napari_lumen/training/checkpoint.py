@@ -1,0 +1,75 @@
+"""The state of a training between two steps, in one file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from napari_lumen.errors import RunError
+
+
+@dataclass
+class Place:
+    """Where a training stands: the step to make next, and the best epoch so far.
+
+    Attributes
+    ----------
+    phase, epoch, step : int
+        Of the next step, each from 0.
+    best : float or None
+        Score of the best epoch.
+    best_phase, best_epoch : int or None
+        Which it was.
+    rows : int
+        Rows of the learning curves.
+    seconds : float
+        Time spent so far.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_phase: int | None = None
+    best_epoch: int | None = None
+    rows: int = 0
+    seconds: float = 0.0
+
+
+def write_checkpoint(path: Path, place: Place, state: dict[str, Any]) -> None:
+    """Write where the training stands, with the state of network and optimisers."""
+    write_tensors(path, {"place": asdict(place), **state})
+
+
+def read_checkpoint(path: Path) -> tuple[Place, dict[str, Any]] | None:
+    """Read a checkpoint; None where there is none.
+
+    Raises
+    ------
+    RunError
+        When the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return Place(**state.pop("place")), state
+    except Exception as error:  # torch raises whatever its reader of archives does
+        raise RunError(
+            f"{path} is damaged, so the training cannot go on from it. Begin in another folder, or delete "
+            "that file to begin there anew."
+        ) from error
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Save a dictionary of tensors and plain values through a second file, flushed to the disk."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -1,0 +1,59 @@
+"""Learning curves: every loss of every step and every score of every epoch, as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from napari_lumen.errors import RunError
+
+Kind = Literal["loss", "score", "rate"]
+COLUMNS = ("phase", "epoch", "step", "kind", "name", "value")
+
+
+class Curves:
+    """Rows (phase, epoch, step, kind, name, value) in the order of the training.
+
+    A row counts what was done before it: a score of epoch 3 has the number of steps of that epoch. Kinds
+    are ``loss``, ``score`` (of the validation) and ``rate`` (of learning, by optimiser and group).
+    """
+
+    def __init__(self, rows: list[tuple[str, int, int, str, str, float]] | None = None) -> None:
+        self._rows = rows or []
+
+    def add(self, phase: str, epoch: int, step: int, kind: Kind, values: Mapping[str, float]) -> None:
+        """Note values of one moment."""
+        self._rows += [(phase, epoch, step, kind, name, value) for name, value in values.items()]
+
+    def table(self) -> pd.DataFrame:
+        """Return all rows."""
+        return pd.DataFrame(self._rows, columns=list(COLUMNS))
+
+    def write(self, path: Path) -> None:
+        """Write the table, whole or not at all."""
+        partial = path.with_name(f".{path.name}.partial")
+        self.table().to_parquet(partial, index=False)
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path, rows: int) -> Curves:
+        """Read the first `rows` rows: later ones were noted after the checkpoint and will come again.
+
+        Raises
+        ------
+        RunError
+            When the file is damaged or shorter.
+        """
+        try:
+            table = pd.read_parquet(path).head(rows)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}. Begin the training in another folder.") from error
+        if len(table) < rows:
+            raise RunError(f"{path} has lost its last rows. Begin the training in another folder.")
+        return cls(list(table.itertuples(index=False, name=None)))
+
+    def __len__(self) -> int:
+        return len(self._rows)

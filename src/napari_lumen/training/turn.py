@@ -1,0 +1,257 @@
+"""One step of a training on one device: backward passes, gradients of all devices, one update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from threading import Event
+from typing import Any
+
+import torch
+import torch.distributed
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from napari_lumen.errors import Cancelled, RunError
+from napari_lumen.training.example import Batch
+
+Loss = Callable[[nn.Module, Batch], Tensor | dict[str, Tensor]]
+
+
+class Turn:
+    """What a recipe makes its steps with; it hides device, precision, accumulation and other devices.
+
+    Every device holds the whole network. Gradients are averaged over the devices by hand and not by torch's
+    `DistributedDataParallel`: that one sees a single forward and backward pass in a step, while recipes
+    here alternate between optimisers, go through parts of a network, and go back twice.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Launched; decides device and precision.
+    network : Module
+        On the device.
+    micro_batch : int, optional
+        Examples that go through the network at once; a step accumulates the gradients of as many parts as
+        its share of the batch asks for.
+    largest_gradient : float, optional
+        Norm that gradients are clipped to.
+    cancel : Event
+
+    Attributes
+    ----------
+    phase, epoch, step : int
+        Where the training stands.
+    touched : bool
+        Whether this step has gone through the network: then it is as it was before no more.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        network: nn.Module,
+        *,
+        micro_batch: int | None = None,
+        largest_gradient: float | None = None,
+        cancel: Event | None = None,
+    ) -> None:
+        self._fabric = fabric
+        self.network = network
+        self.micro_batch = micro_batch
+        self._largest_gradient = largest_gradient
+        self._cancel = cancel or Event()
+        self._optimisers: dict[str, Optimizer] = {}
+        self._bad: str | None = None  # which loss of this step was no number
+        self.phase = self.epoch = self.step = 0
+        self.phase_name = ""
+        self.touched = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where network and batches are."""
+        return self._fabric.device
+
+    @property
+    def rank(self) -> int:
+        """Number of this device, from 0."""
+        return self._fabric.global_rank
+
+    @property
+    def world(self) -> int:
+        """How many devices train."""
+        return self._fabric.world_size
+
+    def use(self, optimisers: Mapping[str, Optimizer]) -> None:
+        """Make the following steps with these optimisers."""
+        wrapped = {name: self._fabric.setup_optimizers(item) for name, item in optimisers.items()}
+        self._optimisers = wrapped  # type: ignore[assignment]
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Compute in the precision of the training while the block runs."""
+        return self._fabric.autocast()
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the user asked for it; long steps call this between their parts.
+
+        One of several devices cannot leave alone: they do so between two steps, by `check_together`.
+        """
+        if self.world == 1:
+            self.check_together()
+
+    def check_together(self) -> None:
+        """Raise `Cancelled` on all devices when any was asked to stop."""
+        if self._on_any_device(self._cancel.is_set()):
+            raise Cancelled("The training was cancelled; the same call goes on from there.")
+
+    def descend(self, optimiser: str, batch: Batch, loss: Loss) -> dict[str, float]:
+        """Make one update by the gradients of a loss.
+
+        Parameters
+        ----------
+        optimiser : str
+            Only its parameters are differentiated and changed.
+        batch : Batch
+        loss : callable
+            Takes the network and a part of the batch; returns its mean over the part, or several terms of
+            which ``loss`` is descended.
+
+        Returns
+        -------
+        dict of str to float
+            The terms, as means over the examples of this device.
+
+        Raises
+        ------
+        RunError
+            When the loss is no finite number; nothing is changed then.
+        Cancelled
+            Between two parts.
+        """
+        parameters = self.parameters(optimiser)
+        sums: dict[str, Tensor] = {}
+        for part in batch.parts(self.micro_batch):
+            self.check()
+            self.touched = True
+            with self.autocast():
+                terms = loss(self.network, part)
+            terms = {"loss": terms} if isinstance(terms, Tensor) else terms
+            self.backward(terms["loss"], part, inputs=parameters)
+            for name, term in terms.items():
+                weighted = term.detach() * (len(part) / len(batch))
+                sums[name] = sums[name] + weighted if name in sums else weighted
+        self.update(optimiser)
+        return {name: value.item() for name, value in sums.items()}
+
+    def backward(self, loss: Tensor, part: Batch, inputs: Sequence[Tensor] | None = None) -> None:
+        """Add the gradients of a part's mean loss, weighted by its share of the step.
+
+        Parameters
+        ----------
+        loss : Tensor
+            Scalar, a mean over the part.
+        part : Batch
+        inputs : sequence of Tensor, optional
+            What to differentiate by; everything by default.
+        """
+        self.touched = True
+        if not math.isfinite(value := loss.item()):
+            self._report(f"is {value} on {_listed(part.names)}")
+        share = len(part) * self.world / part.total
+        self._fabric.backward(loss * share, inputs=inputs)
+
+    def update(self, optimiser: str) -> None:
+        """Change the parameters of an optimiser by the mean gradient of all devices, and clear it."""
+        if self.world > 1:
+            self._agree()
+            self._average(self.parameters(optimiser))
+        chosen = self._optimisers[optimiser]
+        if self._largest_gradient is not None:
+            self._fabric.clip_gradients(
+                self.network,
+                chosen,
+                max_norm=self._largest_gradient,
+                error_if_nonfinite=False,
+            )
+        chosen.step()
+        chosen.zero_grad(set_to_none=True)
+
+    def parameters(self, optimiser: str) -> list[Tensor]:
+        """Return the parameters of an optimiser that want a gradient."""
+        groups = self._optimisers[optimiser].param_groups
+        return [item for group in groups for item in group["params"] if item.requires_grad]
+
+    def groups(self, optimiser: str) -> list[dict[str, Any]]:
+        """Return the parameter groups of an optimiser, whose rates may be set."""
+        return self._optimisers[optimiser].param_groups
+
+    def rates(self) -> dict[str, float]:
+        """Return the learning rate of each group, by optimiser and number."""
+        return {
+            f"{name} {number}" if len(item.param_groups) > 1 else name: float(group["lr"])
+            for name, item in self._optimisers.items()
+            for number, group in enumerate(item.param_groups)
+        }
+
+    def state(self) -> dict[str, object]:
+        """Return the state of the optimisers and of the precision, for a checkpoint."""
+        return {
+            "optimisers": {name: item.state_dict() for name, item in self._optimisers.items()},
+            "precision": self._fabric.strategy.precision.state_dict(),
+        }
+
+    def restore(self, state: Mapping[str, object]) -> None:
+        """Go on with the state of a checkpoint."""
+        optimisers, precision = state["optimisers"], state["precision"]
+        assert isinstance(optimisers, dict)
+        assert isinstance(precision, dict)
+        for name, item in self._optimisers.items():
+            item.load_state_dict(optimisers[name])
+        if precision:
+            self._fabric.strategy.precision.load_state_dict(precision)
+
+    def _report(self, problem: str) -> None:
+        """Stop here when this is the only device; else note it, for all devices to stop together."""
+        if self.world == 1:
+            raise self._error(problem)
+        self._bad = self._bad or problem
+
+    def _agree(self) -> None:
+        if self._on_any_device(self._bad is not None):
+            problems: list[str | None] = [None] * self.world
+            torch.distributed.all_gather_object(problems, self._bad)
+            raise self._error(next(problem for problem in problems if problem))
+
+    def _on_any_device(self, here: bool) -> bool:
+        if self.world == 1:
+            return here
+        count: Any = self._fabric.all_reduce(torch.tensor(float(here), device=self.device), reduce_op="sum")
+        return bool(count > 0)
+
+    def _error(self, problem: str) -> RunError:
+        return RunError(
+            f"The training stopped at step {self.step + 1} of epoch {self.epoch + 1} of phase "
+            f"{self.phase_name!r}: the loss {problem}. Look at these images and their labels, or lower the "
+            "learning rate; the last checkpoint and the best weights are kept."
+        )
+
+    def _average(self, parameters: Iterable[Tensor]) -> None:
+        """Average gradients over the devices, in one message for each type of number."""
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for parameter in parameters:
+            if parameter.grad is None:  # another device may have one
+                parameter.grad = torch.zeros_like(parameter)
+            by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+        for gradients in by_type.values():
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            flat = self._fabric.all_reduce(flat, reduce_op="mean")  # type: ignore[assignment]
+            start = 0
+            for gradient in gradients:
+                gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+                start += gradient.numel()
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
