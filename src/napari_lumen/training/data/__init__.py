@@ -1,0 +1,1 @@
+"""What is trained on: labelled images of folders, slides and corrections, and their splits."""

@@ -1,0 +1,110 @@
+"""A folder of images with a folder of label images of object numbers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.errors import RunError, first_line
+from napari_lumen.slides.cache import TileCache
+from napari_lumen.training.data.files import Decoded, read_rgb, read_values
+from napari_lumen.training.data.image_set import RGB, Instances, Labels
+from napari_lumen.training.data.item import IGNORE
+from napari_lumen.training.data.labelled_files import LabelledFile, require_label_values, require_same_size
+
+
+class InstanceFolder:
+    """Images with label images of object numbers: an `InstanceSet`.
+
+    Parameters
+    ----------
+    files : sequence of LabelledFile
+    classes : ClassTable
+    class_of : mapping of str to mapping of int to int, optional
+        Class value of each object, by item and number, as of `read_object_classes`; an object that is not
+        in it has no label. Without it, all are of the only class.
+    cache : TileCache, optional
+    """
+
+    def __init__(
+        self,
+        files: Sequence[LabelledFile],
+        classes: ClassTable,
+        *,
+        class_of: Mapping[str, Mapping[int, int]] | None = None,
+        cache: TileCache | None = None,
+    ) -> None:
+        require_label_values(classes)
+        if class_of is None and len(classes) != 1:
+            raise RunError(
+                f"The objects may be of {len(classes)} classes; give a table with the class of each object."
+            )
+        self.classes = classes
+        self.items = tuple(file.item for file in files)
+        self._files = tuple(files)
+        self._class_of = class_of
+        self._decoded = Decoded(cache)
+
+    def image(self, index: int) -> RGB:
+        """Return the image of an item: uint8 (h, w, 3)."""
+        return self._decoded.get(self._files[index].image, read_rgb)
+
+    def instances(self, index: int) -> Instances:
+        """Return the numbers of the objects: int32 (h, w).
+
+        Raises
+        ------
+        RunError
+            When the size is not the image's.
+        """
+        instances = self._decoded.get(self._files[index].labels, read_values)
+        require_same_size(self.items[index].name, self.image(index), instances)
+        return instances
+
+    def labels(self, index: int) -> Labels:
+        """Return class values: uint8 (h, w)."""
+        instances = self.instances(index)
+        if self._class_of is None:
+            return (instances > 0).astype(np.uint8) * np.uint8(next(iter(self.classes)).value)
+        return _labels_of(instances, self._class_of.get(self.items[index].name, {}))
+
+    def mpp(self, index: int) -> float | None:
+        """Return µm per pixel, or None where it is not known."""
+        return self._files[index].mpp
+
+
+def read_object_classes(path: Path, classes: ClassTable) -> dict[str, dict[int, int]]:
+    """Read a CSV with the columns name, instance and class (its name or value): what class each object has.
+
+    Raises
+    ------
+    RunError
+        When it cannot be read, or a line names no class of the table.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            records = list(csv.DictReader(file))
+        by_text = {str(key): known.value for known in classes for key in (known.value, known.name)}
+        found: dict[str, dict[int, int]] = {}
+        for line, record in enumerate(records, start=2):
+            if record["class"] not in by_text:
+                raise RunError(
+                    f"{path}, line {line}, has the class {record['class']!r}; there is "
+                    f"{', '.join(known.name for known in classes)}."
+                )
+            found.setdefault(record["name"], {})[int(record["instance"])] = by_text[record["class"]]
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise RunError(f"Cannot read the classes of objects {path}: {first_line(error)}.") from error
+    except KeyError as error:
+        raise RunError(f"{path} has no column {error}; it needs name, instance and class.") from error
+    return found
+
+
+def _labels_of(instances: Instances, classes: Mapping[int, int]) -> Labels:
+    numbers = np.unique(instances)
+    values = [0 if number == 0 else classes.get(int(number), IGNORE) for number in numbers]
+    return np.array(values, np.uint8)[np.searchsorted(numbers, instances)]

@@ -1,0 +1,221 @@
+"""Patches of annotated slides at one pixel size, each class drawn equally often."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_lumen.errors import RunError
+from napari_lumen.geometry import Grid, Window
+from napari_lumen.training.data.annotated import AnnotatedSlide
+from napari_lumen.training.data.area_sampling import AreaSampler
+from napari_lumen.training.data.image_set import RGB, Labels
+
+_OVERVIEW = 256  # px, longer side
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a patch was drawn.
+
+    Attributes
+    ----------
+    slide : int
+        Which of the slides.
+    value : int
+        Class value at its centre, 0 for background.
+    y, x : float
+        Its centre, level-0 px.
+    """
+
+    slide: int
+    value: int
+    y: float
+    x: float
+
+
+class SlidePatches:
+    """Slides from which each epoch draws other patches; its items are the slides, to be split.
+
+    Patch `i` of epoch `e` is always the same, whatever was drawn before: it depends on (`seed`, `e`, `i`).
+
+    Parameters
+    ----------
+    slides : sequence of AnnotatedSlide
+        With the same class table and names of their own.
+    mpp : float
+        µm per pixel of the patches.
+    size : int
+        Their side, px.
+    count : int
+        Patches an epoch.
+    background : bool
+        Whether patches of the background are drawn, as of one class more.
+    seed : int
+
+    Raises
+    ------
+    RunError
+        When there is no slide, one is not RGB, or nothing of a class is annotated.
+    SlideError
+        When a slide does not state its pixel size.
+    """
+
+    def __init__(
+        self,
+        slides: Sequence[AnnotatedSlide],
+        *,
+        mpp: float,
+        size: int,
+        count: int,
+        background: bool = True,
+        seed: int = 42,
+    ) -> None:
+        if not slides:
+            raise RunError("There is no slide to draw patches from.")
+        names = [one.item.name for one in slides]
+        if len(set(names)) < len(names):
+            raise RunError(f"Two slides have the same name; those given are {', '.join(names)}. Rename one.")
+        if any(one.rules.classes != slides[0].rules.classes for one in slides):
+            raise RunError("The slides have different tables of classes; give all of them the same one.")
+        for one in slides:
+            if not one.slide.is_rgb:
+                raise RunError(f"{one.item.name} is not a colour slide; training takes RGB.")
+        self.classes = slides[0].rules.classes
+        self.items = tuple(replace(one.item, slide=one.item.slide or one.item.name) for one in slides)
+        self.count, self.size = count, size
+        self._slides, self._mpp, self._background, self._seed = tuple(slides), mpp, background, seed
+        self._samplers = self._by_class()
+        if not self._samplers:
+            raise RunError(
+                "Nothing that patches could be drawn from is annotated on "
+                f"{', '.join(item.name for item in self.items)}; outline areas of the classes first."
+            )
+
+    @property
+    def drawn(self) -> dict[int, float]:
+        """Area in µm² of each class value that patches are drawn from, 0 the background."""
+        return {value: sampler.area for value, (sampler, _) in self._samplers.items()}
+
+    def part(self, names: Collection[str]) -> SlidePatches:
+        """Return the same of some of the slides, such as those of one side of a split."""
+        return SlidePatches(
+            [one for one in self._slides if one.item.name in names],
+            mpp=self._mpp,
+            size=self.size,
+            count=self.count,
+            background=self._background,
+            seed=self._seed,
+        )
+
+    def overviews(self) -> SlideOverviews:
+        """Return a small picture of each slide, for `check_leaks`."""
+        return SlideOverviews(self)
+
+    def epoch(self, number: int) -> PatchEpoch:
+        """Return the patches of an epoch: an `ImageSet`."""
+        return PatchEpoch(self, number)
+
+    def slide(self, index: int) -> AnnotatedSlide:
+        """Return a slide by its number."""
+        return self._slides[index]
+
+    def mpp(self, index: int) -> float:
+        """Return µm per pixel of the patches."""
+        return self._mpp
+
+    def place(self, epoch: int, index: int) -> Place:
+        """Return where a patch of an epoch is."""
+        values = list(self._samplers)
+        value = values[index % len(values)]
+        sampler, owners = self._samplers[value]
+        rng = np.random.default_rng((self._seed, epoch, index))
+        polygon, (x, y) = sampler.draw(rng)
+        return Place(owners[polygon], value, y, x)
+
+    def _by_class(self) -> dict[int, tuple[AreaSampler, list[int]]]:
+        """Return a sampler over all slides for each class, and the slide of each of its polygons."""
+        found = {}
+        for value in (*(known.value for known in self.classes), *([0] if self._background else [])):
+            parts = [
+                (part, index) for index, one in enumerate(self._slides) for part in one.areas.get(value, ())
+            ]
+            if parts:
+                um2 = [float(np.prod(self._slides[index].slide.require_mpp())) for _, index in parts]
+                found[value] = AreaSampler([part for part, _ in parts], um2), [index for _, index in parts]
+        return found
+
+
+class PatchEpoch:
+    """The patches of one epoch: an `ImageSet` that also reads other fields around their centres.
+
+    Items are named after their slide, epoch and number, and keep its slide and patient.
+    """
+
+    def __init__(self, patches: SlidePatches, number: int) -> None:
+        self._patches = patches
+        self.classes = patches.classes
+        self.places = tuple(patches.place(number, index) for index in range(patches.count))
+        self.items = tuple(
+            replace(
+                patches.items[place.slide],
+                name=f"{patches.items[place.slide].name}, epoch {number}, patch {index}",
+            )
+            for index, place in enumerate(self.places)
+        )
+
+    def image(self, index: int) -> RGB:
+        """Return a patch: uint8 (size, size, 3), white outside the slide."""
+        return self.view(index)
+
+    def labels(self, index: int) -> Labels:
+        """Return its class values: uint8 (size, size)."""
+        return self.view_labels(index)
+
+    def mpp(self, index: int) -> float | None:
+        """Return µm per pixel."""
+        return self._patches.mpp(index)
+
+    def view(self, index: int, *, mpp: float | None = None, size: int | None = None) -> RGB:
+        """Return a field around the centre of a patch, of another pixel size or side: uint8 (size, size, 3).
+
+        Raises
+        ------
+        SlideError
+            When the slide cannot be decoded there.
+        """
+        annotated, grid, window = self._field(index, mpp, size)
+        return annotated.slide.read_grid(grid, window)
+
+    def view_labels(self, index: int, *, mpp: float | None = None, size: int | None = None) -> Labels:
+        """Return the class values of such a field: uint8 (size, size)."""
+        annotated, grid, window = self._field(index, mpp, size)
+        return annotated.labels(grid, window)
+
+    def _field(self, index: int, mpp: float | None, size: int | None) -> tuple[AnnotatedSlide, Grid, Window]:
+        place = self.places[index]
+        annotated = self._patches.slide(place.slide)
+        side = size or self._patches.size
+        own = annotated.slide.require_mpp()
+        target = mpp or self._patches.mpp(index)
+        step = target / own[0], target / own[1]
+        grid = Grid((side, side), step, (place.y - side / 2 * step[0], place.x - side / 2 * step[1]))
+        return annotated, grid, Window(0, 0, side, side)
+
+
+class SlideOverviews:
+    """A small picture of each slide: `Pictures`."""
+
+    def __init__(self, patches: SlidePatches) -> None:
+        self._patches = patches
+        self.items = patches.items
+
+    def image(self, index: int) -> RGB:
+        """Return a slide reduced to at most 256 px: uint8 (h, w, 3)."""
+        slide = self._patches.slide(index).slide
+        step = max(1.0, max(slide.shape) / _OVERVIEW)
+        height, width = (max(1, round(side / step)) for side in slide.shape)
+        grid = Grid((height, width), (slide.shape[0] / height, slide.shape[1] / width))
+        return slide.read_grid(grid, Window(0, 0, height, width))
