@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from pathlib import Path
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 from hub_server import Hub, write_model
 from napari_lumen.cli import app
+from napari_lumen.cli.models import _print_table
 from napari_lumen.inference import Run
 from napari_lumen.models import ModelCard, install_model, load_model
 from napari_lumen.models.library import user_models
@@ -140,7 +143,7 @@ def test_predict_runs_a_foreign_model_only_when_trusted(program: Path, tmp_path:
 def test_describe_prints_numbers_and_maps_of_a_network_and_of_a_model() -> None:
     found = call("models", "describe", "focusnetpp", "preset=light")
     assert found.exit_code == 0
-    for piece in ("1,833,357", "5.37 GMAC", "FocusNet++, nuclei", "d1.0.att0"):
+    for piece in ("1,833,357", "4.94 GMAC", "FocusNet++, nuclei", "d1.0.att0"):
         assert piece in found.output
     as_json = json.loads(
         call("models", "describe", "nuclei-focusnetpp-light", "--json", "--size", "128").output
@@ -239,3 +242,36 @@ def test_a_piped_card_is_not_cut(program: Path, monkeypatch: pytest.MonkeyPatch)
     assert shown.exit_code == 0, shown.stderr
     assert str(program) in shown.stdout
     assert all(line == line.rstrip() for line in shown.stdout.splitlines())
+
+
+def test_a_piped_table_has_a_line_for_each_row_however_narrow() -> None:
+    narrow = CliRunner(env={"COLUMNS": "40", "TERM": "dumb"})
+    shown = narrow.invoke(
+        app, ["models", "describe", "darefinenet", "depth=18", "context_depth=18", "--size", "32"]
+    )
+    assert shown.exit_code == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    head = next(number for number, line in enumerate(lines) if line.startswith("map "))
+    assert [line.split()[0] for line in lines[head + 1 :]] == [
+        f"{kind}_{level}" for level in (4, 3, 2, 1) for kind in ("gate", "refined")
+    ]
+    assert lines[-1].endswith("are strong: mean of their magnitude.")
+
+
+@pytest.mark.parametrize("width", [80, 50, 30])
+def test_a_table_in_a_terminal_is_wrapped_and_never_cut(width: int) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    row = (
+        "nuclei-focusnetpp-light",
+        "shipped",
+        "segmentation",
+        "nucleus",
+        "BSD-3-Clause; trained on CC0 data",
+    )
+    _print_table(terminal, ("name", "kind", "task", "finds", "licence"), [row])
+    assert isinstance(terminal.file, io.StringIO)
+    printed = terminal.file.getvalue()
+    assert "…" not in printed
+    assert sorted(printed.replace("\n", "").replace(" ", "")) == sorted(
+        "namekindtaskfindslicence" + "".join(row).replace(" ", "")
+    )

@@ -16,10 +16,10 @@ from fakes import Darkness, model_of
 from napari_lumen import RunError, SlideError
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Region
+from napari_lumen.holding import held
 from napari_lumen.inference import Run, cohort, predict
 from napari_lumen.inference.cohort import CohortProgress, predict_cohort
 from napari_lumen.inference.cohort_table import CSV_FILE, JSON_FILE
-from napari_lumen.inference.folder import held
 from napari_lumen.slides.finding import find_slides, names_one_slide
 
 MODEL = model_of(Darkness(), size=128, overlap=32)

@@ -33,7 +33,7 @@ from napari_lumen.inference.pipeline import Pipeline
 from napari_lumen.inference.plan import Plan, blending_window, make_plan
 from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.store import halve_labels, halve_mean
-from napari_lumen.inference.tissue import mask_geometry, tissue_mask
+from napari_lumen.tissue import mask_geometry, tissue_mask
 from napari_lumen.models import Model
 
 WHITE, PURPLE = 255, (90, 30, 110)
@@ -372,6 +372,12 @@ def test_reduced_labels_are_the_majority_of_their_block(labels: np.ndarray) -> N
             counts = np.bincount(labels[row * 2 : row * 2 + 2, column * 2 : column * 2 + 2].ravel())
             best = np.flatnonzero(counts == counts.max())
             assert reduced[row, column] == best.max()
+
+
+@given(arrays(np.uint8, (2, 4, 6)))
+def test_reduced_probability_is_the_mean_of_its_block_and_halves_go_to_even(values: np.ndarray) -> None:
+    blocks = values.reshape(2, 2, 2, 3, 2).astype(float)
+    np.testing.assert_array_equal(halve_mean(values), np.rint(blocks.mean(axis=(2, 4))))
 
 
 def test_reduced_attention_leaves_out_what_was_not_computed() -> None:

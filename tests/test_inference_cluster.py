@@ -15,6 +15,7 @@ from threading import Event
 import pytest
 import shapely
 import tifffile
+from pandas.testing import assert_frame_equal
 
 pytest.importorskip("distributed")
 
@@ -22,7 +23,7 @@ from cluster_fakes import Teacher, teach, write_model, write_slide
 from napari_lumen import RunError, open_slide
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Region, Window
-from napari_lumen.inference import Progress, Run, predict
+from napari_lumen.inference import Live, Progress, Run, predict
 from napari_lumen.inference.assignment import Assignment, assign, assigned_model, require_same_place
 from napari_lumen.inference.cluster import Crew, connected, worker_environments
 from napari_lumen.inference.cohort import predict_cohort
@@ -90,17 +91,16 @@ def test_a_run_by_two_workers_equals_a_local_one(
     slide: Path, model: Path, local: Run, crew: Crew, tmp_path: Path
 ) -> None:
     told: list[Progress] = []
-    live: list[Region] = []
-    run = predict(
-        slide,
-        model,
-        REGION,
-        tmp_path / "run",
-        on_progress=told.append,
-        on_live=lambda growing: live.append(growing.records[0]),  # type: ignore[arg-type]
-        crew=crew,
-    )
+    noted: list[str] = []
+
+    def note(growing: Live) -> None:
+        assert growing.records
+        noted.append((tmp_path / "run" / "sessions.json").read_text())
+
+    run = predict(slide, model, REGION, tmp_path / "run", on_progress=told.append, on_live=note, crew=crew)
     assert_same(run, local)
+    assert_frame_equal(run.objects(), local.objects())
+    assert '"2 Dask workers"' in noted[0]  # before they have told anything
     (session,) = run.record.sessions
     assert session.device == "2 Dask workers (cpu)"
     assert run.record.tiles <= session.tiles < run.record.tiles * 1.1
@@ -110,7 +110,6 @@ def test_a_run_by_two_workers_equals_a_local_one(
     assert tiles[0].done == 0
     assert len({step.done for step in tiles}) > 2
     assert tiles[-1].done == tiles[-1].total == run.record.tiles
-    assert live
     again = predict(slide, model, REGION, tmp_path / "run")
     assert again.record == run.record
 
@@ -269,6 +268,7 @@ def test_parts_are_whole_blocks_of_about_equal_work() -> None:
         blocks = [{block_of(cell) for cell in part.cells} for part in parts]
         assert sum(map(len, blocks)) == len(set().union(*blocks))
         sizes = [len(part.plan.tiles) for part in parts]
+        assert sizes == sorted(sizes, reverse=True)  # a large one begun last would be waited for
         assert sum(sizes) <= len(tiles) * 1.05 or len(parts) == workers
         assert len(parts) >= workers
         if workers < 30:
@@ -286,6 +286,17 @@ def test_only_what_is_missing_is_divided() -> None:
     assert part.plan.tiles == tuple(touching)
     assert divide(plan, [], 4) == []
     assert Window(0, 0, 1, 1) not in part.plan.tiles
+
+
+def test_what_comes_back_before_its_turn_is_bounded(crew: Crew) -> None:
+    news = crew.work(_wait, "topic", [(0.5,), *[(0.0,)] * 30], ahead=3)
+    ended = [item.index for item in news if item is not None]
+    assert sorted(ended) == list(range(31))
+    assert ended.index(0) <= 3 * 2 - 1  # none is sent out that is further from the first than that
+
+
+def _wait(index: int, seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def test_workers_share_cores_and_have_a_gpu_each() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from threading import Event
 
@@ -27,8 +28,9 @@ from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Progress, Run, predict
 from napari_lumen.inference.measures import Objects
+from napari_lumen.inference.object_blocks import BlockLook
 from napari_lumen.inference.object_table import OBJECTS_FILE, ObjectTable, export_objects
-from napari_lumen.inference.objects import ObjectFinder
+from napari_lumen.inference.objects import ObjectJoiner, seen_by_threads
 from napari_lumen.models import Model
 
 CLASSES = ClassTable.of([(1, "nucleus", (0, 190, 255)), (2, "gland", (255, 120, 0))])
@@ -62,12 +64,26 @@ def found(
 ) -> Objects:
     """Return the objects of labels 1 and 2, sorted by what does not depend on the blocks."""
     noise = np.random.default_rng(5).integers(0, 256, (2, *labels.shape), np.uint8)
-    finder = ObjectFinder(Arrays(labels, noise), (1, 2), side, margin, split, smallest, check)
-    rows, columns = (-(-length // side) for length in labels.shape)
-    parts = list(finder.find((row, column) for row in range(rows) for column in range(columns)))
+    how, joiner = BlockLook((1, 2), side, margin, split, smallest), ObjectJoiner(side, check)
+    rows, columns = (range(-(-length // side)) for length in labels.shape)
+    parts = list(joiner.join(seen_by_threads(Arrays(labels, noise), how, product(rows, columns), check)))
     objects = Objects.concatenated(parts)
-    np.testing.assert_array_equal(finder.pixels, np.bincount(labels.ravel(), minlength=256))
+    np.testing.assert_array_equal(joiner.pixels, np.bincount(labels.ravel(), minlength=256))
     return objects[np.lexsort((objects.sums[:, 1], objects.sums[:, 0], objects.area, *objects.box.T))]
+
+
+def test_what_is_all_edge_is_measured_and_outlined_by_its_box() -> None:
+    noise = (np.random.default_rng(0).random((1100, 1100)) < 0.5).astype(np.uint8)
+    objects = found(noise, 1024)
+    numbers = ndimage.label(noise, np.ones((3, 3)))[0]
+    assert len(objects) == numbers.max()
+    largest = int(np.argmax(objects.area))
+    assert objects.area[largest] == np.bincount(numbers.ravel())[1:].max()
+    inside = shapely.box(1, 1, 1023, 1023)
+    assert objects.outline[largest].covers(inside)
+    assert shapely.get_num_coordinates(objects.outline[largest]) < 200_000
+    small = np.flatnonzero(objects.area < 1000)
+    assert np.array_equal(shapely.area(objects.outline[small]), objects.area[small])
 
 
 def assert_same(objects: Objects, whole: Objects) -> None:

@@ -18,7 +18,7 @@ from napari_lumen.inference import Live, Progress, predict
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.frontier import Frontier
 from napari_lumen.inference.order import Order
-from napari_lumen.inference.plan import CELL, Plan, make_plan
+from napari_lumen.inference.plan import CELL, Plan, blending_window, make_plan
 from napari_lumen.models import InputSpec, Model, View
 
 
@@ -85,6 +85,29 @@ def test_without_a_focus_few_cells_are_open_at_a_time() -> None:
         most = max(most, len(frontier._open))
     assert not frontier._open
     assert most < 3 * (6000 // CELL + 1)  # a row of the slide and what is worked at, of 576 cells
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(128, 32), (96, 0), (64, 7), (96, 48), (64, 56)])
+def test_a_cell_is_the_weighted_mean_of_the_tiles_that_answered(tile: int, overlap: int) -> None:
+    plan = plan_of(500, tile, overlap)
+    frontier = Frontier(plan, plan.tiles_per_cell())
+    rng = np.random.default_rng(2)
+    value, weight = np.zeros((2, 1500, 1500)), np.zeros((1500, 1500))
+    found = []
+    for index, window in enumerate(plan.tiles):
+        if index % 7:
+            answer = rng.random((2, tile, tile), np.float32)
+            frontier.add(window, answer, {})
+            place = Window(window.y + 500, window.x + 500, tile, tile).slices
+            value[:, *place] += answer * blending_window(tile, overlap)
+            weight[place] += blending_window(tile, overlap)
+        found += frontier.arrived(window)
+    assert {cell.cell for cell in found} == set(plan.tiles_per_cell())
+    for cell in found:
+        y, x = (slice(of.start + 500, of.stop + 500) for of in plan.cell_window(cell.cell).slices)
+        np.testing.assert_array_equal(cell.covered, weight[y, x] > 0)
+        mean = np.where(weight[y, x] > 0, value[:, y, x] / np.maximum(weight[y, x], 1e-9), 0)
+        np.testing.assert_allclose(np.broadcast_to(cell.probability, mean.shape), mean, atol=1e-6)
 
 
 def test_cells_that_wait_on_disk_come_out_the_same() -> None:

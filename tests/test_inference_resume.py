@@ -26,9 +26,10 @@ from napari_lumen.inference.ledger import LEDGER_FILE, Ledger
 SIDE = 1500
 REGION = Region(0, 0, SIDE, SIDE)
 
-# what a killed process runs: the same call as in the test, a little slower than the disk
-CHILD = """
-import sys, time
+# Forks the processes that are killed, so that each need not load torch anew. They make the same call as the
+# test, a little slower than the disk.
+CHILDREN = """
+import os, sys, time
 import torch
 sys.path.insert(0, {tests!r})
 import napari_lumen.inference.writer as writer
@@ -37,18 +38,28 @@ from fakes import ArraySlide
 from napari_lumen.inference import predict
 writer._SOONEST, writer._SHARE = 0.0, 1.0  # write after every batch, so that there is something to kill
 torch.set_num_threads(1)
-print("ready", flush=True)
-told = []
 
 
-def tell(progress):
-    if progress.stage == "running the model" and not told:
-        told.append(print("begun", flush=True))
-    time.sleep(0.004)
+def run():
+    told = []
+
+    def tell(progress):
+        if progress.stage == "running the model" and not told:
+            told.append(print("begun", flush=True))
+        time.sleep(0.004)
+
+    print(os.getpid(), flush=True)
+    predict(ArraySlide(picture()), model(), REGION, {out!r}, on_progress=tell)
+    print("done", flush=True)
 
 
-predict(ArraySlide(picture()), model(), REGION, {out!r}, on_progress=tell)
-print("done", flush=True)
+for _ in sys.stdin:
+    child = os.fork()
+    if not child:
+        run()
+        os._exit(0)
+    os.waitpid(child, 0)
+    print("ended", flush=True)
 """
 
 
@@ -95,22 +106,23 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_as_if_it_had_not_been(
     tmp_path: Path, undisturbed: Run
 ) -> None:
     out = tmp_path / "run"
-    code = CHILD.format(tests=str(Path(__file__).parent), out=str(out))
+    code = CHILDREN.format(tests=str(Path(__file__).parent), out=str(out))
     rng = np.random.default_rng(11)
     finished = [0]
     kills = 0
+    pipe = subprocess.PIPE
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True, bufsize=1)
+    assert parent.stdin is not None
+    assert parent.stdout is not None
     while kills < 20:
-        child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
+        parent.stdin.write("again\n")
+        child = int(parent.stdout.readline())
         if kills % 4:  # the others hit what comes before the first tile
-            assert child.stdout.readline() == "begun\n"
+            assert parent.stdout.readline() == "begun\n"
         time.sleep(rng.uniform(0.02, 0.35))
-        child.send_signal(signal.SIGKILL)
-        done = child.stdout.read()
-        child.wait()
-        child.stdout.close()
-        if "done" in done:  # it was quicker: begin anew, so that twenty kills hit a run that is going on
+        os.kill(child, signal.SIGKILL)
+        done = list(iter(parent.stdout.readline, "ended\n"))
+        if "done\n" in done:  # it was quicker: begin anew, so that twenty kills hit a run that is going on
             assert_same(Run.open(out), undisturbed)
             for file in sorted(out.rglob("*"), reverse=True):
                 file.rmdir() if file.is_dir() else file.unlink()
@@ -118,6 +130,8 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_as_if_it_had_not_been(
             continue
         kills += 1
         finished.append(len(Ledger(out).covered) if out.exists() else 0)
+    parent.communicate()
+    assert parent.returncode == 0
     assert any(after > before > 0 for before, after in pairwise(finished))
     run = predict(ArraySlide(picture()), model(), REGION, out)
     assert_same(run, undisturbed)

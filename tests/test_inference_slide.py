@@ -22,8 +22,8 @@ from napari_lumen import ModelError, RunError, load_model
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Region, Window
+from napari_lumen.holding import held
 from napari_lumen.inference import Progress, Run, predict
-from napari_lumen.inference.folder import held
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.rasters import LiveRaster

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from napari_lumen import ModelError
 from napari_lumen.models import build, export_model, load_model
+from napari_lumen.models.attention import mark_attention, record_attention
 from napari_lumen.models.folding import folded
 
 
@@ -27,8 +28,8 @@ def with_statistics(network: nn.Module) -> nn.Module:
 
 
 def test_an_exported_program_gives_the_same_logits_for_any_number_of_tiles(tmp_path: Path) -> None:
-    network = with_statistics(build("focusnetpp", preset="light"))
-    file = export_model(network, tmp_path / "new" / "light.pt2", 32)
+    network = with_statistics(build("unet", width=4))
+    file = export_model(network, tmp_path / "new" / "unet.pt2", 32)
     program = torch.export.load(file).module()
     for count in (1, 3):
         tiles = torch.rand(count, 3, 32, 32)
@@ -60,9 +61,10 @@ def test_a_model_is_exported_at_the_size_of_its_card(tmp_path: Path) -> None:
     model = load_model("nuclei-focusnetpp-light")
     program = torch.export.load(export_model(model, tmp_path / "nuclei.pt2")).module()
     side = model.card.input.views[0].size
-    tiles = torch.rand(1, 3, side, side)
-    with torch.no_grad():
-        torch.testing.assert_close(program(tiles), model.network(tiles))
+    for count in (1, 2):
+        tiles = torch.rand(count, 3, side, side)
+        with torch.no_grad():
+            torch.testing.assert_close(program(tiles), model.network(tiles))
 
 
 def test_what_cannot_be_exported_is_said_in_one_sentence(tmp_path: Path) -> None:
@@ -89,7 +91,12 @@ def test_a_failed_export_leaves_the_old_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("focusnetpp", {"preset": "light"}), ("resnet", {"depth": 18, "classes": 3}), ("unet", {"width": 4})],
+    [
+        ("focusnetpp", {"preset": "light"}),
+        ("resnet", {"depth": 18, "classes": 3}),
+        ("unet", {"width": 4}),
+        ("attention_unet", {"preset": "slim"}),
+    ],
 )
 def test_a_folded_network_is_the_same_function_with_fewer_passes(
     name: str, arguments: dict[str, object]
@@ -103,6 +110,35 @@ def test_a_folded_network_is_the_same_function_with_fewer_passes(
         torch.testing.assert_close(shorter(tiles), network(tiles), rtol=1e-4, atol=1e-5)
 
 
+def test_nothing_is_folded_into_what_is_recorded() -> None:
+    recorded = mark_attention(nn.Sequential(nn.Conv2d(3, 4, 1)), "spatial", "Some map.")
+    network = with_statistics(nn.Sequential(recorded, nn.BatchNorm2d(4)))
+    tiles = torch.rand(1, 3, 8, 8)
+    with torch.no_grad(), record_attention(network) as expected:
+        logits = network(tiles)
+    shorter = folded(network)
+    with torch.no_grad(), record_attention(shorter) as found:
+        torch.testing.assert_close(shorter(tiles), logits)
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_network_in_training_is_not_folded() -> None:
     with pytest.raises(ValueError, match="evaluation"):
         folded(build("unet", width=4))
+
+
+def test_on_one_thread_1x1_convolutions_are_those_of_onednn() -> None:
+    network = with_statistics(build("resnet", depth=50, classes=2))
+    tiles = torch.rand(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        shorter = folded(network).to(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.profiler.profile() as profile:
+            found = shorter(tiles)
+    finally:
+        torch.set_num_threads(threads)
+    with torch.inference_mode():
+        torch.testing.assert_close(found, network(tiles), rtol=1e-4, atol=1e-5)
+    if torch.backends.mkldnn.is_available() and not torch.cuda.is_available():
+        assert not [event.key for event in profile.key_averages() if "slow_conv" in event.key]

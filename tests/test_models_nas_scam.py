@@ -13,9 +13,10 @@ from napari_lumen import ModelError
 from napari_lumen.models import attention_modules, build, record_attention
 from napari_lumen.models.genotype import CAM_OPS, EDGES, POSITIONS, SAM_OPS, Genotype
 from napari_lumen.models.host_unet import HostUNet
-from napari_lumen.models.nas_cells import Cell, ChannelCell, SpatialCell
+from napari_lumen.models.nas_cells import Cell, ChannelCell, Operation, SpatialCell
 from napari_lumen.models.nas_scam import NASSCAM, SCAM
 from napari_lumen.models.nas_scam_rivals import CBAM, SCSE
+from napari_lumen.models.single_channel import convolve_to_one
 
 ALL_SAM, ALL_CAM = (SAM_OPS,) * 6, (CAM_OPS,) * 6
 WIDTH = 4  # narrow hosts: the cells are as wide as ever
@@ -515,3 +516,30 @@ def test_a_bad_genotype_is_not_told_whole() -> None:
     with pytest.raises(ModelError, match=r"genotype\.U4\.sam: edge 2-3 has no operation 'conv99'") as error:
         build("nas_scam", genotype=genotype)
     assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("name", ["conv1", "conv3", "conv5", "dilated3", "dilated5"])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_convolution_to_one_channel_is_that_convolution(
+    name: str, memory_format: torch.memory_format
+) -> None:
+    convolution = Operation(name, 5, 1, 2, "sigmoid").conv
+    x = torch.rand(2, 5, 9, 12).contiguous(memory_format=memory_format).requires_grad_()
+    found, expected = convolve_to_one(x, convolution), convolution(x)
+    torch.testing.assert_close(found, expected)
+    leaves = (x, *convolution.parameters())
+    pull = torch.rand_like(expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves, pull), torch.autograd.grad(expected, leaves, pull)
+    )
+
+
+def test_a_convolution_to_one_channel_keeps_its_precision() -> None:
+    convolution = Operation("conv5", 32, 1, 2, "sigmoid").conv
+    x = torch.rand(1, 32, 16, 16)
+    expected = convolution(x)
+    for dtype, tolerance in ((torch.float64, 1e-6), (torch.bfloat16, 2e-2)):
+        found = convolve_to_one(x.to(dtype), convolution.to(dtype))
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), expected, atol=tolerance, rtol=0)
+        convolution.float()

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from napari_lumen.models import VARIANTS, Variant, build, example_input, names
 
+_SIDE = 64
+# what a network sees of an image, in pixels: no weight depends on it
+_SMALL = {
+    "gated_attention": {"global_size": 64, "local_size": 64},
+    "multistage": {"patch": _SIDE, "crop": _SIDE},
+}
 _DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
@@ -21,9 +29,9 @@ def test_every_network_stands_in_a_table() -> None:
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: f"{v.network}-{v.row}")
 def test_a_gradient_comes_back_finite(variant: Variant, device: str) -> None:
     torch.manual_seed(0)
-    network = build(variant.network, **variant.arguments).to(device, memory_format=torch.channels_last)
-    side = 64 if variant.network != "multistage" else 256  # its patches
-    example = example_input(network, (side, side), device)
+    arguments = {**variant.arguments, **_SMALL.get(variant.network, {})}
+    network = build(variant.network, **arguments).to(device, memory_format=torch.channels_last)
+    example = example_input(network, (_SIDE, _SIDE), device)
     views = example if isinstance(example, tuple) else (example,)
     batch = tuple(torch.cat([view, 1 - view]).contiguous(memory_format=torch.channels_last) for view in views)
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
@@ -33,5 +41,5 @@ def test_a_gradient_comes_back_finite(variant: Variant, device: str) -> None:
     logits.float().square().mean().backward()
     reached = [p.grad for p in network.parameters() if p.requires_grad and p.grad is not None]
     assert reached
-    assert all(torch.isfinite(gradient).all() for gradient in reached)
-    assert sum(float(gradient.abs().sum()) for gradient in reached) > 0
+    length = float(torch.nn.utils.get_total_norm(reached))  # infinite or NaN where one of them is
+    assert 0 < length < math.inf

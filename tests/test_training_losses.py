@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor
 from napari_lumen.training.losses import (
     balanced_cross_entropy,
     exponential_logarithmic,
+    exponential_logarithmic_sigmoid,
     global_share,
     masked_cross_entropy,
     tversky_loss,
@@ -105,12 +107,53 @@ def test_the_exponential_logarithmic_loss_is_the_sum_by_hand(share: float) -> No
     assert found.item() == pytest.approx(by_hand(logits, target, given, share), rel=1e-5)
 
 
-def test_perfect_and_hopeless_answers_have_finite_gradients() -> None:
+def by_hand_of_sigmoids(logits: Tensor, target: Tensor, frequencies: np.ndarray, share: float) -> float:
+    probability, truth = logits.sigmoid().double().numpy(), target.numpy()
+    of_dice, of_entropy = [], []
+    for channel in range(logits.shape[1]):
+        inside = truth == channel + 1
+        if not inside.any():
+            continue
+        own = probability[:, channel][inside]
+        # what is said of the background and of other classes counts in the Dice
+        of_dice.append((-np.log(2 * own.sum() / (probability[:, channel].sum() + inside.sum()))) ** 0.3)
+        weight = np.sqrt(frequencies.sum() / frequencies[channel])
+        of_entropy += [weight * (-np.log(value)) ** 0.3 for value in own]
+    return share * float(np.mean(of_dice)) + (1 - share) * float(np.mean(of_entropy))
+
+
+@pytest.mark.parametrize("share", [0.8, 1.0, 0.0])
+def test_with_a_sigmoid_for_each_class_the_loss_is_the_sum_by_hand(share: float) -> None:
+    logits, target = classes(5)
+    logits = logits[:, 1:]  # four classes, for labels of a background and four
+    target[target == 3] = 0  # a class that is nowhere in the batch
+    own = np.bincount(target.numpy().ravel(), minlength=5)[1:]
+    for frequencies, counted in ((None, own), (torch.tensor([100, 20, 5, 1]), np.array([100, 20, 5, 1]))):
+        found = exponential_logarithmic_sigmoid(logits, target, frequencies, dice_share=share)
+        assert found.item() == pytest.approx(by_hand_of_sigmoids(logits, target, counted, share), rel=1e-5)
+
+
+def test_its_dice_is_that_of_monai() -> None:
+    logits, target = classes(4)
+    logits = logits[:, 1:]
+    truth = F.one_hot(target, 4).movedim(-1, 1)[:, 1:].float()
+    dice = 1 - DiceLoss(sigmoid=True, batch=True, smooth_nr=0, smooth_dr=0, reduction="none")(logits, truth)
+    found = exponential_logarithmic_sigmoid(logits, target, dice_share=1.0)
+    assert found.item() == pytest.approx(((-dice.log()) ** 0.3).mean().item(), rel=1e-5)
+
+
+def with_sigmoids(logits: Tensor, target: Tensor) -> Tensor:
+    """The form of sigmoids, called as that of softmax: its first channel is of label 1."""
+    return exponential_logarithmic_sigmoid(logits[:, 1:], target)
+
+
+@pytest.mark.parametrize("form", [exponential_logarithmic, with_sigmoids])
+def test_perfect_and_hopeless_answers_have_finite_gradients(form: Callable[[Tensor, Tensor], Tensor]) -> None:
     _, target = classes()
-    right = F.one_hot(target, 3).movedim(-1, 1).float()
+    right = 2 * F.one_hot(target, 3).movedim(-1, 1).float() - 1
     for logits in (right * 200, -right * 200):
         logits.requires_grad_()
-        loss = exponential_logarithmic(logits, target)
+        loss = form(logits, target)
         loss.backward()
         assert loss.isfinite()
         assert logits.grad is not None
@@ -121,7 +164,7 @@ def test_perfect_and_hopeless_answers_have_finite_gradients() -> None:
 # -- places without a label ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", [masked_cross_entropy, exponential_logarithmic])
+@pytest.mark.parametrize("loss", [masked_cross_entropy, exponential_logarithmic, with_sigmoids])
 def test_what_has_no_label_changes_neither_loss_nor_gradients(loss: object) -> None:
     logits, target = classes(seed=3)
     target[:, 2:4] = NO_LABEL
@@ -138,7 +181,7 @@ def test_what_has_no_label_changes_neither_loss_nor_gradients(loss: object) -> N
     assert not results[0][1][:, :, 2:4].any()
 
 
-@pytest.mark.parametrize("loss", [masked_cross_entropy, exponential_logarithmic])
+@pytest.mark.parametrize("loss", [masked_cross_entropy, exponential_logarithmic, with_sigmoids])
 def test_without_any_label_nothing_is_learnt(loss: object) -> None:
     logits, target = classes()
     logits.requires_grad_()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -217,6 +218,24 @@ def test_a_phase_starts_from_the_best_of_the_one_before(tmp_path: Path) -> None:
     fit(tmp_path, First(epochs=2, choice=Choice("dice")), Second(name="second"))
     best, _, start = seen
     assert torch.equal(best, start)
+
+
+def test_killed_in_the_first_epoch_of_a_later_phase_it_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    def phases(before_step: Callable[[int, int], None] | None = None) -> tuple[Phase, ...]:
+        second = LinePhase(name="second", epochs=2, before_step=before_step, rate=0.001)
+        second.choice = Choice("error", best="highest")  # begins anew: the best of the first would win
+        return LinePhase(), second
+
+    def die(epoch: int, step: int) -> None:
+        if (epoch, step) == (0, 2):
+            raise KilledError
+
+    whole, place = fit(tmp_path / "whole", *phases())
+    with pytest.raises(KilledError):
+        fit(tmp_path / "killed", *phases(die))
+    resumed, again = fit(tmp_path / "killed", *phases())
+    assert torch.equal(weights(whole), weights(resumed))
+    assert (again.best, again.best_phase, again.best_epoch) == (place.best, 1, place.best_epoch)
 
 
 def test_the_curves_hold_losses_scores_and_rates(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from napari_lumen.errors import AnnotationError, LumenError, ModelError, RunError, SlideError
 
 if TYPE_CHECKING:
+    from napari_lumen.annotations.formats import read_annotations, write_annotations
     from napari_lumen.inference import predict
     from napari_lumen.models import load_model
     from napari_lumen.slides import open_slide
+    from napari_lumen.training import train
 
 __version__ = "0.1.0"
 
@@ -22,6 +24,9 @@ _LAZY = {
     "load_model": "napari_lumen.models",
     "open_slide": "napari_lumen.slides",
     "predict": "napari_lumen.inference",
+    "read_annotations": "napari_lumen.annotations.formats",
+    "train": "napari_lumen.training",
+    "write_annotations": "napari_lumen.annotations.formats",
 }
 
 __all__ = [
@@ -34,6 +39,9 @@ __all__ = [
     "load_model",
     "open_slide",
     "predict",
+    "read_annotations",
+    "train",
+    "write_annotations",
 ]
 
 

@@ -13,12 +13,14 @@ import typer
 
 from napari_lumen import __version__
 from napari_lumen.cli import models, runs
+from napari_lumen.cli.annotations import app as annotations_app
 from napari_lumen.cli.console import Commands
 from napari_lumen.cli.convert import convert
 from napari_lumen.cli.demo import demo
 from napari_lumen.cli.evaluate import evaluate
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
+from napari_lumen.cli.train import train
 
 __all__ = ["app", "main"]
 
@@ -50,8 +52,10 @@ def _root(
 
 app.command()(info)
 app.command()(predict)
+app.command()(train)
 app.command()(evaluate)
 app.command()(convert)
+app.add_typer(annotations_app)
 app.add_typer(models.app)
 app.add_typer(runs.app)
 app.command()(demo)

@@ -19,6 +19,7 @@ from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import AnnotationError
 from napari_lumen.geometry import Grid, Window
 from napari_lumen.inference import Run
+from napari_lumen.inference.stored_picture import read_picture
 
 Labels = npt.NDArray[Any]
 Objects = Literal["areas", "numbers"]
@@ -248,17 +249,11 @@ def read_label_image(path: Path) -> Labels:
 
 def read_array(path: Path) -> Labels:
     """Read a PNG (of a palette: its indices), TIFF or NPY as it is."""
-    import tifffile
-    from PIL import Image
-
     try:
         if path.suffix.lower() == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
-        if path.suffix.lower() in (".tif", ".tiff"):
-            return np.asarray(tifffile.imread(path))
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except Exception as error:  # each library has its own errors for a damaged file
+        return read_picture(path).values
+    except (OSError, ValueError, EOFError) as error:
         raise AnnotationError(f"Cannot read {path}: {error}.") from error
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -20,17 +20,12 @@ app = typer.Typer(name="models", help="The models there are.", no_args_is_help=T
 @app.command("list")
 def list_models() -> None:
     """List the models of the package and those in your own folder, foreign ones too."""
-    from rich.table import Column, Table
-    from rich.text import Text
-
     from napari_lumen.cli.console import notes, results
     from napari_lumen.errors import ModelError
     from napari_lumen.models import available, read_card
     from napari_lumen.models.library import kind_of, user_models
 
-    name_column = Column("name", no_wrap=True)
-    table = Table(name_column, "kind", "task", "finds", "µm/px", "licence", box=None, padding=(0, 2, 0, 0))
-    broken = []
+    rows, broken = [], []
     for name, path in available(foreign=True).items():
         try:
             card = read_card(path)
@@ -38,10 +33,12 @@ def list_models() -> None:
             broken.append(str(error))
             continue
         classes = ", ".join(item.name for item in card.classes)
-        cells = (name, kind_of(path), card.task, classes, f"{card.mpp:g}", card.licence)
-        table.add_row(*(Text(cell) for cell in cells))
+        rows.append((name, kind_of(path), card.task, classes, f"{card.mpp:g}", card.licence))
     console = results()
-    console.print(table if table.row_count else "There are no models.")
+    if rows:
+        _print_table(console, ("name", "kind", "task", "finds", "µm/px", "licence"), rows)
+    else:
+        console.print("There are no models.")
     console.print(f"Your own models lie in {user_models()}", soft_wrap=True, markup=False)
     for message in broken:
         notes().print(f"Warning: {message}", style="yellow", markup=False)
@@ -80,8 +77,6 @@ def describe_network(
 ) -> None:
     """Describe a network in numbers: weights, work, receptive field, and the maps that it can show."""
     import orjson
-    from rich.table import Table
-    from rich.text import Text
 
     from napari_lumen.cli.console import results
     from napari_lumen.models import describe, find_model, names, read_card
@@ -115,12 +110,11 @@ def describe_network(
     console.print(f"{name}({brief(given)})", markup=False, soft_wrap=True)
     _print_rows(console, rows)
     if found.attention:
-        maps = Table("map", "kind", "range", "shown", "what it is", box=None, padding=(0, 2, 0, 0))
+        maps = []
         for info in found.attention:
             low, high = info.value_range
-            cells = (info.name, info.kind, f"{low:g} to {high:g}", info.display, info.description)
-            maps.add_row(*(Text(cell) for cell in cells))
-        console.print(maps)
+            maps.append((info.name, info.kind, f"{low:g} to {high:g}", info.display, info.description))
+        _print_table(console, ("map", "kind", "range", "shown", "what it is"), maps)
 
 
 @app.command("table")
@@ -173,6 +167,26 @@ def remove_model(
     from napari_lumen.models import remove_model as remove
 
     results().print(f"Removed {remove(name)}", soft_wrap=True, markup=False)
+
+
+def _print_table(console: Console, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows under a head: one line each where there is no terminal; in one, wrapped and never cut."""
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    if not console.is_terminal:
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        for row in (head, *rows):
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            console.print(line.rstrip(), soft_wrap=True, markup=False)
+        return
+    longest = max(len(row[0]) for row in rows)
+    columns = [Column(title, overflow="fold") for title in head]
+    columns[0].no_wrap = longest <= console.width // 2  # a name in one piece, where that leaves room
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
 
 
 def _print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:

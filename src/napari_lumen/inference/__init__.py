@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from napari_lumen.inference.device import devices
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.object_table import export_objects
 from napari_lumen.inference.predict import predict
 from napari_lumen.inference.progress import Progress
 from napari_lumen.inference.run import ClassCount, RasterRecord, Run, RunRecord
+from napari_lumen.models.device import devices
 
 __all__ = [
     "ClassCount",

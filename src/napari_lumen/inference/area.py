@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import PIL.Image
 import shapely
-import tifffile
 from shapely.geometry.base import BaseGeometry
 
 from napari_lumen.annotations.geojson import read_geojson
 from napari_lumen.errors import RunError, first_line
 from napari_lumen.geometry import Grid
-from napari_lumen.inference.tissue import Mask, mask_geometry
+from napari_lumen.inference.stored_picture import PictureTooLargeError, read_picture
 from napari_lumen.slides import Slide
+from napari_lumen.tissue import Mask, mask_geometry
 
 _SHAPES = (".geojson", ".json", ".geojson.gz", ".json.gz", ".zip")
 _MOST_PIXELS = 100_000_000  # of a mask: finer ones have a coarser level, or say no more
@@ -59,7 +57,7 @@ def read_area(path: str | os.PathLike[str], slide: Slide) -> BaseGeometry:
 
 
 def _mask_area(path: Path, slide: Slide) -> BaseGeometry:
-    mask = _mask_of_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _mask_of_picture(path)
+    mask = _mask(path)
     step = (slide.shape[0] / mask.shape[0], slide.shape[1] / mask.shape[1])
     if not 0.98 < step[0] / step[1] < 1.02:
         raise RunError(
@@ -70,48 +68,24 @@ def _mask_area(path: Path, slide: Slide) -> BaseGeometry:
     return mask_geometry(mask, Grid((mask.shape[0], mask.shape[1]), step))
 
 
-def _mask_of_tiff(path: Path) -> Mask:
-    """Return where the values of a TIFF, as they are stored, are not 0: what they look like is no matter."""
+def _mask(path: Path) -> Mask:
+    """Return where the values of a picture, as they are stored, are not 0: their looks are no matter."""
     try:
-        with tifffile.TiffFile(path) as tiff:
-            levels = tiff.series[0].levels
-            level = next((item for item in levels if math.prod(item.shape) <= _MOST_PIXELS), None)
-            if level is None:
-                raise _too_large(path)
-            values, axes = level.asarray(), level.axes
-            has_alpha = bool(level.keyframe.extrasamples)
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
-        raise _unreadable(path, error) from error
+        picture = read_picture(path, _MOST_PIXELS)
+    except PictureTooLargeError as error:
+        raise RunError(f"{path} is too large for a mask. Save it at a tenth of its size.") from error
+    except (OSError, ValueError) as error:
+        why = first_line(error)
+        raise RunError(f"{path} cannot be read as a mask: {why}. Give a PNG or a TIFF.") from error
+    values, axes = picture.values, picture.axes
     if "S" in axes:
-        values = np.moveaxis(values, axes.index("S"), -1)
-        return _coloured(values, has_alpha=has_alpha)
+        return _coloured(np.moveaxis(values, axes.index("S"), -1), has_alpha=picture.has_alpha)
     if values.ndim != 2:
         raise RunError(f"{path} is no mask: it has the axes {axes}. Give one picture, (height, width).")
     return np.asarray(values != 0, bool)
-
-
-def _mask_of_picture(path: Path) -> Mask:
-    """Return where a picture has a value, of a palette the number, and is not clear."""
-    try:
-        with PIL.Image.open(path) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
-                raise _too_large(path)
-            has_alpha = "A" in picture.getbands()
-            values = np.asarray(picture)
-    except (OSError, PIL.Image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
-    return np.asarray(values != 0, bool) if values.ndim == 2 else _coloured(values, has_alpha=has_alpha)
 
 
 def _coloured(values: npt.NDArray[Any], *, has_alpha: bool) -> Mask:
     if not has_alpha:
         return np.asarray(values.any(axis=-1), bool)
     return np.asarray(values[..., :-1].any(axis=-1) & (values[..., -1] > 0), bool)
-
-
-def _too_large(path: Path) -> RunError:
-    return RunError(f"{path} is too large for a mask. Save it at a tenth of its size.")
-
-
-def _unreadable(path: Path, error: Exception) -> RunError:
-    return RunError(f"{path} cannot be read as a mask: {first_line(error)}. Give a PNG or a TIFF.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from napari_lumen.errors import ModelError, RunError, SlideError
 from napari_lumen.geometry import Pair
-from napari_lumen.inference.folder import holder_note
+from napari_lumen.holding import holder_note
 from napari_lumen.inference.predict import card_checksum
 from napari_lumen.inference.work import versions
 from napari_lumen.models import Model, load_model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -157,7 +158,11 @@ class Crew:
             sleep(_LOOK)
 
     def work(
-        self, function: Callable[..., object], topic: str, arguments: Sequence[tuple[object, ...]]
+        self,
+        function: Callable[..., object],
+        topic: str,
+        arguments: Sequence[tuple[object, ...]],
+        ahead: int | None = None,
     ) -> Generator[News | None]:
         """Send out tasks, and yield what is heard of them, or None now and then when nothing is.
 
@@ -171,6 +176,9 @@ class Crew:
             That tasks tell under.
         arguments : sequence of tuple
             One a task.
+        ahead : int, optional
+            A task is sent out when the first that has not ended is not further away than so many tasks a
+            worker; all at once when left out.
         """
         news: Queue[News] = Queue()
         under_way: dict[int, Future[Any]] = {}
@@ -182,11 +190,14 @@ class Crew:
 
         self._client.subscribe_topic(topic, hear)
         try:
-            for index, values in enumerate(arguments):
-                future = self._client.submit(function, index, *values, pure=False, priority=-index)
-                under_way[index] = future
-                future.add_done_callback(partial(_hear, news, index))
-            while under_way:
+            waiting = deque(enumerate(arguments))
+            while waiting or under_way:
+                reach = len(arguments) if ahead is None or not waiting else ahead * max(1, self.size)
+                while waiting and waiting[0][0] < min(under_way, default=waiting[0][0]) + reach:
+                    index, values = waiting.popleft()
+                    future = self._client.submit(function, index, *values, pure=False, priority=-index)
+                    under_way[index] = future
+                    future.add_done_callback(partial(_hear, news, index))
                 heard = _next(news)
                 if heard is None:
                     yield None

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
 from napari_lumen.errors import LumenError
 from napari_lumen.geometry import Window
-from napari_lumen.inference.assignment import assign
+from napari_lumen.inference.assignment import Assignment, assign
 from napari_lumen.inference.cluster import Crew, News
 from napari_lumen.inference.frontier import Frontier
 from napari_lumen.inference.live import Live
+from napari_lumen.inference.object_blocks import BlockLook, Seen
+from napari_lumen.inference.object_stage import Look, WrittenRasters
 from napari_lumen.inference.order import Order
 from napari_lumen.inference.parts import divide
 from napari_lumen.inference.plan import Cell
 from napari_lumen.inference.run import Session
 from napari_lumen.inference.segmentation import Segmentation
 from napari_lumen.inference.worker import Report, answer_part
+from napari_lumen.inference.worker_objects import see_blocks
 from napari_lumen.inference.writer import ResultWriter
+
+_TOGETHER = 4  # blocks in which a worker looks for objects at a time
+_AHEAD = 3  # such tasks a worker: what comes back is held until it is its turn
 
 
 class ClusterSegmentation(Segmentation):
@@ -53,8 +59,7 @@ class ClusterSegmentation(Segmentation):
         total = len(self._plan.tiles)
         begun_with = total - Order(self._plan, missing).total
         share = (total - begun_with) / sum(len(part.plan.tiles) for part in parts)  # some are done twice
-        topic = f"napari-lumen-{uuid4().hex}"
-        assignment = assign(self._slide, self._model, self._folder, self._device_of_workers, topic)
+        topic, assignment = self._assignment()
         self._teller("running the model", begun_with, total)
         work = self._crew.work(answer_part, topic, [(assignment, part) for part in parts])
         with closing(work):
@@ -64,6 +69,35 @@ class ClusterSegmentation(Segmentation):
                 writer.flush_now_and_then(self._reader)
                 latest = {part: report.tiles for (part, _), report in self._reports.items()}
                 self._teller("running the model", begun_with + int(sum(latest.values()) * share), total)
+
+    def _assignment(self) -> tuple[str, Assignment]:
+        topic = f"napari-lumen-{uuid4().hex}"
+        return topic, assign(self._slide, self._model, self._folder, self._device_of_workers, topic)
+
+    @property
+    def _look(self) -> Look:
+        return self._seen_by_workers
+
+    def _seen_by_workers(
+        self, rasters: WrittenRasters, how: BlockLook, blocks: Sequence[Cell], check: Callable[[], None]
+    ) -> Generator[tuple[Cell, Seen]]:
+        """Have workers look at blocks."""
+        groups = [blocks[start : start + _TOGETHER] for start in range(0, len(blocks), _TOGETHER)]
+        topic, assignment = self._assignment()
+        arguments = [(assignment, how, group) for group in groups]
+        come: dict[int, list[Seen]] = {}
+        following = 0
+        with closing(self._crew.work(see_blocks, topic, arguments, ahead=_AHEAD)) as work:
+            for news in work:
+                check()
+                if news is None:
+                    continue
+                if isinstance(news.message, LumenError):
+                    raise news.message
+                come[news.index] = news.message
+                while following in come:
+                    yield from zip(groups[following], come.pop(following), strict=True)
+                    following += 1
 
     def _take(self, news: News, writer: ResultWriter, live: Live) -> None:
         if isinstance(news.message, LumenError):
@@ -82,12 +116,13 @@ class ClusterSegmentation(Segmentation):
 
     def _session(self) -> Session:
         reports = self._reports.values()
-        workers = {report.worker for report in reports}
+        count = len({report.worker for report in reports}) or self._crew.size
         computed = sum(report.computed for report in reports)
         wall = computed + sum(report.waited for report in reports)
         devices = ", ".join(sorted({report.device for report in reports}))
+        workers = f"{count} Dask worker{'' if count == 1 else 's'}" if count else "Dask workers"
         facts = {
-            "device": f"{len(workers)} Dask worker{'' if len(workers) == 1 else 's'} ({devices})",
+            "device": f"{workers} ({devices})" if devices else workers,
             "batch": max((report.batch for report in reports), default=0),
             "busy": round(computed / wall, 4) if wall else 0.0,
         }

@@ -19,12 +19,12 @@ from shapely.geometry.base import BaseGeometry
 from napari_lumen import __version__
 from napari_lumen.errors import Cancelled, LumenError, first_line
 from napari_lumen.geometry import Pair, Region
+from napari_lumen.holding import disk_error, held
 from napari_lumen.inference.assignment import Assignment, assign
 from napari_lumen.inference.cohort_table import CohortRow, CohortTable, require_cohort_folder
-from napari_lumen.inference.folder import disk_error, held
 from napari_lumen.inference.predict import card_checksum, predict
 from napari_lumen.inference.progress import Progress
-from napari_lumen.inference.run import RUN_FILE, Run
+from napari_lumen.inference.run import Run
 from napari_lumen.models import Model, load_model
 from napari_lumen.slides import Slide, open_slide
 from napari_lumen.slides.finding import find_slides
@@ -136,9 +136,10 @@ def predict_cohort(
         return Cohort(target, work.run(places))
 
 
-def _done(folder: Path) -> bool:
-    """Whether a run is finished, and no tile of it is to be tried again."""
-    return (folder / RUN_FILE).exists() and not Run.open(folder).record.failed_tiles
+def _complete(folder: Path) -> Run | None:
+    """Return a run that has ended without a tile that failed: of others `predict` sees what is left."""
+    run = Run.ended_in(folder)
+    return run if run is not None and not run.record.failed_tiles else None
 
 
 @contextmanager
@@ -189,11 +190,9 @@ class _CohortWork:
         try:
             with open_slide(place, mpp=self.mpp) as slide:
                 folder = self._folder(slide)
-                if not _done(folder):
-                    tell = partial(self._tell, name)
-                    asked = (slide, self.model, self.region, folder, self.device)
-                    predict(*asked, tell, self.cancel, crew=self.crew)
-            return CohortRow.of(name, Run.open(folder))
+                asked = (slide, self.model, self.region, folder, self.device, partial(self._tell, name))
+                run = _complete(folder) or predict(*asked, self.cancel, crew=self.crew)
+            return CohortRow.of(name, run)
         except Cancelled:
             raise
         except Exception as error:  # one bad slide stops no other, whatever it is
@@ -232,8 +231,8 @@ class _CohortWork:
         try:
             with open_slide(place, mpp=self.mpp) as slide:
                 folder = self._folder(slide)
-                if _done(folder):
-                    return CohortRow.of(name, Run.open(folder))
+                if run := _complete(folder):
+                    return CohortRow.of(name, run)
                 return assign(slide, self.model, self.out, self.device, topic), folder
         except Exception as error:
             return self._failed(name, error)

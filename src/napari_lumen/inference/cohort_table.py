@@ -11,7 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from napari_lumen.errors import RunError
-from napari_lumen.inference.folder import PLAN_FILE, disk_error, write_text
+from napari_lumen.holding import disk_error, write_text
+from napari_lumen.inference.folder import PLAN_FILE
 from napari_lumen.inference.run import Run
 
 JSON_FILE, CSV_FILE = "cohort.json", "cohort.csv"

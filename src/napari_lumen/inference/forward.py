@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -65,6 +66,8 @@ class Forward:
     ----------
     batch : int
         Tiles that are read and answered together; halved when the device runs out of memory.
+    cores : int
+        That this process may use.
     at_once : int
         Tiles of a batch that go through the network at once: on a CPU few.
     """
@@ -78,6 +81,8 @@ class Forward:
         self._factor, self._offset = 1 / (255 * std), -mean / std
         self.batch = _CPU_BATCH
         largest = max(view.size for view in model.card.input.views)
+        # a worker with one thread for its network is given one core, but for those that keep a GPU busy
+        self.cores = (os.cpu_count() or 1) if device.type != "cpu" else torch.get_num_threads()
         self.at_once = max(1, _CPU_PIXELS // largest**2) if device.type == "cpu" else _MOST
 
     def find_batch(self) -> None:

@@ -55,9 +55,12 @@ class _Sum:
     def empty(cls, channels: int, height: int, width: int) -> _Sum:
         return cls(np.zeros((channels, height, width), np.float32), np.zeros((height, width), np.float32))
 
-    def mean(self, otherwise: float) -> Array:
-        mean = np.full_like(self.value, otherwise)
-        return np.divide(self.value, self.weight, out=mean, where=self.weight > 0)
+    def mean(self, otherwise: float) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Return the mean, and where there is one."""
+        known = self.weight > 0
+        if (self.weight == 1).all():
+            return self.value, known
+        return np.divide(self.value, self.weight, out=np.full_like(self.value, otherwise), where=known), known
 
 
 @dataclass
@@ -100,8 +103,7 @@ class Frontier:
         self._remaining = Counter(
             {cell: count for cell, count in plan.tiles_per_cell().items() if cell in wanted}
         )
-        self._window = blending_window(plan.tile, plan.overlap)
-        self._pooled: dict[int, Array] = {}
+        self._weights: dict[int, _Weights] = {}
         # where maps of a side are read, None for maps that are kept as they are
         self._places: dict[tuple[str, int], tuple[npt.NDArray[np.intp], ...] | None] = {}
         self._limit = limit
@@ -161,9 +163,9 @@ class Frontier:
                 continue
             window = self._plan.cell_window(cell)
             opened = self._opened(cell, window, len(probability), maps)
-            _accumulate(opened.probability, window, probability, tile, self._window, 1)
+            _accumulate(opened.probability, window, probability, tile, self._weights_at(1), 1)
             for name, (stride, value) in maps.items():
-                _accumulate(opened.attention[name], window, value, tile, self._weights(stride), stride)
+                _accumulate(opened.attention[name], window, value, tile, self._weights_at(stride), stride)
         self._spill()
 
     def arrived(self, tile: Window) -> list[FinishedCell]:
@@ -189,9 +191,8 @@ class Frontier:
             return FinishedCell(cell, np.zeros((1, *nothing.shape), np.float32), nothing, {})
         return FinishedCell(
             cell,
-            opened.probability.mean(0),
-            opened.probability.weight > 0,
-            {name: total.mean(math.nan)[0] for name, total in opened.attention.items()},
+            *opened.probability.mean(0),
+            {name: total.mean(math.nan)[0][0] for name, total in opened.attention.items()},
         )
 
     def _opened(
@@ -251,23 +252,63 @@ class Frontier:
             values = values[place]
         return stride, values[None]
 
-    def _weights(self, stride: int) -> Array:
+    def _weights_at(self, stride: int) -> _Weights:
         """Return the weights of a tile at a map's resolution, computed once."""
-        if stride not in self._pooled:
+        if stride not in self._weights:
             side = self._plan.tile // stride
-            blocks = self._window.reshape(side, stride, side, stride)
-            self._pooled[stride] = np.asarray(blocks.mean(axis=(1, 3)), np.float32)
-        return self._pooled[stride]
+            window = blending_window(self._plan.tile, self._plan.overlap)
+            pooled = np.asarray(window.reshape(side, stride, side, stride).mean(axis=(1, 3)), np.float32)
+            self._weights[stride] = _Weights.of(pooled)
+        return self._weights[stride]
 
 
-def _accumulate(total: _Sum, cell: Window, value: Array, tile: Window, weight: Array, stride: int) -> None:
-    """Add a tile's part of a cell; value (channels, h, w) and weight (h, w) have one pixel per `stride`."""
+@dataclass(frozen=True)
+class _Weights:
+    """Weights of a tile, (side, side), of which the rows and columns from `first` to `last` weigh 1.
+
+    Of all tiles those of a pixel sum to 1: no other tile has weight where one weighs 1.
+    """
+
+    values: Array
+    first: int
+    last: int
+
+    @classmethod
+    def of(cls, values: Array) -> _Weights:
+        ones = np.flatnonzero(np.diagonal(values) == 1)
+        return cls(values, *((int(ones[0]), int(ones[-1]) + 1) if len(ones) else (0, 0)))
+
+
+def _accumulate(
+    total: _Sum, cell: Window, value: Array, tile: Window, weights: _Weights, stride: int
+) -> None:
+    """Add a tile's part of a cell; value (channels, h, w) and the weights have one pixel per `stride`.
+
+    Most pixels belong to one tile alone: there its answer is taken as it is, without adding it up.
+    """
     common = cell.intersect(tile)
     height, width = -(-common.height // stride), -(-common.width // stride)
-    top, left = (common.y - cell.y) // stride, (common.x - cell.x) // stride
+    down, across = (common.y - cell.y) // stride, (common.x - cell.x) // stride
     y, x = (common.y - tile.y) // stride, (common.x - tile.x) // stride
-    inside = weight[y : y + height, x : x + width]
-    total.value[:, top : top + height, left : left + width] += (
-        value[:, y : y + height, x : x + width] * inside
-    )
-    total.weight[top : top + height, left : left + width] += inside
+    top, bottom = (min(max(edge, y), y + height) for edge in (weights.first, weights.last))
+    left, right = (min(max(edge, x), x + width) for edge in (weights.first, weights.last))
+    for rows, columns, alone in (
+        (slice(top, bottom), slice(left, right), True),
+        (slice(y, top), slice(x, x + width), False),
+        (slice(bottom, y + height), slice(x, x + width), False),
+        (slice(top, bottom), slice(x, left), False),
+        (slice(top, bottom), slice(right, x + width), False),
+    ):
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            continue
+        place = (
+            slice(rows.start - y + down, rows.stop - y + down),
+            slice(columns.start - x + across, columns.stop - x + across),
+        )
+        if alone:
+            total.value[:, *place] = value[:, rows, columns]
+            total.weight[place] = 1
+        else:
+            inside = weights.values[rows, columns]
+            total.value[:, *place] += value[:, rows, columns] * inside
+            total.weight[place] += inside

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import label as connected
 
-from napari_lumen.inference.folder import write_text
+from napari_lumen.holding import write_text
 from napari_lumen.inference.plan import Cell
 from napari_lumen.inference.rasters import Pixels
 from napari_lumen.inference.run import FileRecord, RasterRecord

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from scipy.ndimage import find_objects as spans_of
-from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
 
 from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.geometry import Window
@@ -24,6 +24,9 @@ Whole = npt.NDArray[np.int64]
 Real = npt.NDArray[np.float64]
 
 _BAND = 256  # rows at a time: of a block full of instances all at once would take 300 MB
+# px of a piece's edge in a window, holes included: only noise has longer ones in 1,024 px, whose outlines
+# would take gigabytes and show nothing
+_LONGEST_EDGE = 200_000
 _SUMS = 11  # area, 2 of places, 3 of their products, probability, 4 kinds of pairs
 
 
@@ -48,7 +51,7 @@ class Objects:
     box : ndarray
         (n, 4) top, left, bottom and right edge.
     outline : ndarray
-        (n,) polygons or multipolygons along pixel edges, (x, y).
+        (n,) polygons or multipolygons along pixel edges, (x, y); of what is all edge, as noise is, the box.
     """
 
     value: Whole
@@ -137,10 +140,14 @@ class Objects:
         away = rows.centroid - (sums / area[:, None] + 0.5)[owner[order]]
         dy, dx = away.T
         moved = rows.spread + rows.area[:, None] * np.stack([dy * dy, dx * dx, dy * dx], axis=1)
+        ragged = is_ragged(rows.area, rows.pairs)
         outlines = []
         for start, end in pairwise([*starts, len(rows)]):
             check()
-            outlines.append(united(rows.outline[start:end], side))
+            if ragged[start:end].any():
+                outlines.append(shapely.union_all(boxes(rows.box[start:end])))
+            else:
+                outlines.append(united(rows.outline[start:end], side))
         low = np.minimum.reduceat(rows.box[:, :2], starts, axis=0)
         high = np.maximum.reduceat(rows.box[:, 2:], starts, axis=0)
         return Objects(
@@ -206,11 +213,17 @@ def measure(
     spans = spans_of(inner)
     box = [(r.start, c.start, r.stop, c.stop) for r, c in (spans[number - 1] for number in numbers)]
     check()
-    outlines: defaultdict[int, list[Polygon]] = defaultdict(list)
+    corner = np.array([core.y, core.x], np.int64)
+    edges = np.array(box, np.int64).reshape(-1, 4) + np.tile(corner, 2)
+    ragged = is_ragged(area, np.stack(pairs, axis=1))
+    outlines: defaultdict[int, list[BaseGeometry]] = defaultdict(list)
+    for number, outline in zip(numbers[ragged].tolist(), boxes(edges[ragged]), strict=True):
+        outlines[number].append(outline)
+    if ragged.any():
+        inner = np.where(np.isin(inner, numbers[ragged]), 0, inner)
     for number, polygon in polygonise(inner, origin=(core.y, core.x)):
         outlines[number].append(polygon)
     check()
-    corner = np.array([core.y, core.x], np.int64)
     pixels = area.astype(np.int64)
     return numbers, Objects(
         value[numbers],
@@ -219,9 +232,20 @@ def measure(
         np.stack(spread, axis=1),
         seen.astype(np.int64),
         np.stack(pairs, axis=1).astype(np.int64),
-        np.array(box, np.int64).reshape(-1, 4) + np.tile(corner, 2),
+        edges,
         shapes(collected(shapes(outlines[number])) for number in numbers.tolist()),
     )
+
+
+def is_ragged(area: npt.NDArray[Any], pairs: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which pieces of a block are all edge: of their area (n,) and pairs (n, 4), see `Objects`."""
+    return np.asarray(4 * area - 2 * (pairs[:, 0] + pairs[:, 1]) > _LONGEST_EDGE)
+
+
+def boxes(edges: Whole) -> Shapes:
+    """Return rectangles of their top, left, bottom and right edges (n, 4)."""
+    top, left, bottom, right = edges.T
+    return np.asarray(shapely.box(left, top, right, bottom), object)
 
 
 def _summands(

@@ -40,7 +40,8 @@ def divide(plan: Plan, cells: Iterable[Cell], workers: int) -> list[Part]:
 
     A tile at the border of two parts goes through the network in both. There are as many parts as keep
     this below 5 % of the tiles, so that little is lost with a worker and none waits long for the last; but
-    one for each worker, as far as there are blocks.
+    one for each worker, as far as there are blocks. The largest comes first: else the others would wait for
+    the worker that had begun with it last.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def divide(plan: Plan, cells: Iterable[Cell], workers: int) -> list[Part]:
             replace(plan, tiles=tuple(plan.tiles[index] for index in sorted(_union(group, tiles)))),
             tuple(cell for block in group for cell in missing[block]),
         )
-        for group in chosen
+        for group in sorted(chosen, key=lambda group: -len(_union(group, tiles)))
     ]
 
 

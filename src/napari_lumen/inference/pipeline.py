@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -85,7 +84,7 @@ class Pipeline:
         RunError
             When the slide has gone meanwhile.
         """
-        readers = min(_MOST_READERS, os.cpu_count() or 1)
+        readers = min(_MOST_READERS, self.forward.cores)
         under_way: deque[tuple[tuple[Window, ...], Pending | None, tuple[Window, ...]]] = deque()
         with ThreadPoolExecutor(readers, thread_name_prefix="lumen-read") as pool:
             try:

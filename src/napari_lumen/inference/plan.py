@@ -17,9 +17,9 @@ from shapely.geometry.base import BaseGeometry
 
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Region, Window
-from napari_lumen.inference.tissue import tissue_mask
 from napari_lumen.models import InputSpec
 from napari_lumen.slides import Slide
+from napari_lumen.tissue import tissue_mask
 
 CELL = 256  # px of the run's grid a side: cells are finished and recorded one by one
 BLOCK = 8  # cells a side: what is written to one file

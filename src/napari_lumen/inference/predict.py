@@ -16,20 +16,10 @@ from shapely.geometry.base import BaseGeometry
 from napari_lumen import __version__
 from napari_lumen.errors import LumenError, RunError, SlideError
 from napari_lumen.geometry import Region
+from napari_lumen.holding import disk_error, write_text
 from napari_lumen.inference.allocator import memory_kept
 from napari_lumen.inference.classification import Classification
-from napari_lumen.inference.device import resolve_device
-from napari_lumen.inference.folder import (
-    PLAN_FILE,
-    Claim,
-    Identity,
-    begin,
-    claimed,
-    disk_error,
-    require_free,
-    user_runs,
-    write_text,
-)
+from napari_lumen.inference.folder import PLAN_FILE, Claim, Identity, begin, claimed, require_free, user_runs
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.order import Focus
@@ -44,6 +34,7 @@ from napari_lumen.inference.tile_plan import make_tile_plan
 from napari_lumen.inference.work import Work
 from napari_lumen.models import Model, ModelCard, load_model
 from napari_lumen.models.card import Task
+from napari_lumen.models.device import resolve_device
 from napari_lumen.slides import Slide, open_slide
 
 if TYPE_CHECKING:
@@ -123,13 +114,13 @@ def predict(
         teller("finding tissue", 1, 1)
         identity = identity_of(opened, loaded, plan)
         target = _default_folder(opened, identity) if out is None else Path(out).expanduser()
-        finished = _finished(target, identity, opened, loaded, plan)
-        if finished is not None:
-            return finished
+        ended = _nothing_left(target, identity, opened, loaded, plan)
+        if ended is not None:
+            return ended
         with claimed(target) as claim, _tidy(target, claim):
             begin(target, identity)
             # looked at once more: another process may have ended the run before this one got the lock
-            if _finished(target, identity, opened, loaded, plan) is None:
+            if _nothing_left(target, identity, opened, loaded, plan) is None:
                 make = _work(loaded.card, crew, device)
                 work = make(opened, loaded, plan, target, on, teller, focus)
                 with memory_kept():
@@ -159,15 +150,15 @@ def _work(card: ModelCard, crew: Crew | None, device: str) -> Callable[..., Work
     return partial(ClusterSegmentation, crew=crew, device_of_workers=device)
 
 
-def _finished(folder: Path, identity: Identity, slide: Slide, model: Model, plan: Plan) -> Run | None:
-    """Return a run that is finished, unless a tile that failed can be read now; nothing is written.
+def _nothing_left(folder: Path, identity: Identity, slide: Slide, model: Model, plan: Plan) -> Run | None:
+    """Return a run that has ended, unless a tile that failed can be read now; nothing is written.
 
     Tiles that the network has no number for are left: it would say the same again.
     """
-    if not all((folder / name).exists() for name in (PLAN_FILE, RUN_FILE)):
+    run = Run.ended_in(folder) if (folder / PLAN_FILE).exists() else None
+    if run is None:
         return None
     begin(folder, identity)
-    run = Run.open(folder)
     places = [(tile.y, tile.x) for tile in run.record.failed_tiles if tile.why != NO_NUMBER]
     failed = set(places[:: -(-len(places) // _PROBES) or 1])  # a server that is gone takes long to say so
     if failed:

@@ -26,6 +26,7 @@ _FEWEST = 2  # blocks a level, whatever their size
 class _Block:
     values: Pixels
     dirty: bool
+    empty: bool  # as it is on disk
 
 
 class LiveRaster:
@@ -115,7 +116,7 @@ class LiveRaster:
         block = self._blocks.get(key)
         if block is None:
             values = np.array(self.pyramid.arrays[key[0]][self._slices(key)])
-            block = self._blocks[key] = _Block(values, False)
+            block = self._blocks[key] = _Block(values, False, self._empty(values))
             most = max(_FEWEST * len(self.pyramid.arrays), _HELD // max(1, values.nbytes))
             while len(self._blocks) > most:
                 oldest, old = self._blocks.popitem(last=False)
@@ -124,9 +125,15 @@ class LiveRaster:
         return block
 
     def _save(self, key: _Key, block: _Block) -> None:
-        if block.dirty:
+        if block.dirty and not (block.empty and self._empty(block.values)):  # else no file is needed
             self.pyramid.arrays[key[0]][self._slices(key)] = block.values
-            block.dirty = False
+            block.empty = False
+        block.dirty = False
+
+    def _empty(self, values: Pixels) -> bool:
+        """Whether pixels are those of what was never written."""
+        fill: Any = self.pyramid.arrays[0].fill_value
+        return bool((np.isnan(values) if np.isnan(fill) else values == fill).all())
 
     def _slices(self, key: _Key) -> tuple[Any, ...]:
         level, row, column = key

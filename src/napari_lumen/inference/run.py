@@ -184,6 +184,11 @@ class Run:
             field = ".".join(map(str, first["loc"])) or RUN_FILE
             raise RunError(f"{file} is damaged: field {field!r}: {first['msg']}. Run it again.") from error
 
+    @classmethod
+    def ended_in(cls, folder: Path) -> Run | None:
+        """Return the run of a folder that has ended, see `open`; None where none has."""
+        return cls.open(folder) if (folder / RUN_FILE).exists() else None
+
     @property
     def labels(self) -> RasterRecord:
         """The class labels."""
@@ -224,7 +229,8 @@ class Run:
             `id`, `class`, `centroid_y_um`, `centroid_x_um`, `area_um2`, `perimeter_um` (holes included),
             `eccentricity` and `solidity` (0 to 1), `mean_probability` (of the class, 0 to 1); in level-0 px
             `centroid_y_px`, `centroid_x_px`, the edges `top_px`, `left_px`, `bottom_px`, `right_px` of the
-            bounding box, and the `outline` as WKB in (x, y). µm are level-0 px times `record.mpp`.
+            bounding box, and the `outline` as WKB in (x, y); where an object is all edge, as noise is, the
+            boxes of its parts. µm are level-0 px times `record.mpp`.
 
         Raises
         ------

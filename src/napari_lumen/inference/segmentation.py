@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from napari_lumen.inference.frontier import Frontier
 from napari_lumen.inference.live import Live
-from napari_lumen.inference.object_stage import WrittenRasters, find_objects
+from napari_lumen.inference.object_stage import Look, find_objects
+from napari_lumen.inference.objects import seen_by_threads
 from napari_lumen.inference.order import Order
 from napari_lumen.inference.plan import Cell
 from napari_lumen.inference.run import RunRecord
@@ -43,13 +44,13 @@ class Segmentation(Work):
                 writer.flush(self._reader)
             self._require_an_answer()
             counts, files = find_objects(
-                WrittenRasters(writer.labels, writer.probability),
                 plan,
                 self._model.card,
                 mpp,
                 self._folder,
                 (cell for cell, covered in self._ledger.covered.items() if covered),
                 self._teller,
+                self._look,
             )
         finally:
             self._note_session()
@@ -61,6 +62,11 @@ class Segmentation(Work):
             failed=self._ledger.failed,
             files=files,
         )
+
+    @property
+    def _look(self) -> Look:
+        """Looks at blocks when objects are found."""
+        return seen_by_threads
 
     def _answer(self, missing: Sequence[Cell], frontier: Frontier, writer: ResultWriter, live: Live) -> None:
         """Write and record the cells that are missing."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Region
-from napari_lumen.inference.folder import begin, claimed, disk_error
+from napari_lumen.holding import disk_error
+from napari_lumen.inference.folder import begin, claimed
 from napari_lumen.inference.forward import Answer, Forward, class_probability, out_of_memory
 from napari_lumen.inference.heat_map import HeatMap
 from napari_lumen.inference.ledger import Ledger

@@ -8,9 +8,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_lumen.errors import RunError
-from napari_lumen.inference.folder import PLAN_FILE, Identity, disk_error, held, holder
+from napari_lumen.holding import disk_error, held, holder
+from napari_lumen.inference.folder import PLAN_FILE, Identity
 from napari_lumen.inference.ledger import Ledger
-from napari_lumen.inference.run import RUN_FILE, Run, RunRecord, Session
+from napari_lumen.inference.run import Run, RunRecord, Session
 from napari_lumen.inference.work import sessions_of
 
 
@@ -46,8 +47,8 @@ def run_state(folder: Path) -> RunState:
     """
     try:
         identity = Identity.model_validate_json((folder / PLAN_FILE).read_bytes())
-        finished = (folder / RUN_FILE).exists()
-        record = Run.open(folder).record if finished else None
+        run = Run.ended_in(folder)
+        record = run.record if run else None
         ledger = Ledger(folder, held=False)
         sessions = sessions_of(folder) if record is None else record.sessions
     except OSError as error:
@@ -63,7 +64,7 @@ def run_state(folder: Path) -> RunState:
         why[reason] = why.get(reason, 0) + 1
     return RunState(
         path=folder,
-        finished=finished,
+        finished=record is not None,
         identity=identity,
         cells_finished=len(ledger.covered),
         failed=why,

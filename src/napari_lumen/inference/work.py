@@ -18,7 +18,7 @@ from napari_lumen import __version__
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ModelError, RunError
 from napari_lumen.geometry import Pair, Window
-from napari_lumen.inference.folder import write_text
+from napari_lumen.holding import write_text
 from napari_lumen.inference.forward import Answer, Forward
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from threading import Event, Lock
-from time import monotonic
-from typing import Any
+from threading import Event
 
 import torch
-from distributed import get_worker
 from shapely.geometry.base import BaseGeometry
 
-from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Region, Window
-from napari_lumen.inference.allocator import memory_kept
 from napari_lumen.inference.assignment import (
     Assignment,
     assigned_model,
     assigned_slide,
     require_same_place,
 )
-from napari_lumen.inference.device import resolve_device
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.frontier import FinishedCell, Frontier
 from napari_lumen.inference.ledger import Ledger
@@ -35,12 +28,12 @@ from napari_lumen.inference.plan import Cell
 from napari_lumen.inference.predict import predict
 from napari_lumen.inference.progress import Progress
 from napari_lumen.inference.reading import TileReader
+from napari_lumen.inference.worker_task import Task, one_at_a_time
 from napari_lumen.inference.writer import ResultWriter
 from napari_lumen.models import Model
 from napari_lumen.models.attention import map_strides
+from napari_lumen.models.device import resolve_device
 from napari_lumen.slides import Slide
-
-_OFTEN = 0.2  # s between two reports of progress, and two looks at what is wanted
 
 
 @dataclass
@@ -75,62 +68,6 @@ class Report:
         """Note what is written."""
         self.cells += [(*cell, pixels) for cell, pixels in covered]
         self.failed = [(tile.y, tile.x, tile.height, tile.width, why) for tile, why in failed]
-
-
-class _Task:
-    """The Dask task that this thread works on, and who waits for it.
-
-    Parameters
-    ----------
-    index : int
-        By which the client knows it.
-    topic : str
-        That messages are told under.
-    """
-
-    def __init__(self, index: int, topic: str) -> None:
-        self._worker = get_worker()
-        self._key = self._worker.get_current_task()
-        self._index = index
-        self._topic = topic
-        self._last = 0.0
-        self.address: str = self._worker.address
-
-    @property
-    def wanted(self) -> bool:
-        """Whether somebody still waits for it: Dask leaves a thread running when its task is cancelled."""
-        task = self._worker.state.tasks.get(self._key)
-        return task is not None and task.state != "cancelled"
-
-    def tell(self, what: str, message: Any = None) -> None:
-        """Send a message to the client."""
-        self._last = monotonic()
-        self._worker.log_event(self._topic, {"index": self._index, "what": what, "message": message})
-
-    def due(self) -> bool:
-        """Return whether the last message was sent some time ago."""
-        return monotonic() - self._last > _OFTEN
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait until no other task works in this process, then work, and tell of both ends."""
-        while not _one_at_a_time.acquire(timeout=_OFTEN):
-            self.require_wanted()
-        try:
-            self.tell("begun", self.address)
-            with memory_kept():
-                yield
-        finally:
-            self.tell("stopped")
-            _one_at_a_time.release()
-
-    def require_wanted(self) -> None:
-        """Raise Cancelled when nobody waits any more."""
-        if not self.wanted:
-            raise Cancelled("The run was cancelled.")
-
-
-_one_at_a_time = Lock()  # the networks of two tasks would not fit into a GPU
 
 
 @dataclass(frozen=True)
@@ -174,11 +111,11 @@ def _close() -> None:
 
 async def forget() -> None:  # a coroutine: Dask waits for plain functions
     """Close the slide and the network of the run that ended, unless another one has begun."""
-    if _one_at_a_time.acquire(blocking=False):
+    if one_at_a_time.acquire(blocking=False):
         try:
             _close()
         finally:
-            _one_at_a_time.release()
+            one_at_a_time.release()
 
 
 def answer_part(index: int, assignment: Assignment, part: Part) -> Report:
@@ -199,7 +136,7 @@ def answer_part(index: int, assignment: Assignment, part: Part) -> Report:
     Report
         Of the whole part.
     """
-    task = _Task(index, assignment.topic)
+    task = Task(index, assignment.topic)
     with task.turn():
         opened = _opened(assignment, task.address)
         slide, model, plan = opened.slide, opened.model, part.plan
@@ -226,7 +163,7 @@ def answer_part(index: int, assignment: Assignment, part: Part) -> Report:
 
 
 def _cells(
-    task: _Task, pipeline: Pipeline, order: Order, frontier: Frontier, report: Report
+    task: Task, pipeline: Pipeline, order: Order, frontier: Frontier, report: Report
 ) -> Iterator[FinishedCell]:
     """Yield the cells of a part as they are finished, and tell the client of those that are written."""
     told = 0
@@ -267,7 +204,7 @@ def answer_slide(index: int, assignment: Assignment, region: Region | BaseGeomet
     out : Path
         Folder of the run.
     """
-    task, cancel = _Task(index, assignment.topic), Event()
+    task, cancel = Task(index, assignment.topic), Event()
 
     def tell(progress: Progress) -> None:
         if not task.wanted:

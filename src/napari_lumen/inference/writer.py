@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.features
 import shapely
+import torch
 from affine import Affine
 
 from napari_lumen.geometry import Pair, Window
@@ -23,6 +25,7 @@ from napari_lumen.inference.run import Kind, RasterRecord
 from napari_lumen.inference.store import Pyramid, RunStore, halve_labels, halve_mean, image_label
 from napari_lumen.models import Model, attention_modules
 
+LABELS, PROBABILITY = "labels/classes", "probability"  # where they are in the folder
 _THRESHOLD = 0.5  # of the probability: below it a pixel is background
 _SHARE = 0.02  # of the time, at most, goes into writing before the end
 _SOONEST = 1.0  # s between two writes
@@ -62,8 +65,9 @@ class RasterWriter(ABC):
     def flush(self, reader: TileReader) -> None:
         """Write everything to disk, then record it."""
         start = time.monotonic()
-        for raster in self.rasters().values():
-            raster.flush()
+        with ThreadPoolExecutor(torch.get_num_threads(), "lumen-write") as pool:
+            for _ in pool.map(LiveRaster.flush, self.rasters().values()):
+                pass
         self._ledger.add(self._pending, reader.failures.items())
         self._pending.clear()
         self._last = time.monotonic()
@@ -117,12 +121,12 @@ class ResultWriter(RasterWriter):
             return LiveRaster(pyramid.finest if finest_only else pyramid, halve)
 
         self.labels = raster(
-            store.create("labels/classes", plan.grid, plan.levels, np.uint8, block=side, extra=extra),
+            store.create(LABELS, plan.grid, plan.levels, np.uint8, block=side, extra=extra),
             halve_labels,
         )
         self.probability = raster(
             store.create(
-                "probability", plan.grid, plan.levels, np.uint8, block=side, channels=len(self._classes)
+                PROBABILITY, plan.grid, plan.levels, np.uint8, block=side, channels=len(self._classes)
             ),
             halve_mean,
         )
@@ -166,14 +170,15 @@ class ResultWriter(RasterWriter):
         self._pending.extend(cells)
 
     def _put(self, window: Window, cell: FinishedCell, inside: npt.NDArray[np.bool_]) -> None:
-        probability = cell.probability * inside
+        probability = cell.probability if inside.all() else cell.probability * inside
         values = np.array([item.value for item in self._classes], np.uint8)
-        most, labels = probability[0], np.full(inside.shape, values[0])
+        most, labels = probability[0], values[:1]
         for value, of_class in zip(values[1:], probability[1:], strict=True):  # faster than `argmax`
             labels = np.where(of_class > most, value, labels)
             most = np.maximum(most, of_class)
         self.labels.write(window, labels * (most >= _THRESHOLD))
-        self.probability.write(window, np.rint(probability * 255).astype(np.uint8))
+        steps = probability * np.float32(255)
+        self.probability.write(window, np.rint(steps, out=steps).astype(np.uint8))
         for name, value in cell.attention.items():
             stride = self._strides[name]
             shown = np.where(_any_of_block(inside, stride), value, np.nan)

@@ -152,6 +152,11 @@ def mark_attention(
     return module
 
 
+def is_marked(module: nn.Module) -> bool:
+    """Return whether the output of a module itself is an attention map or gate."""
+    return isinstance(getattr(module, _MARK, None), _Mark)
+
+
 def attention_modules(model: nn.Module) -> Iterator[tuple[AttentionInfo, nn.Module]]:
     """Yield every marked module of a network, with what it computes, in order of definition."""
     model = getattr(model, "_orig_mod", model)  # of torch.compile(network): maps keep their names

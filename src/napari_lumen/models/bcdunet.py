@@ -66,13 +66,25 @@ class ConvLSTM(nn.Module):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Read `first`, then `second`, both (N, inputs, h, w), and return the state (N, outputs, h, w)."""
         # both states are zero before the first step: nothing to forget, and no hidden state to convolve
-        weight, bias = self.gates.weight[self.outputs :, : self.inputs], self._bias[self.outputs :]
-        enter, leave, candidate = F.conv2d(first, weight, bias, padding=1).chunk(3, dim=1)
+        enter, leave, candidate = self._gates(first)
         cell = torch.sigmoid(enter) * torch.tanh(candidate)
         hidden = torch.sigmoid(leave) * torch.tanh(cell)
-        forget, enter, leave, candidate = self.gates(torch.cat([second, hidden], dim=1)).chunk(4, dim=1)
+        forget, enter, leave, candidate = self._gates(torch.cat([second, hidden], dim=1))
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(candidate)
         return torch.sigmoid(leave) * torch.tanh(cell)
+
+    def _gates(self, x: Tensor) -> list[Tensor]:
+        """Return the gates of [X, H], or of X alone those that a first step needs, each dense in memory.
+
+        Slices of one convolution's output would be slow to read in channels-last.
+        """
+        channels = x.shape[1]
+        weights, biases = self.gates.weight[:, :channels].chunk(4), self._bias.chunk(4)
+        needed = slice(None) if channels > self.inputs else slice(1, None)
+        return [
+            F.conv2d(x, weight, bias, padding=1)
+            for weight, bias in zip(weights[needed], biases[needed], strict=True)
+        ]
 
     @property
     def _bias(self) -> Tensor:

@@ -47,8 +47,12 @@ def _pre_activated(channels: int) -> list[nn.Module]:
     return [
         layer
         for _ in range(2)
-        for layer in (_norm(channels), nn.LeakyReLU(_SLOPE), _conv(channels, channels, 3))
+        for layer in (_norm(channels), nn.LeakyReLU(_SLOPE, inplace=True), _conv(channels, channels, 3))
     ]
+
+
+def _enlarged(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0)
 
 
 class SqueezeExcitation(nn.Module):
@@ -80,14 +84,15 @@ class ResidualGroupAttention(nn.Module):
     A_r = sigmoid(W_a delta(g_r)) for r = 0, 2; O_s = g_s + F(g_s) for s = 1, 3; the block joins
     A_0 * O_1 and A_2 * O_3, embeds them, gates the channels and adds its shortcut.
 
-    Input (N, inputs, h, w); output (N, outputs, h, w). `inputs` must be divisible by 4; `stride` is that of
-    the recorded maps.
+    Input (N, inputs, h, w); output (N, outputs, h, w), or (N, outputs, 2h, 2w) with `enlarge`, which repeats
+    the values of the input first. `inputs` must be divisible by 4; `stride` is that of the recorded maps.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, *, enlarge: bool = False) -> None:
         super().__init__()
         if inputs % 4:
             raise ValueError(f"inputs must be divisible by 4, not {inputs}")
+        self.enlarge = enlarge
         width = inputs // 4
         self.embed = _conv(inputs, inputs)
         self.att0 = self._attention(width, "first group attends to the second", stride)
@@ -113,16 +118,32 @@ class ResidualGroupAttention(nn.Module):
 
     @staticmethod
     def _expand(width: int) -> nn.Sequential:
-        return nn.Sequential(_conv(width, 2 * width), _norm(2 * width), nn.LeakyReLU(_SLOPE))
+        return nn.Sequential(_conv(width, 2 * width), _norm(2 * width), nn.LeakyReLU(_SLOPE, inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Join the two attended groups with the shortcut; (N, inputs, h, w) to (N, outputs, h, w)."""
-        g0, g1, g2, g3 = self.embed(x).chunk(4, dim=1)
-        o1 = g1 + self.residual1(g1)
-        o3 = g3 + self.residual3(g3)
+        # a 1x1 convolution commutes with repeating, so it comes first, on a quarter of the positions
+        g0, g1, g2, g3 = (self._apart(group) for group in self.embed(x).chunk(4, dim=1))
+        o1 = self.residual1(g1).add_(g1)
+        o3 = self.residual3(g3).add_(g3)
         joined = torch.cat([self.expand1(self.att0(g0) * o1), self.expand3(self.att2(g2) * o3)], dim=1)
         y: Tensor = self.project(joined)
-        return F.leaky_relu(y * self.se(y)[:, :, None, None] + self.shortcut(x), _SLOPE)
+        gated = torch.addcmul(self._shortcut(x), y, self.se(y)[:, :, None, None])
+        return F.leaky_relu(gated, _SLOPE, inplace=True)
+
+    def _apart(self, group: Tensor) -> Tensor:
+        """Return a group in memory of its own: a slice of channels is slow to read in channels-last."""
+        return _enlarged(group) if self.enlarge else group.clone()
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if not self.enlarge:
+            direct: Tensor = self.shortcut(x)
+            return direct
+        if isinstance(self.shortcut, nn.Identity):
+            return _enlarged(x)
+        convolution, norm = self.shortcut
+        enlarged: Tensor = norm(_enlarged(convolution(x)))
+        return enlarged
 
 
 class ScaleHead(nn.Module):
@@ -131,7 +152,11 @@ class ScaleHead(nn.Module):
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            _conv(inputs, hidden), _norm(hidden), nn.LeakyReLU(_SLOPE), _conv(hidden, 1), nn.Sigmoid()
+            _conv(inputs, hidden),
+            _norm(hidden),
+            nn.LeakyReLU(_SLOPE, inplace=True),
+            _conv(hidden, 1),
+            nn.Sigmoid(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -180,7 +205,7 @@ class FocusNetPP(nn.Module):
         self.dropout = nn.Dropout(dropout)
         down = (bottleneck, *encoder[::-1])
         self.d4, self.d3, self.d2, self.d1 = (
-            self._stage(inputs, outputs, 1, stride)
+            nn.Sequential(ResidualGroupAttention(inputs, outputs, stride, enlarge=True))
             for (inputs, outputs), stride in zip(pairwise(down), _STRIDES[::-1], strict=True)
         )
         self.join4, self.join3, self.join2, self.join1 = (_conv(width, width, 3) for width in encoder[::-1])
@@ -190,7 +215,7 @@ class FocusNetPP(nn.Module):
             )
             for width, hidden, stride in zip(encoder[::-1], heads, _STRIDES[::-1], strict=True)
         )
-        self.fuse = nn.Sequential(_conv(4, 32), _norm(32), nn.LeakyReLU(_SLOPE), _conv(32, 1))
+        self.fuse = nn.Sequential(_conv(4, 32), _norm(32), nn.LeakyReLU(_SLOPE, inplace=True), _conv(32, 1))
         self._initialise()
 
     @staticmethod
@@ -227,7 +252,7 @@ class FocusNetPP(nn.Module):
             (self.d2, e2, self.join2, self.scale2),
             (self.d1, e1, self.join1, self.scale1),
         ):
-            y = F.relu(join(stage(F.interpolate(y, scale_factor=2.0)) + skip))
+            y = F.relu(join(stage(y) + skip), inplace=True)
             # the head comes before the upsampling: the same for nearest and 1x1, and cheaper
             scales.append(F.interpolate(head(y), size=size))
         logits: Tensor = self.fuse(torch.cat(scales, dim=1))

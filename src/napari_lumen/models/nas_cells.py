@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.models.genotype import EDGES
+from napari_lumen.models.single_channel import convolve_to_one
 
 _HIDDEN = 32  # channels of nodes 2 and 3 (section 2.2)
 _GATE = 4  # the node that is the map or the gate
@@ -72,10 +73,10 @@ class Operation(nn.Module):
 
         `coefficient`, u in Eq. 4, is a scalar that is not negative; without it, 1.
         """
-        y: Tensor = self.conv(x)
         if self.activation == "sigmoid":
-            gate: Tensor = self.norm(y).sigmoid()
+            gate: Tensor = self.norm(convolve_to_one(x, self.conv)).sigmoid()
             return gate if coefficient is None else coefficient * gate
+        y: Tensor = self.conv(x)
         # u relu(y) = relu(u y) for u >= 0: scaling the affine part saves a pass over the features
         y = self.norm(y) if coefficient is None else self._scaled_norm(y, coefficient)
         return F.relu(y, inplace=True)

@@ -44,9 +44,9 @@ class RecurrentConvolution(nn.Module):
         """Return the state of the last step, (N, channels, h, w) to the same."""
         driven = self.feed_forward(x)  # the input is the same at each step, so it is convolved once
         first, *later = self.norms
-        state: Tensor = F.relu(first(driven))
+        state: Tensor = F.relu(first(driven), inplace=True)
         for norm in later:
-            state = F.relu(norm(driven + self.recurrent(state)))
+            state = F.relu(norm(self.recurrent(state).add_(driven)), inplace=True)
         return state
 
 

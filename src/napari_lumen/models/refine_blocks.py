@@ -36,7 +36,7 @@ class ResidualConvUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the input and its residual, (N, width, h, w)."""
         residual: Tensor = self.conv2(F.relu(self.conv1(F.relu(x)), inplace=True))
-        return x + residual
+        return residual.add_(x)
 
 
 class ChainedResidualPooling(nn.Module):
@@ -76,7 +76,7 @@ class SimpleResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, outputs, h, w)."""
         x = self.reduce(x)
-        y: Tensor = self.expand(x + self.conv2(F.relu(self.conv1(x), inplace=True)))
+        y: Tensor = self.expand(self.conv2(F.relu(self.conv1(x), inplace=True)).add_(x))
         return y
 
 

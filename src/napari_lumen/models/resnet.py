@@ -38,7 +38,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, h, w) to (N, width, h / stride, w / stride)."""
         y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        out: Tensor = self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        out: Tensor = self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
         return out
 
 
@@ -63,7 +63,7 @@ class Bottleneck(nn.Module):
         """Map (N, inputs, h, w) to (N, 4 width, h / stride, w / stride)."""
         y = self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
         y = self.bn3(self.conv3(y))
-        out: Tensor = self.relu(y + (x if self.downsample is None else self.downsample(x)))
+        out: Tensor = self.relu(y.add_(x if self.downsample is None else self.downsample(x)))
         return out
 
 

@@ -1,1 +1,21 @@
-"""Training of the models that ship with the package."""
+"""Recipes, the trainer, architecture search and the data that they take."""
+
+from __future__ import annotations
+
+from napari_lumen.training.config import SplitRule, TrainingConfig
+from napari_lumen.training.progress import TrainingProgress
+from napari_lumen.training.recipe import Plan, Recipe, TrainingData
+from napari_lumen.training.settings import Settings
+from napari_lumen.training.train import Training, train
+
+__all__ = [
+    "Plan",
+    "Recipe",
+    "Settings",
+    "SplitRule",
+    "Training",
+    "TrainingConfig",
+    "TrainingData",
+    "TrainingProgress",
+    "train",
+]

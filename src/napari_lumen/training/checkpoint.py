@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Place:
         Which it was.
     rows : int
         Rows of the learning curves.
+    tables : dict of str to int
+        Rows of each other table.
     seconds : float
         Time spent so far.
     """
@@ -37,6 +39,7 @@ class Place:
     best_phase: int | None = None
     best_epoch: int | None = None
     rows: int = 0
+    tables: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 

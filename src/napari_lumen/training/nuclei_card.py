@@ -9,7 +9,6 @@ as GeoJSON beside it, and writes `OUT/nuclei-focusnetpp-light`. CoNSeP, if given
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import numpy.typing as npt
 import rasterio.features
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
 from napari_lumen.annotations.classes import ClassTable
@@ -26,6 +24,7 @@ from napari_lumen.annotations.geojson import read_geojson
 from napari_lumen.evaluation import dice
 from napari_lumen.models import InputSpec, ModelCard, TrainingRecord, View, build, save_model
 from napari_lumen.slides import open_slide
+from napari_lumen.training.data.known import ConsepTiles, consep_patches
 from napari_lumen.training.nuclei import (
     FLUORESCENCE,
     HELD_OUT,
@@ -44,7 +43,7 @@ _HISTORY = (
     "more with painted keratin, which finds less in keratin but missed dark nuclei in squamous epithelium. "
     "The share was chosen by looking at CMU-1-Small-Region."
 )
-_CONSEP_MPP, _CONSEP_SIDE = 0.25, 1000
+_CONSEP_MPP = 0.25
 
 
 def mixed(first: dict[str, Tensor], second: dict[str, Tensor], share: float) -> dict[str, Tensor]:
@@ -89,33 +88,13 @@ def sample_slide_dice(network: nn.Module, slide_path: Path, truth_path: Path) ->
 
 def consep_dice(network: nn.Module, folder: Path) -> float:
     """Return the mean Dice over the CoNSeP tiles, each put together from its patches and reduced to `MPP`."""
-    tiles = sorted({path.stem.rpartition("_")[0] for path in (folder / "images").glob("*.png")})
+    tiles = ConsepTiles(consep_patches(folder))
     scores = []
-    for tile in tiles:
-        rgb, labels = (_joined(folder / kind, tile) for kind in ("images", "labels"))
-        rgb = rgb[..., 2::-1]  # stored blue first: haematoxylin absorbs red, and would come out red-brown
-        field = torch.from_numpy(np.dstack([rgb / 255, labels[..., :1] > 0]).astype(np.float32))
+    for index in range(len(tiles.items)):
+        field = torch.from_numpy(np.dstack([tiles.image(index) / 255, tiles.labels(index) > 0])).float()
         field = F.interpolate(field.permute(2, 0, 1)[None], scale_factor=_CONSEP_MPP / MPP, mode="area")[0]
         scores.append(dice(foreground(network, field[:3]), (field[3] > 0.5).numpy()))
     return float(np.mean(scores))
-
-
-def _joined(folder: Path, tile: str) -> npt.NDArray[np.uint8]:
-    """Put the patches `tile_rRC.png` of a tile of 1000 px together: (h, w, channels).
-
-    The last row and column of patches end at the tile's border and so overlap those before.
-    """
-    out: npt.NDArray[np.uint8] | None = None
-    for path in folder.glob(f"{tile}_r*.png"):
-        place = re.fullmatch(r"r(\d)(\d)", path.stem.rpartition("_")[2])
-        if place:
-            patch = np.atleast_3d(np.asarray(Image.open(path)))
-            out = np.zeros((_CONSEP_SIDE, _CONSEP_SIDE, patch.shape[2]), np.uint8) if out is None else out
-            y, x = (min(int(index) * len(patch), _CONSEP_SIDE - len(patch)) for index in place.groups())
-            out[y : y + len(patch), x : x + len(patch)] = patch
-    if out is None:
-        raise FileNotFoundError(f"no patches of {tile} in {folder}")
-    return out
 
 
 def card(scores: dict[str, float], recipe: Recipe) -> ModelCard:

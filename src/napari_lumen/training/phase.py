@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -108,6 +110,13 @@ class Phase(ABC):
     def validate(self, network: nn.Module, turn: Turn) -> Mapping[str, float]:
         """Measure the network, in evaluation mode and without gradients, on the validation data."""
         return {}
+
+    def tables(self, network: nn.Module) -> Mapping[str, pd.DataFrame]:
+        """Describe the network after an epoch, for tables over time: each is kept as ``<name>.parquet``."""
+        return {}
+
+    def finish(self, network: nn.Module, folder: Path) -> None:  # noqa: B027  most find weights alone
+        """Write into the training's folder what was found beside weights, which are the chosen ones now."""
 
 
 def shuffled_batches(

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_lumen.errors import RunError
-from napari_lumen.inference.device import resolve_device
+from napari_lumen.models.device import resolve_device
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 

@@ -22,6 +22,7 @@ from napari_lumen.training.progress import Event as Kind
 from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.seeds import order_rng, step_seed
 from napari_lumen.training.settings import Settings
+from napari_lumen.training.tables import Tables
 from napari_lumen.training.turn import Turn
 
 CHECKPOINT, BEST, CURVES = "checkpoint.pt", "best.safetensors", "curves.parquet"
@@ -63,7 +64,7 @@ class Trainer:
         self._largest_gradient = largest_gradient
         self._tell = on_progress if fabric.is_global_zero else None
         self._cancel = cancel or Event()
-        self._curves, self._place = Curves(), Place()
+        self._curves, self._tables, self._place = Curves(), Tables(folder), Place()
         self._told = self._kept = float("-inf")
 
     def fit(self, network: nn.Module, phases: tuple[Phase, ...]) -> Place:
@@ -103,7 +104,8 @@ class Trainer:
     ) -> None:
         place, network = self._place, turn.network
         turn.phase, turn.phase_name = place.phase, phase.name
-        if state is None and place.phase and phase.choice is not None and phase.choice.anew:
+        begun = place.epoch > 0 or place.step > 0
+        if not begun and place.phase and phase.choice is not None and phase.choice.anew:
             place.best = place.best_phase = place.best_epoch = None
         torch.manual_seed(step_seed(self._seed, place.phase, 0, _VALIDATION, 0))
         phase.begin(network, turn)
@@ -116,12 +118,15 @@ class Trainer:
             last = place.epoch + 1 == phase.epochs
             if last or (place.epoch + 1) % phase.validate_every == 0:
                 self._validate(phase, turn, feeder)
+            self._tables.add(phase.name, place.epoch, phase.tables(network))
             place.epoch, place.step = place.epoch + 1, 0
             if place.epoch < phase.epochs:
                 self._keep(turn)
         if phase.choice is not None and phase.choice.restored and place.best is not None:
             self._fabric.barrier()
             network.load_state_dict(load_file(self._folder / BEST, device=str(turn.device)))
+        if self._fabric.is_global_zero:
+            phase.finish(network, self._folder)
         place.phase, place.epoch = place.phase + 1, 0
         turn.use({})
         self._keep(turn)
@@ -182,15 +187,19 @@ class Trainer:
         self._place, state = found
         network.load_state_dict(state["network"])
         self._curves = Curves.read(self._folder / CURVES, self._place.rows)
+        if self._fabric.is_global_zero:
+            self._tables.read(self._place.tables)
         self._kept = time.monotonic()
         return state
 
     def _keep(self, turn: Turn) -> None:
-        """Write the checkpoint: the curves first, which may be ahead of it but never behind."""
+        """Write the checkpoint: curves and tables first, which may be ahead of it but never behind."""
         self._kept = time.monotonic()
         if self._fabric.is_global_zero:
             self._place.rows, self._place.seconds = len(self._curves), self._seconds()
+            self._place.tables = self._tables.rows()
             self._curves.write(self._folder / CURVES)
+            self._tables.write()
             state = {"network": turn.network.state_dict(), **turn.state()}
             write_checkpoint(self._folder / CHECKPOINT, self._place, state)
 

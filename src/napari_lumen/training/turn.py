@@ -102,8 +102,15 @@ class Turn:
 
     def check_together(self) -> None:
         """Raise `Cancelled` on all devices when any was asked to stop."""
-        if self._on_any_device(self._cancel.is_set()):
+        if self.on_any_device(self._cancel.is_set()):
             raise Cancelled("The training was cancelled; the same call goes on from there.")
+
+    def on_any_device(self, here: bool) -> bool:
+        """Tell whether something is so on any device; all of them must ask."""
+        if self.world == 1:
+            return here
+        count: Any = self._fabric.all_reduce(torch.tensor(float(here), device=self.device), reduce_op="sum")
+        return bool(count > 0)
 
     def descend(self, optimiser: str, batch: Batch, loss: Loss) -> dict[str, float]:
         """Make one update by the gradients of a loss.
@@ -206,8 +213,9 @@ class Turn:
         optimisers, precision = state["optimisers"], state["precision"]
         assert isinstance(optimisers, dict)
         assert isinstance(precision, dict)
-        for name, item in self._optimisers.items():
-            item.load_state_dict(optimisers[name])
+        if optimisers:  # none are stored between two phases
+            for name, item in self._optimisers.items():
+                item.load_state_dict(optimisers[name])
         if precision:
             self._fabric.strategy.precision.load_state_dict(precision)
 
@@ -218,16 +226,10 @@ class Turn:
         self._bad = self._bad or problem
 
     def _agree(self) -> None:
-        if self._on_any_device(self._bad is not None):
+        if self.on_any_device(self._bad is not None):
             problems: list[str | None] = [None] * self.world
             torch.distributed.all_gather_object(problems, self._bad)
             raise self._error(next(problem for problem in problems if problem))
-
-    def _on_any_device(self, here: bool) -> bool:
-        if self.world == 1:
-            return here
-        count: Any = self._fabric.all_reduce(torch.tensor(float(here), device=self.device), reduce_op="sum")
-        return bool(count > 0)
 
     def _error(self, problem: str) -> RunError:
         return RunError(
@@ -238,9 +240,14 @@ class Turn:
 
     def _average(self, parameters: Iterable[Tensor]) -> None:
         """Average gradients over the devices, in one message for each type of number."""
+        parameters = list(parameters)
+        here = torch.tensor([float(item.grad is not None) for item in parameters], device=self.device)
+        anywhere: Any = self._fabric.all_reduce(here, reduce_op="sum")
         by_type: dict[torch.dtype, list[Tensor]] = {}
-        for parameter in parameters:
-            if parameter.grad is None:  # another device may have one
+        for parameter, count in zip(parameters, anywhere.tolist(), strict=True):
+            if not count:  # untouched by this step: an optimiser must not let it decay either
+                continue
+            if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             by_type.setdefault(parameter.grad.dtype, []).append(parameter.grad)
         for gradients in by_type.values():

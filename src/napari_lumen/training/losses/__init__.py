@@ -7,7 +7,10 @@ from napari_lumen.training.losses.adaptive_logarithmic import (
     balanced_cross_entropy,
     tversky_loss,
 )
-from napari_lumen.training.losses.exponential_logarithmic import exponential_logarithmic
+from napari_lumen.training.losses.exponential_logarithmic import (
+    exponential_logarithmic,
+    exponential_logarithmic_sigmoid,
+)
 from napari_lumen.training.losses.masked import masked_cross_entropy
 from napari_lumen.training.losses.two_term import global_share, two_term
 
@@ -15,6 +18,7 @@ __all__ = [
     "adaptive_logarithmic_hybrid",
     "balanced_cross_entropy",
     "exponential_logarithmic",
+    "exponential_logarithmic_sigmoid",
     "global_share",
     "masked_cross_entropy",
     "tversky_loss",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,7 +27,8 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, *, no_label: int = NO_L
     Tensor
         Scalar; 0, with gradients of 0, where nothing is labelled.
     """
-    labelled = target != no_label
-    if not labelled.any():
-        return logits.float().sum() * 0
-    return F.cross_entropy(logits.float(), target.long(), ignore_index=no_label)
+    if logits.dtype != torch.float64:
+        logits = logits.float()
+    if not (target != no_label).any():
+        return logits.sum() * 0
+    return F.cross_entropy(logits, target.long(), ignore_index=no_label)

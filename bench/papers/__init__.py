@@ -1,0 +1,107 @@
+"""The papers' claims on the data at hand: ours and the baselines, trained alike."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.papers import darefinenet, focusnetpp, gated_attention, multistage, nas_scam
+from bench.papers.experiment import SEEDS, Experiment, Result, Variant, read_results
+from bench.papers.shared import SHARED
+from bench.papers.tables import page
+from bench.report import Figure, Report
+from napari_lumen.models import load_model
+from napari_lumen.training import Training, TrainingConfig, train
+from napari_lumen.training.recipes.nas_scam_search import GENOTYPE
+
+_HERE = Path(__file__).parent
+_RESULTS, _PAGE = _HERE / "results", _HERE.parent.parent / "docs" / "papers.md"
+_MODULES = (focusnetpp, nas_scam, darefinenet, multistage, gated_attention)
+
+
+def run(report: Report) -> None:
+    """Train what is missing, one result after the other, and write the page after each."""
+    if not SHARED.is_dir():
+        report.remarks.append(f"The data are not there ({SHARED}), so nothing was measured.")
+        return
+    experiments = [experiment for module in _MODULES for experiment in module.experiments()]
+    _write_page(experiments)
+    for seed in SEEDS:  # first all variants once: a table of one seed says more than a row of three
+        for experiment in experiments:
+            done = read_results(_RESULTS / experiment.name, experiment)
+            for variant in experiment.variants:
+                if (variant.name, seed) not in done:
+                    _measured(experiment, variant, seed).write(_RESULTS / experiment.name)
+                    _write_page(experiments)
+    for experiment in experiments:
+        _add_figures(report, experiment)
+
+
+def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
+    """Train one variant; a training that was interrupted goes on."""
+    sys.stderr.write(f"{experiment.name}: {variant.name}, seed {seed}\n")
+    folder = Path(tempfile.gettempdir()) / "napari-lumen-papers" / experiment.name / f"{variant.name}-{seed}"
+    recipe = {**variant.recipe, "seed": seed}
+    seconds = 0.0
+    if variant.search is not None:
+        search = _train(experiment, {**variant.search, "seed": seed}, folder / "search")
+        seconds = search.state.seconds
+        recipe["genotype"] = str(search.folder / GENOTYPE)
+    training = _train(experiment, recipe, folder / "training")
+    network = load_model(training.model).network
+    ending = ", test"
+    return Result(
+        experiment=experiment.name,
+        variant=variant.name,
+        seed=seed,
+        scores={
+            name.removesuffix(ending): round(value, 5)
+            for name, value in training.scores.items()
+            if name.endswith(ending)
+        },
+        weights=sum(parameter.numel() for parameter in network.parameters()),
+        seconds=round(seconds + training.state.seconds, 1),
+        recipe={**variant.numbers, "seed": seed},
+        machine=f"{platform.machine()}, {os.cpu_count()} cores, {training.state.device}",
+        date=datetime.now(UTC).date().isoformat(),
+        versions=training.state.versions,
+    )
+
+
+def _train(experiment: Experiment, recipe: dict[str, Any], folder: Path) -> Training:
+    config = TrainingConfig.model_validate(
+        {"name": "model", "recipe": recipe, "data": experiment.data, "split": experiment.split}
+    )
+    return train(config, folder, images=None if experiment.images is None else experiment.images())
+
+
+def _write_page(experiments: list[Experiment]) -> None:
+    found = []
+    for experiment in experiments:
+        note = _HERE / "notes" / f"{experiment.name}.md"
+        results = read_results(_RESULTS / experiment.name, experiment)
+        found.append((experiment, results, note.read_text() if note.exists() else ""))
+    _PAGE.write_text(page(found))
+
+
+def _add_figures(report: Report, experiment: Experiment) -> None:
+    results = read_results(_RESULTS / experiment.name, experiment)
+    baseline, *others = (
+        [results[variant.name, seed].scores[experiment.ratio] for seed in SEEDS]
+        for variant in experiment.variants
+    )
+    for variant, values in zip(experiment.variants[1:], others, strict=True):
+        report.figures.append(
+            Figure(
+                f"{experiment.title}: {variant.name}, {experiment.scores[experiment.ratio]}",
+                sum(values) / len(values),
+                sum(baseline) / len(baseline),
+                experiment.variants[0].name,
+                "",
+            )
+        )

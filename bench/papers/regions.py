@@ -1,0 +1,86 @@
+"""Synthetic tumours that only their surroundings tell apart, as images with labels."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
+from skimage.measure import label, regionprops
+
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.slides.synthetic import CONTEXT_DEPTH, REGIONS, SyntheticSlide
+from napari_lumen.training.data.item import IGNORE, Item
+
+_MPP = 1.0
+_SLIDE, _FIELD = 4000, 1024  # px
+_SEEDS = range(6)
+_LEAST = 2_000  # px of a core that is worth a field
+_KINDS = ("in situ carcinoma", "invasive carcinoma")
+
+
+class ContextRegions:
+    """Fields around tumours, each twice: with the border of an in situ and with that of an invasive one.
+
+    Only pixels deep inside have a label, where a patch of 128 µm is the same in both; all else has none. An
+    `ImageSet`; both of a pair are of one `tile`.
+    """
+
+    def __init__(self) -> None:
+        self.classes = ClassTable.of(
+            [(place, name, REGIONS[name].color) for place, name in enumerate(_KINDS, start=1)]
+        )
+        self._images: list[npt.NDArray[np.uint8]] = []
+        self._labels: list[npt.NDArray[np.uint8]] = []
+        items = []
+        for seed in _SEEDS:
+            pair = [
+                SyntheticSlide(_SLIDE, _SLIDE, mpp=_MPP, seed=seed, swap_context=swap)
+                for swap in (False, True)
+            ]
+            for number, (y, x) in enumerate(_centres(pair[0])):
+                for slide, kind in zip(pair, ("a", "b"), strict=True):
+                    window = y - _FIELD // 2, x - _FIELD // 2, _FIELD, _FIELD
+                    self._images.append(slide.read(*window))
+                    self._labels.append(_cores(slide.truth(*window).regions))
+                    items.append(Item(f"{seed}-{number}{kind}", tile=f"{seed}-{number}", slide=f"{seed}"))
+        self.items = tuple(items)
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return a field: uint8 (1024, 1024, 3)."""
+        return self._images[index]
+
+    def labels(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return 1 in situ, 2 invasive, `IGNORE` but in cores: uint8 (1024, 1024)."""
+        return self._labels[index]
+
+    def mpp(self, index: int) -> float | None:
+        """Return µm per pixel."""
+        return _MPP
+
+
+@cache
+def context_regions() -> ContextRegions:
+    """Return the one set, which takes a minute to draw."""
+    return ContextRegions()
+
+
+def _cores(regions: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    labels = np.full(regions.shape, IGNORE, np.uint8)
+    for value, name in enumerate(_KINDS, start=1):
+        inside = np.pad(regions == REGIONS[name].value, 1)
+        labels[distance_transform_edt(inside)[1:-1, 1:-1] > CONTEXT_DEPTH / _MPP] = value
+    return labels
+
+
+def _centres(slide: SyntheticSlide) -> list[tuple[int, int]]:
+    """Return the middles of the cores whose whole field lies on the slide."""
+    regions = slide.truth(0, 0, _SLIDE, _SLIDE).regions
+    found = []
+    for core in regionprops(label(_cores(regions) != IGNORE)):
+        y, x = (round(value) for value in core.centroid)
+        half = _FIELD // 2
+        if core.area >= _LEAST and half <= y <= _SLIDE - half and half <= x <= _SLIDE - half:
+            found.append((y, x))
+    return found

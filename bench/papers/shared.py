@@ -1,0 +1,13 @@
+"""Data that several experiments share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+CONSEP_TILES: dict[str, Any] = {
+    "by": "tile",
+    "proportions": {"train": 17, "validation": 4, "test": 6},
+    "seed": 7,
+}

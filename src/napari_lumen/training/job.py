@@ -1,0 +1,167 @@
+"""The part of a training that every device does: plan, train, and write the model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from napari_lumen.errors import ModelError, RunError, first_line
+from napari_lumen.models import ModelCard, TrainingRecord, load_model, save_model
+from napari_lumen.training.checkpoint import Place
+from napari_lumen.training.config import TrainingConfig
+from napari_lumen.training.data.image_set import Pictures
+from napari_lumen.training.data.splits import Split
+from napari_lumen.training.launch import Tell
+from napari_lumen.training.recipe import Plan, TrainingData
+from napari_lumen.training.trainer import CURVES, Trainer
+from napari_lumen.training.turn import Turn
+
+MODEL, TEST = "model", "test"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training as it is sent to each device.
+
+    Attributes
+    ----------
+    config : TrainingConfig
+    images : image set or None
+        In place of the configured ones.
+    split : Split
+    folder : Path
+        Of the training.
+    """
+
+    config: TrainingConfig
+    images: Pictures | None
+    split: Split
+    folder: Path
+
+    def plan(self) -> Plan:
+        """Build the network, with the weights that it begins with, and the phases."""
+        images = self.images or self.config.data.open()
+        data = TrainingData(images, self.split, self.config.data_text)
+        recipe = self.config.make_recipe()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            plan = recipe.plan(data)
+        if self.config.start is not None:
+            _begin_with(plan.model, self.config.start)
+        return plan
+
+
+def run_job(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
+    """Train on one device; the first one writes the model.
+
+    Raises
+    ------
+    RunError
+        Of the training, or when memory or disk do not suffice.
+    """
+    try:
+        return _trained(job, fabric, tell, cancel)
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            "The memory of the device does not suffice for a step of this training. Set micro_batch in the "
+            "settings to a smaller number: the batch stays what the recipe says. The last checkpoint is kept."
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"The training cannot go on in {job.folder}: {error.strerror or error}. Free some space, or see "
+            "whether the data are still there; from the last checkpoint, the same call goes on."
+        ) from error
+
+
+def _trained(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
+    plan, recipe = job.plan(), job.config.make_recipe()
+    trainer = Trainer(
+        fabric,
+        job.config.settings,
+        job.folder,
+        recipe.seed,
+        largest_gradient=recipe.largest_gradient,
+        on_progress=tell,
+        cancel=cancel,
+    )
+    place = trainer.fit(plan.network, plan.phases)
+    if fabric.is_global_zero and not (job.folder / MODEL / job.config.name).is_dir():
+        scores = {f"{name}, validation": value for name, value in _chosen(job.folder, plan, place).items()}
+        if TEST in job.split.parts:
+            scores |= {f"{name}, test": value for name, value in _tested(job, plan, fabric, cancel).items()}
+        card = _card(job, plan, scores)
+        save_model(job.folder / MODEL, plan.model.cpu(), card)
+    fabric.barrier()
+    return place
+
+
+def _card(job: Job, plan: Plan, scores: dict[str, float]) -> ModelCard:
+    config, recipe = job.config, job.config.make_recipe()
+    counts = ", ".join(f"{part} {len(names)}" for part, names in job.split.parts.items())
+    return ModelCard(
+        name=config.name,
+        title=config.title or config.name,
+        summary=config.summary or f"Trained by the recipe {recipe.kind}.",
+        training=TrainingRecord(
+            data=config.data_text or f"{config.data.kind}: {getattr(config.data, 'folder', '')}",
+            split=f"By {job.split.by}, seed {job.split.seed}: {counts}.",
+            recipe={"recipe": recipe.kind, **recipe.model_dump(mode="json")},
+        ),
+        scores={name: value for name, value in scores.items() if math.isfinite(value)},
+        licence=config.licence,
+        limits=config.limits,
+        weights_sha256="0" * 64,  # of the file, when it is written
+        **plan.card,
+    )
+
+
+def _chosen(folder: Path, plan: Plan, place: Place) -> dict[str, float]:
+    """Return the validation scores of the chosen epoch: of the last one without a choice."""
+    table = pd.read_parquet(folder / CURVES)
+    table = table[table["kind"] == "score"]
+    if place.best_phase is not None:
+        table = table[
+            (table["phase"] == plan.phases[place.best_phase].name) & (table["epoch"] == place.best_epoch)
+        ]
+    elif len(table):
+        last = table.iloc[-1]
+        table = table[(table["phase"] == last["phase"]) & (table["epoch"] == last["epoch"])]
+    return {str(name): float(value) for name, value in zip(table["name"], table["value"], strict=True)}
+
+
+def _tested(job: Job, plan: Plan, fabric: Fabric, cancel: Event) -> dict[str, float]:
+    """Return the scores of the chosen weights on images that nothing was trained on nor chosen by.
+
+    They are what the last phase measures at the end of its epochs, of the test part.
+    """
+    parts = {**job.split.parts, "validation": job.split.parts[TEST]}
+    phase = replace(job, split=job.split.model_copy(update={"parts": parts})).plan().phases[-1]
+    network = plan.network.eval()
+    turn = Turn(fabric, network, cancel=cancel)
+    phase.begin(network, turn)
+    with torch.no_grad(), turn.autocast():
+        return dict(phase.validate(network.eval(), turn))
+
+
+def _begin_with(network: nn.Module, start: str) -> None:
+    """Give a network the weights of a model.
+
+    Raises
+    ------
+    ModelError
+        When they do not fit.
+    """
+    try:
+        network.load_state_dict(load_model(start).network.state_dict())
+    except RuntimeError as error:
+        raise ModelError(
+            f"The training cannot begin with the model {start!r}: its network is not the recipe's "
+            f"({first_line(error)}). Give the recipe the arguments of that model's card."
+        ) from error

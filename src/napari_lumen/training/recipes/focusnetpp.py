@@ -1,0 +1,115 @@
+"""FocusNet++ (Kaul et al., ISBI 2021): a mask of one class, by the adaptive logarithmic hybrid loss."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from napari_lumen.errors import RunError
+from napari_lumen.models import InputSpec, View, build
+from napari_lumen.training.dense import NO_LABEL, DensePhase
+from napari_lumen.training.framing import Cropped, Framing, Resized
+from napari_lumen.training.losses import adaptive_logarithmic_hybrid
+from napari_lumen.training.phase import Choice
+from napari_lumen.training.recipe import Plan, Recipe, TrainingData
+
+_UNKNOWN_MPP = 0.5  # of images that say none and are resized: the card must name one
+_NEVER = -30.0  # logit of pixels without a label: no probability, and no gradient to speak of
+
+
+class FocusNetPPRecipe(Recipe):
+    """Training of FocusNet++ and of its rivals (sections 3 and 4); all classes of the data are one mask."""
+
+    kind: ClassVar[str] = "focusnetpp"
+
+    architecture: Literal["focusnetpp", "unet", "attention_unet", "unetpp", "r2unet", "bcdunet"] = Field(
+        default="focusnetpp", description="Network; the paper trains all of its table by this recipe."
+    )
+    arguments: dict[str, Any] = Field(
+        default_factory=lambda: {"preset": "table"}, description="Arguments of the network."
+    )
+    framing: Literal["resize", "crop"] = Field(
+        default="resize", description="resize: whole images, aspect not kept; crop: squares at `mpp`."
+    )
+    size: int = Field(default=256, gt=0, description="Side of an example, px.")
+    mpp: float | None = Field(default=None, gt=0, description="µm per pixel of cropped squares.")
+    epochs: int = Field(default=50, gt=0)
+    batch: int = Field(default=8, gt=0)
+    rates: tuple[tuple[int, float], ...] = Field(
+        default=((0, 1e-4), (16, 1e-5), (26, 1e-6), (41, 1e-7)),
+        description="(epoch, rate): Adam's learning rate from that epoch on.",
+    )
+    positive_weight: float = Field(default=0.7, description="Omega of the balanced cross entropy.")
+    false_positive_weight: float = Field(default=0.3, description="alpha of the Tversky loss.")
+    false_negative_weight: float = Field(default=0.7, description="beta of the Tversky loss.")
+    cross_entropy_share: float = Field(default=0.5, description="k of equation 1.")
+    gamma: float = Field(default=0.1, description="Of equation 2.")
+    omega: float = Field(default=10.0, description="Of equation 2.")
+    epsilon: float = Field(default=0.5, description="Of equation 2.")
+
+    def plan(self, data: TrainingData[Any]) -> Plan:
+        """Build the network and the one phase; the epoch of the lowest validation loss is kept."""
+        classes = data.images.classes
+        if len(classes) != 1:
+            raise RunError(
+                f"FocusNet++ finds one class; the data have {len(classes)}. Take data of one, or another "
+                "recipe."
+            )
+        torch.manual_seed(self.seed)
+        network = build(self.architecture, **self.arguments)
+        mpp = self.mpp or _UNKNOWN_MPP
+        spec = InputSpec(views=(View(size=self.size, mpp=mpp),), overlap=self.size // 8)
+        framing: Framing = Resized(self.size) if self.framing == "resize" else Cropped(self.size, self.mpp)
+        phase = DensePhase(
+            name="training",
+            epochs=self.epochs,
+            images=data.images,
+            training=data.part("train"),
+            validation=data.part("validation"),
+            framing=framing,
+            spec=spec,
+            activation="sigmoid",
+            loss_of=self.loss,
+            optimiser=partial(_adam, rate=self.rates[0][1]),
+            batch=self.batch,
+            rate=self.rate,
+            choice=Choice("loss", best="lowest"),
+        )
+        card = {
+            "task": "segmentation",
+            "architecture": self.architecture,
+            "arguments": self.arguments,
+            "activation": "sigmoid",
+            "classes": classes,
+            "input": spec,
+            "objects": "watershed",
+        }
+        return Plan(network, (phase,), card)
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch."""
+        return max((start, rate) for start, rate in self.rates if start <= epoch)[1]
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of logits (N, 1, h, w); pixels without a label add nothing to it."""
+        target = target[:, None]
+        return adaptive_logarithmic_hybrid(
+            logits.masked_fill(target == NO_LABEL, _NEVER),
+            target > 0,
+            positive_weight=self.positive_weight,
+            false_positive_weight=self.false_positive_weight,
+            false_negative_weight=self.false_negative_weight,
+            cross_entropy_share=self.cross_entropy_share,
+            gamma=self.gamma,
+            omega=self.omega,
+            epsilon=self.epsilon,
+        )
+
+
+def _adam(network: nn.Module, rate: float) -> Adam:
+    return Adam(network.parameters(), rate)

@@ -1,0 +1,249 @@
+"""Where training data come from, as a configuration file says it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.formats import read_annotations
+from napari_lumen.errors import RunError
+from napari_lumen.slides import open_slide
+from napari_lumen.slides.cache import TileCache
+from napari_lumen.tissue import mask_geometry, tissue_mask
+from napari_lumen.training.data import known
+from napari_lumen.training.data.annotated import AnnotatedSlide, AnnotationRules
+from napari_lumen.training.data.corrections import Corrections
+from napari_lumen.training.data.graded import GradedImages, graded_by_folder, graded_by_table
+from napari_lumen.training.data.image_set import ImageSet, Pictures
+from napari_lumen.training.data.instance_folder import InstanceFolder, read_object_classes
+from napari_lumen.training.data.item import Item
+from napari_lumen.training.data.labelled_files import labelled_files
+from napari_lumen.training.data.labelled_folder import LabelledFolder
+from napari_lumen.training.data.regrouped import Regrouped
+from napari_lumen.training.data.slide_patches import SlidePatches
+from napari_lumen.training.recipes.multistage_slides import WholeSlides
+
+_COLORS = (  # distinct for the colour-blind too (Wong, Nature Methods 2011)
+    (213, 94, 0),
+    (0, 114, 178),
+    (0, 158, 115),
+    (240, 228, 66),
+    (204, 121, 167),
+    (86, 180, 233),
+    (230, 159, 0),
+)
+
+
+def _table(classes: Any) -> Any:
+    """Take a list of names for a table: values from 1, colours of ours."""
+    if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
+        return ClassTable.of(
+            [(place + 1, name, _COLORS[place % len(_COLORS)]) for place, name in enumerate(classes)]
+        )
+    return {"classes": classes} if isinstance(classes, list) else classes
+
+
+def _located(path: Path, info: ValidationInfo) -> Path:
+    """Place a path that a file names beside that file, whose folder is the context of the validation."""
+    return path.expanduser() if info.context is None else info.context["folder"] / path.expanduser()
+
+
+Located = Annotated[Path, AfterValidator(_located)]
+Classes = Annotated[ClassTable, BeforeValidator(_table)]
+
+
+class DataSource(BaseModel, ABC):
+    """One source of data; in a file, paths are relative to that file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    cache_mb: int = Field(default=1024, ge=0, description="Decoded images that are kept in memory, MB.")
+    groups: dict[str, tuple[str, ...]] | None = Field(
+        default=None, description="New classes with the names of those that make them; others are background."
+    )
+
+    def open(self) -> Pictures:
+        """Return the images, which are read when they are asked for.
+
+        Raises
+        ------
+        RunError
+            When files are missing or do not belong together, or classes are not there.
+        """
+        images = self._open()
+        if self.groups is None:
+            return images
+        if not hasattr(images, "labels"):
+            raise RunError(
+                f"Data of kind {self.kind!r} have no label images, so their classes stay as they are."
+            )
+        return Regrouped(cast("ImageSet", images), self.groups)
+
+    @abstractmethod
+    def _open(self) -> Pictures:
+        """Return the images with their own classes."""
+
+    def _cache(self) -> TileCache:
+        return TileCache(self.cache_mb * 1_000_000)
+
+
+class LabelledImages(DataSource):
+    """A folder of images with label images of the same names."""
+
+    kind: Literal["images"] = "images"
+    folder: Located
+    images: str = Field(default="images", description="Sub-folder of the images.")
+    labels: str = Field(default="labels", description="Sub-folder of the label images.")
+    classes: Classes = Field(description="Names of the classes, with values from 1, or a table of classes.")
+    table: Located | None = Field(
+        default=None, description="CSV with the columns name, patient, slide, tile, group, mpp."
+    )
+    mpp: float | None = Field(default=None, gt=0, description="µm per pixel, where the table says none.")
+    objects: bool = Field(default=False, description="Whether the label images number objects.")
+    object_classes: Located | None = Field(
+        default=None, description="CSV with the columns name, instance, class, of numbered objects."
+    )
+
+    def _open(self) -> Pictures:
+        """Return a `LabelledFolder` or an `InstanceFolder`."""
+        files = labelled_files(
+            self.folder,
+            images=self.images,
+            labels=self.labels,
+            table=self.table,
+            mpp=self.mpp,
+        )
+        if not self.objects:
+            return LabelledFolder(files, self.classes, cache=self._cache())
+        classes = self.object_classes and read_object_classes(self.object_classes, self.classes)
+        return InstanceFolder(files, self.classes, class_of=classes or None, cache=self._cache())
+
+
+class GradedFolder(DataSource):
+    """Images of one class each: in a sub-folder of its name, or named by a table."""
+
+    kind: Literal["graded"] = "graded"
+    folder: Located
+    table: Located | None = Field(default=None, description="CSV; without it, sub-folders are the classes.")
+    grade: str = Field(default="grade", description="Column of the class in the table.")
+    classes: Classes | None = None
+    mpp: float | None = Field(default=None, gt=0, description="µm per pixel, where the table says none.")
+
+    def _open(self) -> Pictures:
+        """Return `GradedImages`."""
+        if self.table is None:
+            files = graded_by_folder(self.folder, mpp=self.mpp)
+        else:
+            files = graded_by_table(self.folder, self.table, grade=self.grade, mpp=self.mpp)
+        return GradedImages(files, self.classes, cache=self._cache())
+
+
+class AnnotatedSlideSource(BaseModel):
+    """A slide with the file of its annotations."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slide: Located
+    annotations: Located = Field(description="QuPath GeoJSON, ASAP or ImageScope XML, ...")
+    patient: str | None = None
+
+
+class _Annotated(DataSource):
+    """Slides with annotations."""
+
+    slides: tuple[AnnotatedSlideSource, ...] = Field(min_length=1)
+    classes: Classes
+    unlabelled: Literal["ignore", "background"] = Field(
+        default="ignore", description="What no annotation covers, outside of annotated regions."
+    )
+
+    def _slides(self, *, with_tissue: bool = False) -> list[AnnotatedSlide]:
+        rules = AnnotationRules(self.classes, unlabelled=self.unlabelled)
+        found = []
+        for source in self.slides:
+            slide = open_slide(source.slide)
+            found.append(
+                AnnotatedSlide(
+                    Item(source.slide.name, slide=str(source.slide), patient=source.patient),
+                    slide,
+                    read_annotations(source.annotations),
+                    rules,
+                    tissue=mask_geometry(*tissue_mask(slide)) if with_tissue else None,
+                )
+            )
+        return found
+
+
+class WholeSlideSource(_Annotated):
+    """Slides that are patched as a whole, wherever there is tissue, as multi-stage does."""
+
+    kind: Literal["whole_slides"] = "whole_slides"
+
+    def _open(self) -> Pictures:
+        """Return the slides, each an item."""
+        return WholeSlides(self._slides(with_tissue=True))
+
+
+class AnnotatedSlides(_Annotated):
+    """Slides of which patches are drawn, as many of each class."""
+
+    kind: Literal["slides"] = "slides"
+    mpp: float = Field(gt=0, description="µm per pixel of the patches.")
+    size: int = Field(default=256, gt=0, description="Side of a patch, px.")
+    count: int = Field(default=1000, gt=0, description="Patches in all.")
+    background: bool = Field(default=True, description="Whether patches of the background are drawn too.")
+    seed: int = 42
+
+    def _open(self) -> Pictures:
+        """Return the patches, each an item of its slide."""
+        patches = SlidePatches(
+            self._slides(),
+            mpp=self.mpp,
+            size=self.size,
+            count=self.count,
+            background=self.background,
+            seed=self.seed,
+        )
+        return patches.epoch(0)
+
+
+class CorrectedWindows(DataSource):
+    """Windows of runs that a person has corrected."""
+
+    kind: Literal["corrections"] = "corrections"
+    folder: Located
+
+    def _open(self) -> Pictures:
+        """Return `Corrections`."""
+        return Corrections(self.folder, cache=self._cache())
+
+
+class KnownSet(DataSource):
+    """A public set, as it is published."""
+
+    kind: Literal["dsb2018", "consep", "consep_tiles", "glas"]
+    folder: Located
+    kinds: tuple[str, ...] | None = Field(
+        default=None, description="Of dsb2018 only these: stained, brightfield, fluorescence."
+    )
+
+    def _open(self) -> Pictures:
+        """Return the set."""
+        cache = self._cache()
+        if self.kind == "dsb2018":
+            return known.dsb2018(self.folder, kinds=self.kinds, cache=cache)
+        if self.kind == "glas":
+            return known.glas(self.folder, cache=cache)
+        patches = known.consep_patches(self.folder, cache=cache)
+        return patches if self.kind == "consep" else known.ConsepTiles(patches)
+
+
+Source = Annotated[
+    LabelledImages | GradedFolder | AnnotatedSlides | WholeSlideSource | CorrectedWindows | KnownSet,
+    Field(discriminator="kind"),
+]

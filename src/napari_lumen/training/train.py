@@ -1,0 +1,195 @@
+"""Train a model: the folder of a training, from its data to the model that comes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+import pandas as pd
+
+from napari_lumen.errors import Cancelled, RunError, first_line
+from napari_lumen.holding import held
+from napari_lumen.models import load_model
+from napari_lumen.training.config import TrainingConfig
+from napari_lumen.training.data.image_set import Pictures
+from napari_lumen.training.data.leaks import check_leaks
+from napari_lumen.training.job import MODEL, Job, run_job
+from napari_lumen.training.launch import launch
+from napari_lumen.training.progress import TrainingProgress
+from napari_lumen.training.record import RECORD, TrainingState, identity_of, now, versions
+from napari_lumen.training.trainer import BEST, CHECKPOINT, CURVES
+
+SPLIT = "split.json"
+_ADVICE = "Wait for that training or choose another folder."
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training.
+
+    Attributes
+    ----------
+    folder : Path
+    model : Path
+        The model's folder, which `load_model` and `predict` take.
+    scores : dict of str to float
+        Of the validation, at the epoch that was chosen.
+    state : TrainingState
+    """
+
+    folder: Path
+    model: Path
+    scores: dict[str, float]
+    state: TrainingState
+
+    def curves(self) -> pd.DataFrame:
+        """Return the learning curves: phase, epoch, step, kind (loss, score, rate), name, value."""
+        return pd.read_parquet(self.folder / CURVES)
+
+
+def train(
+    config: TrainingConfig | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    images: Pictures | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+    cancel: Event | None = None,
+) -> Training:
+    """Train a model by a recipe, in a folder from which the same call goes on.
+
+    The folder holds the split, checkpoint, best weights and learning curves, and at the end the model with
+    its card. Nothing else is written: a model that the training began with stays as it is.
+
+    Parameters
+    ----------
+    config : TrainingConfig or path
+        Recipe, data and split, or a YAML file of them; its paths are relative to that file.
+    out : path
+        New, empty, or of the same training.
+    images : image set, optional
+        Data of your own in place of those of the configuration; for several devices it must be one that
+        can be pickled.
+    on_progress : callable, optional
+        Called with each `TrainingProgress`.
+    cancel : threading.Event, optional
+        Set it to stop within one step.
+
+    Returns
+    -------
+    Training
+
+    Raises
+    ------
+    RunError
+        When a field is wrong, the same image is on both sides of the split, the folder holds another
+        training, or a loss is no number.
+    Cancelled
+        When the user asked for it.
+    """
+    if not isinstance(config, TrainingConfig):
+        config = TrainingConfig.read(Path(config))
+    folder, recipe = Path(out), config.make_recipe()
+    opened = images or config.data.open()
+    split = config.split.divide(opened)
+    first = None if config.start is None else load_model(config.start).card.weights_sha256
+    identity = identity_of(recipe.kind, recipe.model_dump(mode="json"), split.parts, first, config.name)
+    _require_free(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"The training cannot be written to {folder}: {error.strerror}.") from error
+    with held(folder, _ADVICE):
+        _require_free(folder)
+        state = _begun(folder, config, identity)
+        if state.state == "finished" and (folder / MODEL / config.name).is_dir():
+            return _finished(folder, config)
+        if not (folder / SPLIT).exists():
+            check_leaks(opened, split, check=partial(_check, cancel or Event()))
+            split.write(folder / SPLIT)
+        state.write(folder)
+        job = Job(config, images, split, folder)
+        try:
+            place = launch(
+                config.settings,
+                partial(run_job, job),
+                on_progress or (lambda event: None),
+                cancel or Event(),
+            )
+        except Cancelled:
+            _ended(folder, state, "cancelled")
+            raise
+        except BaseException as error:
+            _ended(folder, state, "failed", first_line(error))
+            raise
+        done = state.model_copy(
+            update={
+                "state": "finished",
+                "ended": now(),
+                "seconds": round(place.seconds, 1),
+                "best": place.best,
+                "best_epoch": None if place.best_epoch is None else place.best_epoch + 1,
+            }
+        )
+        done.write(folder)
+    return _finished(folder, config)
+
+
+def _begun(folder: Path, config: TrainingConfig, identity: str) -> TrainingState:
+    """Return the state of this session, or refuse a folder of another training."""
+    recipe, settings = config.make_recipe(), config.settings
+    device = settings.resolved()
+    if not (folder / RECORD).exists():
+        return TrainingState(
+            name=config.name,
+            recipe=recipe.kind,
+            numbers=recipe.model_dump(mode="json"),
+            data=config.data_text or config.data.kind,
+            identity=identity,
+            started=now(),
+            device=f"{settings.devices} x {device}",
+            precision=settings.precision_on(device),
+            versions=versions(),
+        )
+    state = TrainingState.read(folder)
+    if state.identity != identity:
+        raise RunError(
+            f"{folder} holds another training ({state.name}: recipe {state.recipe}, of other numbers, data "
+            "or first weights). Choose another folder."
+        )
+    if state.state == "finished":
+        return state
+    return state.model_copy(update={"state": "running", "problem": None, "sessions": state.sessions + 1})
+
+
+def _ended(folder: Path, state: TrainingState, how: str, problem: str | None = None) -> None:
+    state.model_copy(update={"state": how, "problem": problem, "ended": now()}).write(folder)
+
+
+def _finished(folder: Path, config: TrainingConfig) -> Training:
+    model = folder / MODEL / config.name
+    scores = load_model(model).card.scores
+    return Training(folder, model, dict(scores), TrainingState.read(folder))
+
+
+def _require_free(folder: Path) -> None:
+    if folder.is_file():
+        raise RunError(f"{folder} is a file. Choose a folder for the training.")
+    if folder.is_dir() and not (folder / RECORD).exists():
+        strange = {entry.name for entry in folder.iterdir()} - {
+            ".lock",
+            ".holder.json",
+            SPLIT,
+            CHECKPOINT,
+            BEST,
+        }
+        if strange:
+            raise RunError(f"{folder} is not empty. Choose another folder for the training.")
+
+
+def _check(cancel: Event) -> None:
+    if cancel.is_set():
+        raise Cancelled("The training was cancelled.")
