@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,21 +25,25 @@ _RESULTS, _PAGE = _HERE / "results", _HERE.parent.parent / "docs" / "papers.md"
 _MODULES = (focusnetpp, nas_scam, darefinenet, multistage, gated_attention)
 
 
-def run(report: Report) -> None:
-    """Train what is missing, one result after the other, and write the page after each."""
+def run(report: Report, only: Collection[str] = ()) -> None:
+    """Train what is missing, one result after the other, and write the page after each.
+
+    With `only`, of the experiments of these names.
+    """
     if not SHARED.is_dir():
         report.remarks.append(f"The data are not there ({SHARED}), so nothing was measured.")
         return
     experiments = [experiment for module in _MODULES for experiment in module.experiments()]
     _write_page(experiments)
+    wanted = [experiment for experiment in experiments if not only or experiment.name in only]
     for seed in SEEDS:  # first all variants once: a table of one seed says more than a row of three
-        for experiment in experiments:
+        for experiment in wanted:
             done = read_results(_RESULTS / experiment.name, experiment)
             for variant in experiment.variants:
                 if (variant.name, seed) not in done:
                     _measured(experiment, variant, seed).write(_RESULTS / experiment.name)
                     _write_page(experiments)
-    for experiment in experiments:
+    for experiment in wanted:
         _add_figures(report, experiment)
 
 
