@@ -12,12 +12,15 @@ from PIL import Image
 from shapely import box
 from typer.testing import CliRunner, Result
 
+import napari_lumen
 from fakes import Darkness, model_of
+from napari_lumen.annotations.formats import write_annotations
 from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.cli import app
-from napari_lumen.cli.evaluate_companions import pixels_of
-from napari_lumen.cli.evaluate_sources import RunLabels
+from napari_lumen.comparison.companions import pixels_of
+from napari_lumen.comparison.sources import RunLabels
+from napari_lumen.errors import AnnotationError
 from napari_lumen.geometry import Window
 from napari_lumen.inference import Run, predict
 from napari_lumen.slides import open_slide
@@ -73,6 +76,31 @@ def test_folders_are_paired_by_name_and_written_as_tables_and_a_page(
     assert "dice" in done.output
 
 
+def test_python_gives_the_same_scores_and_writes_only_when_asked(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    said, there = folders
+    found = napari_lumen.evaluate(
+        said, there, tmp_path / "report", classes={1: "nucleus", 2: "gland"}, resamples=20
+    )
+    again = napari_lumen.evaluate(str(said), str(there), resamples=20)
+    assert [score.value for score in found.scores] == pytest.approx(
+        [score.value for score in again.scores], nan_ok=True
+    )
+    assert [item.name for item in found.classes][1:] == ["nucleus", "gland"]
+    assert (tmp_path / "report" / "report.html").exists()
+    with pytest.raises(AnnotationError, match="no regular expression"):
+        napari_lumen.evaluate(said, there, group="(")
+
+
+def test_outlines_may_be_xml(tmp_path: Path) -> None:
+    for name, right in (("said", 30), ("there", 40)):
+        write_annotations(tmp_path / f"{name}.xml", [Annotation(box(10, 10, right, 30), "tumour")], "asap")
+    found = napari_lumen.evaluate(tmp_path / "said.xml", tmp_path / "there.xml", resamples=1)
+    dice = next(score for score in found.scores if score.name == "dice")
+    assert dice.value == pytest.approx(2 * 400 / (400 + 600))
+
+
 def test_classes_get_the_names_that_are_given(folders: tuple[Path, Path], tmp_path: Path) -> None:
     named = ("--class", "1=nucleus", "--class", "2=gland")
     run_command(*folders, "--out", tmp_path / "report", *named, "--resamples", 5)
@@ -112,6 +140,7 @@ def test_probabilities_beside_the_masks_give_the_curves(folders: tuple[Path, Pat
     assert 'alt="tissue"' in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.filterwarnings("default:1 predictions have no truth")
 def test_a_truth_without_prediction_is_an_error_and_the_reverse_a_note(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from napari_lumen.errors import AnnotationError, LumenError, ModelError, RunErro
 
 if TYPE_CHECKING:
     from napari_lumen.annotations.formats import read_annotations, write_annotations
+    from napari_lumen.comparison import evaluate
     from napari_lumen.inference import predict
     from napari_lumen.models import load_model
     from napari_lumen.slides import open_slide
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "evaluate": "napari_lumen.comparison",
     "load_model": "napari_lumen.models",
     "open_slide": "napari_lumen.slides",
     "predict": "napari_lumen.inference",
@@ -36,6 +38,7 @@ __all__ = [
     "RunError",
     "SlideError",
     "__version__",
+    "evaluate",
     "load_model",
     "open_slide",
     "predict",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from enum import StrEnum
 from math import isnan
 from pathlib import Path
@@ -30,7 +29,9 @@ class ObjectsOption(StrEnum):
 def evaluate(
     predicted: Annotated[
         Path,
-        typer.Argument(help="A run, a label image (PNG, TIFF, NPY), a QuPath GeoJSON, or a folder of them."),
+        typer.Argument(
+            help="A run, a label image (PNG, TIFF, NPY), annotations (GeoJSON, XML), or a folder of them."
+        ),
     ],
     truth: Annotated[
         Path, typer.Argument(help="The same, but no run; in a folder, files of the same names.")
@@ -79,55 +80,30 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the resampling.")] = 0,
 ) -> None:
     """Score predictions against their truth; write tables (CSV) and one page (report.html)."""
-    from napari_lumen.cli.console import notes, results
-    from napari_lumen.cli.evaluate_pairs import Wanted, compare
-    from napari_lumen.errors import AnnotationError
-    from napari_lumen.evaluation import evaluate as score
-    from napari_lumen.evaluation import write_report
+    from napari_lumen.cli.console import results
+    from napari_lumen.comparison import evaluate as compare
+    from napari_lumen.evaluation.report import PAGE
 
-    wanted = Wanted(
-        names=[_class(text) for text in names or ()],
+    evaluation = compare(
+        predicted,
+        truth,
+        out,
+        classes=dict(_class(text) for text in names or ()),
         ignore=ignore,
-        ignored_names=ignore_class or (),
+        ignored_classes=ignore_class or (),
         objects=None if objects is None else objects.value,
-        images=images,
+        bach=bach,
         probability=probability,
+        images=images,
         group=None if group is None else _pattern(group),
-        tile=tile,
         region=region,
+        tile=tile,
+        resamples=resamples,
+        seed=seed,
     )
-    found = compare(predicted, truth, wanted)
-    try:
-        evaluation = score(
-            found.pairs, found.classes, ignore=found.ignore, bach=bach, resamples=resamples, seed=seed
-        )
-    except ValueError as error:
-        raise AnnotationError(f"{predicted} cannot be scored against {truth}: {error}.") from error
-    facts = [("prediction", str(predicted)), ("truth", str(truth)), *_asked(wanted)]
-    page = write_report(out, evaluation, f"{predicted.name} against {truth.name}", facts)
     console = results()
     console.print(_table(evaluation))
-    console.print(f"Report: {page}", soft_wrap=True, markup=False)
-    if found.left_out:
-        shown = ", ".join(found.left_out[:3]) + (" ..." if len(found.left_out) > 3 else "")
-        notes().print(
-            f"{len(found.left_out):,} predictions have no truth and are left out: {shown}", markup=False
-        )
-
-
-def _asked(wanted: Any) -> Iterator[tuple[str, str]]:
-    """Yield what of the request changes the numbers."""
-    if wanted.ignore is not None:
-        yield "label value that does not count", str(wanted.ignore)
-    if wanted.ignored_names:
-        yield "classes that do not count", ", ".join(wanted.ignored_names)
-    if wanted.objects:
-        yield "objects", wanted.objects
-    if wanted.group:
-        yield "images belong together by", wanted.group.pattern
-    if wanted.region:
-        area = wanted.region
-        yield "region (y, x, height, width)", f"{area.y:g}, {area.x:g}, {area.height:g}, {area.width:g}"
+    console.print(f"Report: {out / PAGE}", soft_wrap=True, markup=False)
 
 
 def _class(text: str) -> tuple[int, str]:
@@ -137,11 +113,12 @@ def _class(text: str) -> tuple[int, str]:
     return int(value), name
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _pattern(text: str) -> str:
     try:
-        return re.compile(text)
+        re.compile(text)
     except re.error as error:
         raise typer.BadParameter(f"{text!r} is no regular expression: {error}") from error
+    return text
 
 
 def _table(evaluation: Evaluation) -> Any:

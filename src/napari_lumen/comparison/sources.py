@@ -24,7 +24,8 @@ from napari_lumen.inference.stored_picture import read_picture
 Labels = npt.NDArray[Any]
 Objects = Literal["areas", "numbers"]
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-OUTLINE_SUFFIXES = (".geojson", ".geojson.gz", ".geojson.zip", ".json", ".json.gz", ".json.zip")
+_PACKED = ("", ".gz", ".zip")
+OUTLINE_SUFFIXES = tuple(suffix + packed for suffix in (".geojson", ".json", ".xml") for packed in _PACKED)
 
 
 class Source(Protocol):

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_lumen.annotations.classes import ClassTable, Color
-from napari_lumen.annotations.geojson import read_geojson
+from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.annotations.shapes import Annotation
-from napari_lumen.cli.evaluate_companions import pixels_of, probability_of
-from napari_lumen.cli.evaluate_sources import (
+from napari_lumen.comparison.companions import pixels_of, probability_of
+from napari_lumen.comparison.sources import (
     IMAGE_SUFFIXES,
     OUTLINE_SUFFIXES,
     LabelImage,
@@ -42,7 +42,7 @@ _PALETTE: tuple[Color, ...] = (
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command was asked for.
+    """What was asked for.
 
     Attributes
     ----------
@@ -229,10 +229,10 @@ def _stem(path: Path) -> str:
 
 def _open(path: Path, wanted: Wanted) -> LabelImage | list[Annotation]:
     if path.name.lower().endswith(OUTLINE_SUFFIXES):
-        return read_geojson(path)
+        return read_annotations(path)
     if path.name.lower().endswith(IMAGE_SUFFIXES):
         return LabelImage(path, wanted.objects or "areas", wanted.ignore)
-    known = ", ".join((*IMAGE_SUFFIXES, ".geojson"))
+    known = ", ".join((*IMAGE_SUFFIXES, ".geojson", ".xml"))
     raise AnnotationError(f"{path} is neither a run nor a file of a kind that can be compared ({known}).")
 
 

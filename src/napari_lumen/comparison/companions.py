@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.annotations.classes import ClassTable
-from napari_lumen.cli.evaluate_sources import RunLabels, Source, read_array
+from napari_lumen.comparison.sources import RunLabels, Source, read_array
 from napari_lumen.errors import AnnotationError, SlideError
 from napari_lumen.geometry import Grid, Window
 from napari_lumen.inference import Run

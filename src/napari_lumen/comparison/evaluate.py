@@ -1,0 +1,138 @@
+"""Score a run, label images or outlines against their truth."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from napari_lumen.comparison.pairs import Wanted, compare
+from napari_lumen.comparison.sources import Objects
+from napari_lumen.errors import AnnotationError
+from napari_lumen.evaluation import Evaluation, write_report
+from napari_lumen.evaluation import evaluate as score
+from napari_lumen.geometry import Region
+
+_SHOWN = 3  # names in a warning
+
+
+def evaluate(
+    predicted: str | os.PathLike[str],
+    truth: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    classes: Mapping[int, str] | None = None,
+    ignore: int | None = None,
+    ignored_classes: Sequence[str] = (),
+    objects: Objects | None = None,
+    bach: bool = False,
+    probability: str | os.PathLike[str] | None = None,
+    images: str | os.PathLike[str] | None = None,
+    group: str | None = None,
+    region: Region | None = None,
+    tile: int = 2048,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Score predictions against their truth; the same as ``napari-lumen evaluate``.
+
+    Parameters
+    ----------
+    predicted : path
+        A run, a label image (PNG, TIFF, NPY), a file of annotations, or a folder of such files.
+    truth : path
+        The same, but no run; in a folder, files of the same names.
+    out : path, optional
+        Folder for tables (CSV) and one page, `report.html`; an earlier report there is replaced.
+    classes : mapping of int to str, optional
+        Names of the label values, where the files do not tell them.
+    ignore : int, optional
+        Label value in the truth of pixels that do not count.
+    ignored_classes : sequence of str
+        Classes of outlines that do not count.
+    objects : {"areas", "numbers"}, optional
+        Score objects too: connected areas of a class, or label images hold object numbers.
+    bach : bool
+        Give BACH's score: the classes are 1 benign, 2 in situ and 3 invasive.
+    probability : path, optional
+        Folder of maps (NPY, TIFF; 0 to 1) named as the truth, for the curves; runs have them.
+    images : path, optional
+        Folder of the images, named as the truth, to show the worst.
+    group : str, optional
+        Regular expression for the part of a name that images of one patient share; the intervals resample
+        patients then.
+    region : Region, optional
+        Part of the slide, level-0 px.
+    tile : int
+        Side of the tiles that a single large image is cut into, px.
+    resamples, seed : int
+        Of the bootstrapped 95 % intervals.
+
+    Returns
+    -------
+    Evaluation
+
+    Warns
+    -----
+    UserWarning
+        When predictions have no truth and are left out.
+
+    Raises
+    ------
+    AnnotationError
+        When a truth has no prediction, a file cannot be read, or sizes or classes do not fit.
+    RunError
+        When a run holds no labels.
+    """
+    predicted, truth = Path(predicted), Path(truth)
+    wanted = Wanted(
+        names=list((classes or {}).items()),
+        ignore=ignore,
+        ignored_names=ignored_classes,
+        objects=objects,
+        images=None if images is None else Path(images),
+        probability=None if probability is None else Path(probability),
+        group=None if group is None else _pattern(group),
+        tile=tile,
+        region=region,
+    )
+    found = compare(predicted, truth, wanted)
+    try:
+        evaluation = score(
+            found.pairs, found.classes, ignore=found.ignore, bach=bach, resamples=resamples, seed=seed
+        )
+    except ValueError as error:
+        raise AnnotationError(f"{predicted} cannot be scored against {truth}: {error}.") from error
+    if found.left_out:
+        shown = ", ".join(found.left_out[:_SHOWN]) + (" ..." if len(found.left_out) > _SHOWN else "")
+        warnings.warn(
+            f"{len(found.left_out):,} predictions have no truth and are left out: {shown}", stacklevel=2
+        )
+    if out is not None:
+        facts = [("prediction", str(predicted)), ("truth", str(truth)), *_asked(wanted)]
+        write_report(Path(out), evaluation, f"{predicted.name} against {truth.name}", facts)
+    return evaluation
+
+
+def _asked(wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Yield what of the request changes the numbers."""
+    if wanted.ignore is not None:
+        yield "label value that does not count", str(wanted.ignore)
+    if wanted.ignored_names:
+        yield "classes that do not count", ", ".join(wanted.ignored_names)
+    if wanted.objects:
+        yield "objects", wanted.objects
+    if wanted.group:
+        yield "images belong together by", wanted.group.pattern
+    if wanted.region:
+        area = wanted.region
+        yield "region (y, x, height, width)", f"{area.y:g}, {area.x:g}, {area.height:g}, {area.width:g}"
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise AnnotationError(f"{text!r} is no regular expression: {error}.") from error
