@@ -33,8 +33,8 @@ from napari_lumen.inference.pipeline import Pipeline
 from napari_lumen.inference.plan import Plan, blending_window, make_plan
 from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.store import halve_labels, halve_mean
-from napari_lumen.tissue import mask_geometry, tissue_mask
 from napari_lumen.models import Model
+from napari_lumen.tissue import mask_geometry, tissue_mask
 
 WHITE, PURPLE = 255, (90, 30, 110)
 

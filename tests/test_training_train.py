@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -67,7 +68,7 @@ def config(discs: Path) -> Write:
             "settings": {"device": "cpu", "workers": 0},
         }
         for field, value in changes.items():
-            content[field] = {**content[field], **value} if isinstance(value, dict) else value  # type: ignore[dict-item]
+            content[field] = {**content.get(field, {}), **value} if isinstance(value, dict) else value  # type: ignore[dict-item]
         file = discs.parent / "training.yaml"
         file.write_text(yaml.safe_dump(content))
         return file
@@ -211,3 +212,42 @@ def test_the_command_names_a_field_that_is_wrong(config: Write, tmp_path: Path) 
     result = CliRunner().invoke(app, ["train", str(tmp_path / "no.yaml"), "--out", out])
     assert result.exit_code == 1
     assert "no.yaml" in result.output
+
+
+SEARCH = {
+    "name": "nas_scam_search",
+    "size": 16,
+    "stride": 16,
+    "test_stride": 16,
+    "width": 4,
+    "steps": 1,
+    "epochs": 2,
+    "warm_up": 1,
+}
+
+
+def test_a_search_is_trained_from_scratch_by_what_it_found(config: Write, tmp_path: Path) -> None:
+    file = config(recipe=None, rebuilt={"epochs": 1, "steps": 2})
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**content, "recipe": SEARCH}))
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["search", str(file), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "spatial cell" in result.output
+    found = napari_lumen.search(file, out)  # finished: it is only read
+    card = load_model(found.rebuilt.model).card
+    assert card.arguments["genotype"] == found.genotype.model_dump(mode="json")
+    assert card.name == "discs"
+    assert set(pd.read_parquet(found.search.folder / "alphas.parquet")["epoch"]) == {0, 1}
+    assert found.rebuilt.state.numbers["epochs"] == 1
+
+
+def test_a_recipe_that_searches_nothing_is_named(config: Write, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="focusnetpp searches nothing"):
+        napari_lumen.search(config(), tmp_path / "out")
+    file = config()
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**content, "recipe": SEARCH, "rebuilt": {"epoch": 3}}))
+    with pytest.raises(RunError, match=r"'rebuilt': field 'epoch'"):
+        napari_lumen.search(file, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

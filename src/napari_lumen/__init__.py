@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_lumen.inference import predict
     from napari_lumen.models import load_model
     from napari_lumen.slides import open_slide
-    from napari_lumen.training import train
+    from napari_lumen.training import search, train
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,7 @@ _LAZY = {
     "open_slide": "napari_lumen.slides",
     "predict": "napari_lumen.inference",
     "read_annotations": "napari_lumen.annotations.formats",
+    "search": "napari_lumen.training",
     "train": "napari_lumen.training",
     "write_annotations": "napari_lumen.annotations.formats",
 }
@@ -43,6 +44,7 @@ __all__ = [
     "open_slide",
     "predict",
     "read_annotations",
+    "search",
     "train",
     "write_annotations",
 ]

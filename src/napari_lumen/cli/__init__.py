@@ -20,7 +20,7 @@ from napari_lumen.cli.demo import demo
 from napari_lumen.cli.evaluate import evaluate
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
-from napari_lumen.cli.train import train
+from napari_lumen.cli.train import search, train
 
 __all__ = ["app", "main"]
 
@@ -53,6 +53,7 @@ def _root(
 app.command()(info)
 app.command()(predict)
 app.command()(train)
+app.command()(search)
 app.command()(evaluate)
 app.command()(convert)
 app.add_typer(annotations_app)

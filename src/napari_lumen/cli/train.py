@@ -1,9 +1,9 @@
-"""`napari-lumen train`: train a model by the recipe of a paper."""
+"""`napari-lumen train` and `search`: train a model by the recipe of a paper, search an architecture."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,33 +12,69 @@ import typer
 
 if TYPE_CHECKING:
     from napari_lumen.training.progress import TrainingProgress
+    from napari_lumen.training.search import Search
     from napari_lumen.training.train import Training
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(help="YAML file of recipe, data and split, see docs/training.md.", metavar="FILE")
+]
+OutOption = Annotated[Path, typer.Option(help="Folder of the training: new, empty, or of the same training.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as recipe.epochs=5."),
+]
+DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+DevicesOption = Annotated[
+    int | None, typer.Option(min=1, help="How many GPUs, or processes on a CPU, train together.")
+]
 
 
 def train(
-    config: Annotated[
-        Path,
-        typer.Argument(help="YAML file of recipe, data and split; see docs/training.md.", metavar="CONFIG"),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the training: new, empty, or of the same training.")],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as recipe.epochs=5."),
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    devices: Annotated[
-        int | None, typer.Option(min=1, help="How many GPUs, or processes on a CPU, train together.")
-    ] = None,
+    config: ConfigArgument,
+    out: OutOption,
+    changes: SetOption = None,
+    device: DeviceOption = None,
+    devices: DevicesOption = None,
 ) -> None:
     """Train a model by the recipe of a paper; stopped at any moment, the same command goes on.
 
     OUT gets the split, the best weights, the learning curves and, at the end, the model with its card.
     """
-    from napari_lumen.cli.console import results
+    from napari_lumen.training.train import train as fit
+
+    training = _carried_out(fit, config, out, changes, device, devices)
+    _print(_report(training))
+
+
+def search(
+    config: ConfigArgument,
+    out: OutOption,
+    changes: SetOption = None,
+    device: DeviceOption = None,
+    devices: DevicesOption = None,
+) -> None:
+    """Search an architecture (recipe nas_scam_search), and train what was found from scratch.
+
+    OUT gets the folders search, with the coefficients over the epochs, and rebuilt, with the model.
+    """
+    from napari_lumen.training.search import search as look
+
+    found = _carried_out(look, config, out, changes, device, devices)
+    _print(_genotype(found))
+    _print(_report(found.rebuilt))
+
+
+def _carried_out(
+    work: Callable[..., Any],
+    config: Path,
+    out: Path,
+    changes: list[str] | None,
+    device: str | None,
+    devices: int | None,
+) -> Any:
     from napari_lumen.cli.progress import cancel_on_interrupt
     from napari_lumen.errors import Cancelled
     from napari_lumen.training.config import TrainingConfig
-    from napari_lumen.training.train import train as fit
 
     settings = {"device": device, "devices": devices}
     asked = [f"settings.{name}={value}" for name, value in settings.items() if value is not None]
@@ -46,11 +82,16 @@ def train(
     out = out.expanduser()
     with cancel_on_interrupt() as cancel, _bar() as show:
         try:
-            training = fit(read, out, on_progress=show, cancel=cancel)
+            return work(read, out, on_progress=show, cancel=cancel)
         except Cancelled as error:
             raise Cancelled(f"{error} What is learned stays in {out}.") from error
+
+
+def _print(lines: Iterable[Any]) -> None:
+    from napari_lumen.cli.console import results
+
     console = results()
-    for line in _report(training):
+    for line in lines:
         console.print(line, soft_wrap=True)
 
 
@@ -109,3 +150,17 @@ def _report(training: Training) -> Iterator[Any]:
     yield Text(f"Trained in {state.seconds:,.0f} s{best}.")
     yield Text(f"Model: {training.model}")
     yield Text(f"Run it: napari-lumen predict SLIDE --model {shlex.quote(str(training.model))} --out RUN")
+
+
+def _genotype(found: Search) -> Iterator[Any]:
+    from rich.table import Table
+    from rich.text import Text
+
+    from napari_lumen.models.genotype import POSITIONS
+
+    table = Table("position", "spatial cell", "channel cell", box=None, padding=(0, 2, 0, 0))
+    for position in POSITIONS:
+        cells = found.genotype[position]
+        table.add_row(position, Text(", ".join(cells.sam)), Text(", ".join(cells.cam)))
+    yield table
+    yield Text(f"Coefficients over the epochs: {found.search.folder / 'alphas.parquet'}")

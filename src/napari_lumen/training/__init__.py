@@ -5,17 +5,20 @@ from __future__ import annotations
 from napari_lumen.training.config import SplitRule, TrainingConfig
 from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.recipe import Plan, Recipe, TrainingData
+from napari_lumen.training.search import Search, search
 from napari_lumen.training.settings import Settings
 from napari_lumen.training.train import Training, train
 
 __all__ = [
     "Plan",
     "Recipe",
+    "Search",
     "Settings",
     "SplitRule",
     "Training",
     "TrainingConfig",
     "TrainingData",
     "TrainingProgress",
+    "search",
     "train",
 ]

@@ -65,6 +65,9 @@ class TrainingConfig(BaseModel):
     title: str = Field(default="", description="Shown in lists; the name without it.")
     summary: str = Field(default="", description="One sentence: what it finds, on what.")
     recipe: dict[str, Any] = Field(description="`name` of the recipe, and numbers to change.")
+    rebuilt: dict[str, Any] = Field(
+        default_factory=dict, description="Of a search: numbers of the training from scratch that follows."
+    )
     data: Source
     data_text: str = Field(default="", description="Data sets with their sources, for the card.")
     licence: str = Field(default="unknown", description="Licence of the weights, which the data decide.")
