@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from hub_server import Hub, write_model
 from napari_lumen.cli import app
-from napari_lumen.cli.models import _print_table
+from napari_lumen.cli.tables import print_table
 from napari_lumen.inference import Run
 from napari_lumen.models import ModelCard, install_model, load_model
 from napari_lumen.models.library import user_models
@@ -268,7 +268,7 @@ def test_a_table_in_a_terminal_is_wrapped_and_never_cut(width: int) -> None:
         "nucleus",
         "BSD-3-Clause; trained on CC0 data",
     )
-    _print_table(terminal, ("name", "kind", "task", "finds", "licence"), [row])
+    print_table(terminal, ("name", "kind", "task", "finds", "licence"), [row])
     assert isinstance(terminal.file, io.StringIO)
     printed = terminal.file.getvalue()
     assert "…" not in printed

@@ -68,7 +68,7 @@ def experiments() -> Iterator[Experiment]:
         "must reach 0.9.",
         images=context_regions,
         data={"kind": "images", "folder": "unused", "classes": ["unused"]},
-        split={"by": "image", "proportions": {"train": 6, "validation": 2, "test": 3}},
+        split={"by": "slide", "proportions": {"train": 5, "validation": 1, "test": 2}},
         scores=_SCORES,
         variants=_variants(shrink=1.0, context=8.0, favoured=[]),
         ratio="mean IoU",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +18,9 @@ from napari_lumen.training.data.item import IGNORE, Item
 
 _MPP = 1.0
 _SLIDE, _FIELD = 4000, 1024  # px
-_SEEDS = range(6)
+_SEEDS = range(8)
 _LEAST = 2_000  # px of a core that is worth a field
+_KEPT = Path(tempfile.gettempdir()) / "napari-lumen-context-regions.npz"
 _KINDS = ("in situ carcinoma", "invasive carcinoma")
 
 
@@ -31,9 +35,15 @@ class ContextRegions:
         self.classes = ClassTable.of(
             [(place, name, REGIONS[name].color) for place, name in enumerate(_KINDS, start=1)]
         )
-        self._images: list[npt.NDArray[np.uint8]] = []
-        self._labels: list[npt.NDArray[np.uint8]] = []
-        items = []
+        drawn = self._drawn() if not _KEPT.exists() else dict(np.load(_KEPT))
+        self.items = tuple(
+            Item(name, tile=name[:-1], slide=name.partition("-")[0]) for name in drawn["names"].tolist()
+        )
+        self._images, self._labels = drawn["images"], drawn["labels"]
+
+    def _drawn(self) -> dict[str, npt.NDArray[Any]]:
+        """Draw all fields, which takes minutes, and keep them for the next time."""
+        images, labels, names = [], [], []
         for seed in _SEEDS:
             pair = [
                 SyntheticSlide(_SLIDE, _SLIDE, mpp=_MPP, seed=seed, swap_context=swap)
@@ -42,10 +52,16 @@ class ContextRegions:
             for number, (y, x) in enumerate(_centres(pair[0])):
                 for slide, kind in zip(pair, ("a", "b"), strict=True):
                     window = y - _FIELD // 2, x - _FIELD // 2, _FIELD, _FIELD
-                    self._images.append(slide.read(*window))
-                    self._labels.append(_cores(slide.truth(*window).regions))
-                    items.append(Item(f"{seed}-{number}{kind}", tile=f"{seed}-{number}", slide=f"{seed}"))
-        self.items = tuple(items)
+                    images.append(slide.read(*window))
+                    labels.append(_cores(slide.truth(*window).regions))
+                    names.append(f"{seed}-{number}{kind}")
+        drawn: dict[str, npt.NDArray[Any]] = {
+            "images": np.stack(images),
+            "labels": np.stack(labels),
+            "names": np.array(names),
+        }
+        np.savez(_KEPT, **drawn)  # type: ignore[arg-type]
+        return drawn
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """Return a field: uint8 (1024, 1024, 3)."""
@@ -62,7 +78,7 @@ class ContextRegions:
 
 @cache
 def context_regions() -> ContextRegions:
-    """Return the one set, which takes a minute to draw."""
+    """Return the one set."""
     return ContextRegions()
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from napari_lumen import __version__
-from napari_lumen.cli import models, runs
+from napari_lumen.cli import models, recipes, runs
 from napari_lumen.cli.annotations import app as annotations_app
 from napari_lumen.cli.console import Commands
 from napari_lumen.cli.convert import convert
@@ -54,6 +54,7 @@ app.command()(info)
 app.command()(predict)
 app.command()(train)
 app.command()(search)
+app.add_typer(recipes.app)
 app.command()(evaluate)
 app.command()(convert)
 app.add_typer(annotations_app)

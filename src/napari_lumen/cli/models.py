@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+from napari_lumen.cli.tables import print_rows, print_table
 
-    from rich.console import Console
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from napari_lumen.models import ModelCard
 
@@ -36,7 +36,7 @@ def list_models() -> None:
         rows.append((name, kind_of(path), card.task, classes, f"{card.mpp:g}", card.licence))
     console = results()
     if rows:
-        _print_table(console, ("name", "kind", "task", "finds", "µm/px", "licence"), rows)
+        print_table(console, ("name", "kind", "task", "finds", "µm/px", "licence"), rows)
     else:
         console.print("There are no models.")
     console.print(f"Your own models lie in {user_models()}", soft_wrap=True, markup=False)
@@ -63,7 +63,7 @@ def show_model(
         return
     console = results()
     console.print(card.title, style="bold", markup=False, soft_wrap=True)
-    _print_rows(console, _rows(card, path))
+    print_rows(console, _rows(card, path))
 
 
 @app.command("describe")
@@ -108,17 +108,17 @@ def describe_network(
     ]
     console = results()
     console.print(f"{name}({brief(given)})", markup=False, soft_wrap=True)
-    _print_rows(console, rows)
+    print_rows(console, rows)
     if found.attention:
         maps = []
         for info in found.attention:
             low, high = info.value_range
             maps.append((info.name, info.kind, f"{low:g} to {high:g}", info.display, info.description))
-        _print_table(console, ("map", "kind", "range", "shown", "what it is"), maps)
+        print_table(console, ("map", "kind", "range", "shown", "what it is"), maps)
 
 
 @app.command("table")
-def print_table() -> None:
+def markdown_table() -> None:
     """Print the table of all networks beside the papers' figures, as Markdown (docs/models.md)."""
     from napari_lumen.models.table import markdown_tables
 
@@ -167,43 +167,6 @@ def remove_model(
     from napari_lumen.models import remove_model as remove
 
     results().print(f"Removed {remove(name)}", soft_wrap=True, markup=False)
-
-
-def _print_table(console: Console, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows under a head: one line each where there is no terminal; in one, wrapped and never cut."""
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    if not console.is_terminal:
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        for row in (head, *rows):
-            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            console.print(line.rstrip(), soft_wrap=True, markup=False)
-        return
-    longest = max(len(row[0]) for row in rows)
-    columns = [Column(title, overflow="fold") for title in head]
-    columns[0].no_wrap = longest <= console.width // 2  # a name in one piece, where that leaves room
-    table = Table(*columns, box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
-
-
-def _print_rows(console: Console, rows: Iterable[tuple[str, str]]) -> None:
-    """Print labels and values in two columns; only a terminal has an edge at which values are wrapped."""
-    from rich.table import Table
-    from rich.text import Text
-
-    pairs = list(rows)
-    if not console.is_terminal:
-        width = max(len(label) for label, _ in pairs) + 2
-        for label, value in pairs:
-            console.print(f"{label:<{width}}{value}", soft_wrap=True, markup=False)
-        return
-    table = Table.grid(padding=(0, 2))
-    for label, value in pairs:
-        table.add_row(Text(label, style="dim"), Text(value, overflow="fold"))
-    console.print(table)
 
 
 def _argument(text: str) -> tuple[str, object]:

@@ -27,17 +27,29 @@ _ALL: tuple[type[Recipe], ...] = (
 RECIPES = {recipe.kind: recipe for recipe in _ALL}
 
 
+def recipe_named(name: str) -> type[Recipe]:
+    """Return a recipe by name.
+
+    Raises
+    ------
+    RunError
+        When there is none of that name.
+    """
+    if name not in RECIPES:
+        raise RunError(f"There is no recipe {name!r}; there is {', '.join(RECIPES)}.")
+    return RECIPES[name]
+
+
 def make_recipe(name: str, **numbers: Any) -> Recipe:
-    """Return a recipe by name, with some of its numbers changed.
+    """Return a recipe with some of its numbers changed.
 
     Raises
     ------
     RunError
         When there is no such recipe or number, naming it.
     """
-    if name not in RECIPES:
-        raise RunError(f"There is no recipe {name!r}; there is {', '.join(RECIPES)}.")
+    recipe = recipe_named(name)
     try:
-        return RECIPES[name](**numbers)
+        return recipe(**numbers)
     except ValidationError as error:
         raise RunError(f"Recipe {name}: {first_problem(error)}.") from error
