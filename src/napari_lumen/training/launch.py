@@ -11,6 +11,7 @@ from multiprocessing.queues import SimpleQueue
 from threading import Event
 from typing import Any, TypeVar
 
+import torch.distributed
 import torch.multiprocessing
 from lightning_fabric import Fabric
 from torch.multiprocessing.spawn import ProcessException
@@ -78,10 +79,15 @@ def launch(settings: Settings, work: Work[T], on_progress: Tell, cancel: Event) 
 def _worked(fabric: Fabric, work: Work[T], queue: SimpleQueue[Any], asked: Any) -> T:
     """Do the work in a process of its own; an error of ours is sent to the caller before it ends all."""
     try:
-        return work(fabric, queue.put, asked)
+        result = work(fabric, queue.put, asked)
+        fabric.barrier()
+        return result
     except LumenError as error:
         queue.put(error)
         raise
+    finally:
+        # a process that ends with its connections open may be aborted by their threads
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager
