@@ -274,3 +274,28 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"half of it")
     with pytest.raises(RunError, match=r"checkpoint\.pt is damaged.*delete that file"):
         fit(tmp_path, LinePhase())
+
+
+def test_cancel_during_a_validation_keeps_the_epoch(tmp_path: Path) -> None:
+    made: list[tuple[int, int]] = []
+
+    class Asked(LinePhase):
+        def validate(self, network: nn.Module, turn: object) -> dict[str, float]:  # type: ignore[override]
+            raise Cancelled("now")
+
+    with pytest.raises(Cancelled):
+        fit(tmp_path, Asked())
+    resumed, _ = fit(tmp_path, LinePhase(before_step=lambda epoch, step: made.append((epoch, step))))
+    assert made[0] == (1, 0)
+    whole, _ = fit(tmp_path / "whole", LinePhase())
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_the_time_left_is_told_once_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_lumen.training.trainer._TOO_SOON", 0.0)
+    told: list[TrainingProgress] = []
+    fit(tmp_path, LinePhase(), told=told)
+    assert told[0].seconds_left is None
+    left = [item.seconds_left for item in told if item.event == "step"]
+    assert left[-1] == 0
+    assert all(seconds is not None and seconds >= 0 for seconds in left)

@@ -80,7 +80,7 @@ def progress_bar(unit: Callable[[str], str]) -> Iterator[Callable[[Step], None]]
             tasks[stage],
             total=step.total,
             completed=step.done,
-            left="" if step.seconds_left is None else f"{_duration(step.seconds_left)} left",
+            left="" if step.seconds_left is None else f"{duration(step.seconds_left)} left",
         )
 
     try:
@@ -90,7 +90,8 @@ def progress_bar(unit: Callable[[str], str]) -> Iterator[Callable[[Step], None]]
             bar.stop()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return seconds as minutes and seconds, with hours where there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

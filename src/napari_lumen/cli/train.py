@@ -98,21 +98,23 @@ def _print(lines: Iterable[Any]) -> None:
 @contextmanager
 def _bar() -> Iterator[Callable[[TrainingProgress], None]]:
     """Show a line for each phase: its epoch, the step, the loss, and each validation as it comes."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     from napari_lumen.cli.console import notes
+    from napari_lumen.cli.progress import duration
 
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}  {task.fields[values]}"),
-        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", style="cyan"),
         console=notes(),
     )
     tasks: dict[str, Any] = {}
 
     def show(event: TrainingProgress) -> None:
-        now: dict[str, Any] = {"epoch": event.epoch + 1, "epochs": event.epochs}
+        left = "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
+        now: dict[str, Any] = {"epoch": event.epoch + 1, "epochs": event.epochs, "left": left}
         if event.phase not in tasks:
             tasks[event.phase] = bar.add_task(event.phase, total=event.epochs, values="", **now)
             bar.start()

@@ -27,7 +27,7 @@ class TrainingProgress:
     is_best : bool
         Whether this epoch is the best so far.
     seconds_left : float or None
-        Estimated until the end of all phases; None while too little is known.
+        Estimated until the end of the phase; None while too little is known.
     waited : float
         Share of this session's time that steps waited for their examples, 0 to 1.
     """

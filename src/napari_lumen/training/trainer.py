@@ -27,6 +27,7 @@ from napari_lumen.training.turn import Turn
 
 CHECKPOINT, BEST, CURVES = "checkpoint.pt", "best.safetensors", "curves.parquet"
 _TOLD_EVERY = 0.05  # seconds between told steps
+_TOO_SOON = 2.0  # seconds of a phase that say nothing yet about the rest
 _VALIDATION = 1 << 30  # a step that no epoch has, for the seed of its validation
 
 
@@ -112,12 +113,17 @@ class Trainer:
         turn.use(phase.optimisers(network))
         if state is not None:
             turn.restore(state)
+        self._phase_begun, self._steps_made = time.monotonic(), 0
         self._report("phase", phase, 0, {}, feeder)
         while place.epoch < phase.epochs:
             self._train_epoch(phase, turn, feeder)
             last = place.epoch + 1 == phase.epochs
             if last or (place.epoch + 1) % phase.validate_every == 0:
-                self._validate(phase, turn, feeder)
+                try:
+                    self._validate(phase, turn, feeder)
+                except Cancelled:
+                    self._keep(turn)
+                    raise
             self._tables.add(phase.name, place.epoch, phase.tables(network))
             place.epoch, place.step = place.epoch + 1, 0
             if place.epoch < phase.epochs:
@@ -149,9 +155,10 @@ class Trainer:
                 torch.manual_seed(step_seed(self._seed, place.phase, place.epoch, step, turn.rank))
                 losses = phase.step(turn, batches)
                 place.step, turn.touched = step + 1, False
+                self._steps_made += 1
                 self._curves.add(phase.name, place.epoch, place.step, "loss", losses)
                 self._report("step", phase, len(draws), losses, feeder)
-                if turn.world == 1 and time.monotonic() - self._kept > self._settings.checkpoint_seconds:
+                if time.monotonic() - self._kept > self._settings.checkpoint_seconds:
                     self._keep(turn)
         except Cancelled:
             if not turn.touched:  # else the last checkpoint stays
@@ -231,9 +238,18 @@ class Trainer:
                 steps=steps,
                 values=values,
                 is_best=is_best,
+                seconds_left=self._seconds_left(phase, steps),
                 waited=feeder.waited / spent if spent else 0.0,
             )
         )
+
+    def _seconds_left(self, phase: Phase, steps: int) -> float | None:
+        """Estimate the time to the end of the phase by that of its steps so far, validations included."""
+        spent = time.monotonic() - self._phase_begun
+        if not self._steps_made or spent < _TOO_SOON:
+            return None
+        left = (phase.epochs - self._place.epoch) * steps - self._place.step
+        return spent / self._steps_made * max(0, left)
 
     @contextmanager
     def _reproducible(self) -> Iterator[None]:
