@@ -13,11 +13,15 @@ from bench.report import Figure, Report
 from bench.timing import interleaved
 from napari_lumen.models import build, example_input
 from napari_lumen.models.folding import folded
+from napari_lumen.models.genotype import Genotype
 
 _TILE = 256
 _BATCH = 4
 _SIDE = 1024  # one megapixel
 _TILE_ROUNDS, _SIDE_ROUNDS = 5, 3
+_REBUILT = Genotype.of_rows(
+    [["conv3", "conv5", "dilated3"] * 2], [["conv3", "conv9", "dilated5"] * 2]
+).model_dump(mode="json")
 _CASES: tuple[tuple[str, dict[str, object]], ...] = (
     ("focusnetpp", {"preset": "light"}),
     ("focusnetpp", {"preset": "table"}),
@@ -28,6 +32,7 @@ _CASES: tuple[tuple[str, dict[str, object]], ...] = (
     ("multistage", {}),
     ("gated_attention", {}),
     ("nas_scam", {"mode": "P", "search": True}),
+    ("nas_scam", {"mode": "P", "genotype": _REBUILT}),
     ("nas_scam", {"attention": "none", "search": False}),
     ("unet", {"width": 32}),
     ("attention_unet", {}),
@@ -37,6 +42,8 @@ _CASES: tuple[tuple[str, dict[str, object]], ...] = (
     ("scse_unet", {}),
     ("r2unet", {}),
     ("bcdunet", {}),
+    ("resnet", {"depth": 50}),
+    ("googlenet", {}),
 )
 
 
@@ -52,7 +59,8 @@ def run(report: Report) -> None:
         torch.manual_seed(0)
         ours = _ready(build(name, **arguments), device)
         peer, weights = _peer(sum(p.numel() for p in ours.parameters()), device)
-        label = f"{name}({', '.join(f'{key}={value}' for key, value in arguments.items())})"
+        shown = {key: "of both kinds" if key == "genotype" else value for key, value in arguments.items()}
+        label = f"{name}({', '.join(f'{key}={value}' for key, value in shown.items())})"
         against = f"MONAI UNet, {weights / 1e6:.1f} M weights"
         for what, side, batch, rounds in (
             (f"ms per {_TILE} px tile", _TILE, _BATCH, _TILE_ROUNDS),

@@ -275,3 +275,23 @@ def test_a_table_in_a_terminal_is_wrapped_and_never_cut(width: int) -> None:
     assert sorted(printed.replace("\n", "").replace(" ", "")) == sorted(
         "namekindtaskfindslicence" + "".join(row).replace(" ", "")
     )
+
+
+def test_a_foreign_model_cannot_be_described_and_a_misspelt_network_names_those_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_lumen.models.library.user_models", lambda: tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(nn.Conv2d(3, 1, 1)).save(tmp_path / "seg.pt")
+    sidecar = {"mpp": 0.5, "tile": 64, "task": "segmentation", "activation": "sigmoid", "classes": ["gland"]}
+    (tmp_path / "seg.json").write_text(json.dumps(sidecar))
+    told = CliRunner().invoke(app, ["models", "describe", "seg"])
+    assert told.exit_code == 1
+    assert "without running it" in " ".join(told.output.split())
+    told = CliRunner().invoke(app, ["models", "describe", "focusnet"])
+    assert "Networks are darefinenet" in " ".join(told.output.split())
+    (tmp_path / "seg.json").write_text(json.dumps({**sidecar, "task": "slide"}))
+    told = CliRunner().invoke(app, ["models", "show", "seg"])
+    assert told.exit_code == 1
+    assert "task" in told.output

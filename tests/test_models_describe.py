@@ -128,7 +128,8 @@ _UNIFORM = Genotype.uniform("conv1", "conv1")
         ("nas_scam", {"genotype": _UNIFORM.model_dump_json()}, "P rebuilt, smallest without zeros"),
         ("nas_scam", {"genotype": {"D1": 3}}, None),
         ("gated_attention", {"classes": 5}, "Gated (ours), Table 2"),
-        ("gated_attention", {}, None),  # the table's has five classes
+        ("gated_attention", {}, "Gated (ours), Table 3, BACH"),  # of four classes
+        ("gated_attention", {"classes": 3}, None),
         ("unet", {"width": 64, "classes": 4}, "U-Net"),
         ("unet", {}, None),
         ("unetpp", {"widths": [32, 64, 128, 256, 512]}, "UNet++, Table 2"),

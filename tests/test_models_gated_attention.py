@@ -574,3 +574,12 @@ def test_the_best_and_worst_gated_channels_are_those_of_the_gates(
         assert torch.equal(worst[image], maps["channel_gate.features"][image, order[[-1, -2]]])
     with pytest.raises(ValueError, match="count must be"):
         gated_channels(maps, 10**6)
+
+
+def test_a_network_in_double_precision_computes_and_records_in_it() -> None:
+    torch.manual_seed(0)
+    network = build("gated_attention", local_depth=18).double().eval()
+    with record_attention(network, "semantic", "semantic_S", "omega") as maps, torch.no_grad():
+        network(torch.rand(1, 3, 96, 96, dtype=torch.float64))
+    assert {values.dtype for values in maps.values()} == {torch.float64}
+    assert maps["semantic_S"].sum().item() == pytest.approx(1, abs=1e-12)

@@ -79,6 +79,7 @@ def describe_network(
     import orjson
 
     from napari_lumen.cli.console import results
+    from napari_lumen.errors import ModelError
     from napari_lumen.models import describe, find_model, names, read_card
     from napari_lumen.models.arguments import brief
 
@@ -86,7 +87,16 @@ def describe_network(
     if "size" in given:
         raise typer.BadParameter("size is an option and no argument of a network: give --size 64")
     if name not in names():
-        card = read_card(find_model(name))
+        try:
+            path = find_model(name)
+        except ModelError as error:
+            raise ModelError(f"{error} Networks are {', '.join(names())}.") from error
+        card = read_card(path)
+        if card.architecture not in names():
+            raise ModelError(
+                f"{name} is a foreign model ({card.architecture}): its network cannot be described without "
+                f"running it. Its card says what is known: napari-lumen models show {name}."
+            )
         name, given = card.architecture, {**card.network_arguments, **given}
     found = describe(name, size=size, **given)
     if as_json:

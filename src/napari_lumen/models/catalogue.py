@@ -125,6 +125,7 @@ def _gated_attention() -> list[Variant]:
         ("Global context", "global_context"),
     ):
         paper.add(f"{row}, Table 2", "gated_attention", classes=5, module=module)
+    paper.add("Gated (ours), Table 3, BACH", "gated_attention", classes=4)
     return paper.rows
 
 

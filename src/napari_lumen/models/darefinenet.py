@@ -81,7 +81,8 @@ class DARefineNet(nn.Module):
     Input ``(fine, context)``, (N, 3, H, W) and (N, 3, H', W'), any sizes, which may differ: the gates see
     only the mean of the context, and ``concat`` and ``add`` resize its features. One tensor (N, 3, H, W)
     when `view_count` is 1; ``multi_size`` takes a pair too, for the same content at two sizes. Normalise
-    by ImageNet's mean and deviation when pretrained there. Output (N, classes, H, W) logits.
+    by ImageNet's mean and deviation when pretrained there. Output (N, classes, H, W) logits. Training needs
+    two images, or one of more than 32 px, unless the encoders' statistics are frozen.
 
     Table I has ``add`` in its dual rows, ``single`` with ``add``, and the last two rows `light`; Table II
     compares the fusions; Table III is ``multi_size`` with ``add``.

@@ -178,7 +178,8 @@ class FocusNetPP(nn.Module):
     Notes
     -----
     Input (N, 3, H, W) in [0, 1], any H and W: padded to multiples of 16 by reflection and cropped back.
-    Output (N, 1, H, W) logits; the paper's probability is their sigmoid.
+    Output (N, 1, H, W) logits; the paper's probability is their sigmoid. Training needs more than one value
+    per channel at the bottleneck: two images, or one of more than 16 px.
     Recorded: ``<stage>.<block>.att0`` and ``.att2`` group attention, ``<stage>.<block>.se`` channel
     gates, ``scale4`` (coarsest) to ``scale1`` the probability of each decoder scale, at that scale: what the
     paper shows are these values enlarged to the input by repeating them.

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_lumen.models.arguments import check_counts
-from napari_lumen.models.attention import AttentionPoint, channel_mean, mark_attention
+from napari_lumen.models.attention import AttentionPoint, at_least_single, channel_mean, mark_attention
 from napari_lumen.models.card import LARGEST_SIDE
 from napari_lumen.models.instances import InstanceSelection, above, crop_instances, resize
 from napari_lumen.models.resnet import ResNet
@@ -48,7 +48,7 @@ class SemanticMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return M; each block is summed by itself, which spares joining them."""
-        sums = [block(x).sum(dim=1, keepdim=True, dtype=torch.float32) for block in self.blocks]
+        sums = [block(x).sum(dim=1, keepdim=True, dtype=at_least_single(x)) for block in self.blocks]
         m: Tensor = sums[0] + sums[1]
         return m
 
@@ -56,12 +56,12 @@ class SemanticMap(nn.Module):
 class SpatialSoftmax(nn.Module):
     """Semantic map S, equation 1: the softmax of M over its positions, (N, 1, h, w) to the same.
 
-    Computed in float32 with the maximum subtracted, so that it is finite for any finite M.
+    Computed in float32 at least, with the maximum subtracted, so that it is finite for any finite M.
     """
 
     def forward(self, m: Tensor) -> Tensor:
         """Return S, which sums to 1 in each image."""
-        return m.flatten(1).softmax(dim=1, dtype=torch.float32).reshape(m.shape)
+        return m.flatten(1).softmax(dim=1, dtype=at_least_single(m)).reshape(m.shape)
 
 
 class ChannelGate(nn.Module):

@@ -110,7 +110,7 @@ class CBAMUNet(HostUNet):
     Notes
     -----
     Recorded, for each position D1 to D4 and U1 to U4: ``<position>.sam``, the spatial map, and
-    ``<position>.cam``, the channel gate.
+    ``<position>.cam``, the channel gate. Training needs two images, or one of more than 16 px.
     """
 
     def __init__(self, classes: int = 4, width: int = 16) -> None:

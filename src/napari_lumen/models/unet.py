@@ -72,6 +72,8 @@ class UNet(nn.Module):
         super().__init__()
         check_counts(inputs=inputs, classes=classes, width=width)
         check_counts(most=_MOST_LEVELS, levels=levels)
+        if not isinstance(norm, bool):
+            raise ValueError(f"norm must be true or false, not {norm!r}")
         if padding not in ("reflect", "zero"):
             raise ValueError(f"padding must be reflect or zero, not {padding!r}")
         self.in_channels = inputs

@@ -73,6 +73,13 @@ def run_job(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
             "The memory of the device does not suffice for a step of this training. Set micro_batch in the "
             "settings to a smaller number: the batch stays what the recipe says. The last checkpoint is kept."
         ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise RunError(
+            "A step had too little to normalise: one image, so small that the deepest level of the network sees "
+            "one value. Take larger images, or more of them in a step."
+        ) from error
     except OSError as error:
         raise RunError(
             f"The training cannot go on in {job.folder}: {error.strerror or error}. Free some space, or see "

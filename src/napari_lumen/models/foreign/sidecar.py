@@ -6,8 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from napari_lumen.models.card import Task
-
 
 def different(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return names of classes, each of which stands there once; for the field of a config.
@@ -31,7 +29,9 @@ class Sidecar(BaseModel):
     mpp: float = Field(gt=0, le=100, description="µm per pixel of a tile.")
     tile: int | None = Field(default=None, gt=0, le=8192, description="Side of a square tile, px.")
     overlap: int | None = Field(default=None, ge=0, description="Pixels that neighbouring tiles share.")
-    task: Task | None = Field(default=None, description="A class for each pixel, or for each tile.")
+    task: Literal["segmentation", "classification"] | None = Field(
+        default=None, description="A class for each pixel, or for each tile."
+    )
     activation: Literal["sigmoid", "softmax", "none"] | None = Field(
         default=None, description="What turns the answer to probabilities; none when it is those already."
     )

@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from napari_lumen.errors import ModelError
-from napari_lumen.models.card import Task
 from napari_lumen.models.foreign.adapter import (
     Adapter,
     ForeignModel,
@@ -32,7 +31,9 @@ class ScriptSidecar(Sidecar):
     """
 
     tile: int = Field(gt=0, le=8192, description="Side of a square tile, px.")
-    task: Task = Field(description="A class for each pixel, or for each tile.")
+    task: Literal["segmentation", "classification"] = Field(
+        description="A class for each pixel, or for each tile."
+    )
     activation: Literal["sigmoid", "softmax", "none"] = Field(
         description="What turns the answer to probabilities; none when it is those already."
     )
