@@ -77,7 +77,7 @@ def run_job(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
         if "more than 1 value per channel" not in str(error):
             raise
         raise RunError(
-            "A step had too little to normalise: one image, so small that the deepest level of the network sees "
+            "A step had too little to normalise: one image, so small that the deepest level sees just "
             "one value. Take larger images, or more of them in a step."
         ) from error
     except OSError as error:
