@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Color = tuple[int, int, int]
+
+# told apart by the colour-blind too (Okabe and Ito 2008)
+_PALETTE: tuple[Color, ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (213, 94, 0),
+    (0, 114, 178),
+    (204, 121, 167),
+    (240, 228, 66),
+)
 
 
 class TissueClass(BaseModel):
@@ -50,6 +61,14 @@ class ClassTable(BaseModel):
         """Build a table from (value, name, colour) triples."""
         return cls(
             classes=tuple(TissueClass(value=value, name=name, color=color) for value, name, color in classes)
+        )
+
+    @classmethod
+    def named(cls, names: Iterable[str] | Mapping[int, str]) -> ClassTable:
+        """Build a table of names alone, with values from 1 where none are given; the colours are ours."""
+        given = names.items() if isinstance(names, Mapping) else enumerate(names, start=1)
+        return cls.of(
+            [(value, name, _PALETTE[place % len(_PALETTE)]) for place, (value, name) in enumerate(given)]
         )
 
     def __iter__(self) -> Iterator[TissueClass]:  # type: ignore[override]  # pydantic iterates over fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from math import isnan
 from pathlib import Path
@@ -88,7 +89,7 @@ def evaluate(
         predicted,
         truth,
         out,
-        classes=dict(_class(text) for text in names or ()),
+        classes=_classes(names or ()),
         ignore=ignore,
         ignored_classes=ignore_class or (),
         objects=None if objects is None else objects.value,
@@ -104,6 +105,13 @@ def evaluate(
     console = results()
     console.print(_table(evaluation))
     console.print(f"Report: {out / PAGE}", soft_wrap=True, markup=False)
+
+
+def _classes(texts: Sequence[str]) -> dict[int, str]:
+    named = dict(map(_class, texts))
+    if len(named) < len(texts):
+        raise typer.BadParameter("a label value is named twice")
+    return named
 
 
 def _class(text: str) -> tuple[int, str]:

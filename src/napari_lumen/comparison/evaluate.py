@@ -88,7 +88,7 @@ def evaluate(
     """
     predicted, truth = Path(predicted), Path(truth)
     wanted = Wanted(
-        names=list((classes or {}).items()),
+        names=classes or {},
         ignore=ignore,
         ignored_names=ignored_classes,
         objects=objects,

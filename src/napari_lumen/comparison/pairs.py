@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from napari_lumen.annotations.classes import ClassTable, Color
+from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.companions import pixels_of, probability_of
@@ -28,17 +28,6 @@ from napari_lumen.geometry import Grid, Region, Window, windows
 from napari_lumen.inference import Run
 from napari_lumen.inference.run import RUN_FILE
 
-# Okabe and Ito: told apart by the colour-blind too
-_PALETTE: tuple[Color, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (213, 94, 0),
-    (0, 114, 178),
-    (204, 121, 167),
-    (240, 228, 66),
-)
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -46,8 +35,8 @@ class Wanted:
 
     Attributes
     ----------
-    names : sequence of (int, str)
-        Label values and names of the classes; empty where they follow from the files.
+    names : mapping of int to str
+        Names of the classes by label value; empty where they follow from the files.
     ignore : int or None
         Label value in the truth of what does not count.
     ignored_names : sequence of str
@@ -64,7 +53,7 @@ class Wanted:
         Part of the slide, level-0 px.
     """
 
-    names: Sequence[tuple[int, str]] = ()
+    names: Mapping[int, str] = field(default_factory=dict)
     ignore: int | None = None
     ignored_names: Sequence[str] = ()
     objects: Objects | None = None
@@ -239,24 +228,18 @@ def _open(path: Path, wanted: Wanted) -> LabelImage | list[Annotation]:
 def _classes(raw: Mapping[str, tuple[_Raw, _Raw]], run: Run | None, wanted: Wanted) -> ClassTable:
     """Return the classes: as given, of the run, by the names of outlines, or by the values in images."""
     if wanted.names:
-        return _table(wanted.names)
+        return ClassTable.named(wanted.names)
     if run is not None:
         return run.record.classes
     sides = [side for pair in raw.values() for side in pair]
     outlines = [item for side in sides if isinstance(side, list) for item in side]
     names = sorted({item.class_name for item in outlines if item.class_name} - set(wanted.ignored_names))
     if wanted.objects == "numbers" or (outlines and not names):
-        return _table([(1, names[0] if len(names) == 1 else "object")])
+        return ClassTable.named([names[0] if len(names) == 1 else "object"])
     if names:
-        return _table(list(enumerate(names, start=1)))
+        return ClassTable.named(names)
     values = values_in(side for side in sides if isinstance(side, LabelImage))
-    return _table([(value, f"class {value}") for value in values or [1]])
-
-
-def _table(names: Sequence[tuple[int, str]]) -> ClassTable:
-    return ClassTable.of(
-        [(value, name, _PALETTE[index % len(_PALETTE)]) for index, (value, name) in enumerate(names)]
-    )
+    return ClassTable.named({value: f"class {value}" for value in values or [1]})
 
 
 def _group(name: str, wanted: Wanted) -> str | None:

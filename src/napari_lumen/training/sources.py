@@ -27,23 +27,11 @@ from napari_lumen.training.data.regrouped import Regrouped
 from napari_lumen.training.data.slide_patches import SlidePatches
 from napari_lumen.training.recipes.multistage_slides import WholeSlides
 
-_COLORS = (  # distinct for the colour-blind too (Wong, Nature Methods 2011)
-    (213, 94, 0),
-    (0, 114, 178),
-    (0, 158, 115),
-    (240, 228, 66),
-    (204, 121, 167),
-    (86, 180, 233),
-    (230, 159, 0),
-)
-
 
 def _table(classes: Any) -> Any:
     """Take a list of names for a table: values from 1, colours of ours."""
     if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
-        return ClassTable.of(
-            [(place + 1, name, _COLORS[place % len(_COLORS)]) for place, name in enumerate(classes)]
-        )
+        return ClassTable.named(classes)
     return {"classes": classes} if isinstance(classes, list) else classes
 
 

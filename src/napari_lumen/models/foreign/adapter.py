@@ -16,23 +16,13 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from napari_lumen.annotations.classes import ClassTable, Color
+from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ModelError, first_line
 from napari_lumen.models.card import ModelCard, first_problem
 from napari_lumen.models.foreign.network import Channels, ForeignNetwork
 
 _T = TypeVar("_T", bound=BaseModel)
 
-# Okabe and Ito's colours, told apart with any colour vision; black is left out
-_COLORS: tuple[Color, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
 _LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "license.txt", "docs/license.txt")
 _NOT_OURS = "Not checked by napari-lumen: see those who published it. Research use only, not for diagnosis."
 
@@ -198,9 +188,7 @@ def make_card(
     except OSError as error:
         raise ModelError(f"{path} holds no network: {weights} cannot be read ({error.strerror}).") from error
     try:
-        table = ClassTable.of(
-            [(value, name, _COLORS[(value - 1) % len(_COLORS)]) for value, name in enumerate(classes, 1)]
-        )
+        table = ClassTable.named(classes)
         named = path.name if path.is_dir() else path.stem
         own = {
             "name": re.sub(r"[^a-z0-9._-]+", "-", named.lower()).strip("-._") or "model",

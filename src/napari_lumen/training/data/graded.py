@@ -6,24 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_lumen.annotations.classes import ClassTable, Color
+from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
 from napari_lumen.slides.cache import TileCache
 from napari_lumen.training.data.files import IMAGE_SUFFIXES, Decoded, files_by_stem, read_rgb
 from napari_lumen.training.data.image_set import RGB
 from napari_lumen.training.data.item import Item
 from napari_lumen.training.data.item_table import Columns, read_table
-
-# told apart by the colour-blind too (Okabe and Ito 2008)
-_COLORS: tuple[Color, ...] = (
-    (0, 158, 115),
-    (213, 94, 0),
-    (0, 114, 178),
-    (204, 121, 167),
-    (230, 159, 0),
-    (86, 180, 233),
-    (240, 228, 66),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +122,7 @@ class GradedImages:
         cache: TileCache | None = None,
     ) -> None:
         names = sorted({file.grade for file in files})
-        self.classes = classes or ClassTable.of(
-            [(place + 1, name, _COLORS[place % len(_COLORS)]) for place, name in enumerate(names)]
-        )
+        self.classes = classes or ClassTable.named(names)
         places = {known.name: place for place, known in enumerate(self.classes)}
         for file in files:
             if file.grade not in places:
