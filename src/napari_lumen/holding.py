@@ -95,14 +95,20 @@ def _holder(folder: Path) -> str:
         return "another run writes there"
 
 
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """Give the name of a file that takes the place of `path` when the block ends well."""
+    partial = path.with_name(f".{path.name}.partial")
+    yield partial
+    partial.replace(path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file that is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with appearing(path) as partial, partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def disk_error(folder: Path, error: OSError) -> RunError:

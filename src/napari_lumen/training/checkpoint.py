@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from napari_lumen.errors import RunError
+from napari_lumen.holding import appearing
 
 
 @dataclass
@@ -70,9 +71,7 @@ def read_checkpoint(path: Path) -> tuple[Place, dict[str, Any]] | None:
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """Save a dictionary of tensors and plain values through a second file, flushed to the disk."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    with appearing(path) as partial, partial.open("wb") as file:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from napari_lumen.errors import RunError
+from napari_lumen.training.tables import read_rows, write_rows
 
 Kind = Literal["loss", "score", "rate"]
 COLUMNS = ("phase", "epoch", "step", "kind", "name", "value")
@@ -34,9 +34,7 @@ class Curves:
 
     def write(self, path: Path) -> None:
         """Write the table, whole or not at all."""
-        partial = path.with_name(f".{path.name}.partial")
-        self.table().to_parquet(partial, index=False)
-        partial.replace(path)
+        write_rows(path, self.table())
 
     @classmethod
     def read(cls, path: Path, rows: int) -> Curves:
@@ -47,12 +45,7 @@ class Curves:
         RunError
             When the file is damaged or shorter.
         """
-        try:
-            table = pd.read_parquet(path).head(rows)
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error}. Begin the training in another folder.") from error
-        if len(table) < rows:
-            raise RunError(f"{path} has lost its last rows. Begin the training in another folder.")
+        table = read_rows(path, rows)
         return cls(list(table.itertuples(index=False, name=None)))
 
     def __len__(self) -> int:

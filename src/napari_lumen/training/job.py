@@ -34,7 +34,7 @@ class Job:
     ----------
     config : TrainingConfig
     images : image set or None
-        In place of the configured ones.
+        Opened already; None to open the configured ones here.
     split : Split
     folder : Path
         Of the training.
@@ -47,7 +47,7 @@ class Job:
 
     def plan(self) -> Plan:
         """Build the network, with the weights that it begins with, and the phases."""
-        images = self.images or self.config.data.open()
+        images = self.config.data.open() if self.images is None else self.images
         data = TrainingData(images, self.split, self.config.data_text)
         recipe = self.config.make_recipe()
         with torch.random.fork_rng(devices=[]):

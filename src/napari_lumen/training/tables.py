@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from napari_lumen.errors import RunError
+from napari_lumen.holding import appearing
 
 
 class Tables:
@@ -40,9 +41,7 @@ class Tables:
         for name, parts in self._parts.items():
             if len(parts) > 1:
                 parts[:] = [pd.concat(parts, ignore_index=True)]
-            partial = self._folder / f".{name}.parquet.partial"
-            parts[0].to_parquet(partial, index=False)
-            partial.replace(self._folder / f"{name}.parquet")
+            write_rows(self._folder / f"{name}.parquet", parts[0])
 
     def read(self, rows: Mapping[str, int]) -> None:
         """Go on with the first rows of each table; later ones are dropped, for they will come again.
@@ -53,14 +52,28 @@ class Tables:
             When a file is damaged or shorter.
         """
         for name, count in rows.items():
-            path = self._folder / f"{name}.parquet"
-            try:
-                table = pd.read_parquet(path)
-            except (OSError, ValueError) as error:
-                raise RunError(
-                    f"{path} is damaged: {error}. Begin the training in another folder."
-                ) from error
-            if len(table) < count:
-                raise RunError(f"{path} has lost its last rows. Begin the training in another folder.")
-            self._parts[name] = [table.head(count)]
+            self._parts[name] = [read_rows(self._folder / f"{name}.parquet", count)]
         self.write()
+
+
+def write_rows(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet, whole or not at all."""
+    with appearing(path) as partial:
+        table.to_parquet(partial, index=False)
+
+
+def read_rows(path: Path, rows: int) -> pd.DataFrame:
+    """Read the first rows of a table that was written before a checkpoint.
+
+    Raises
+    ------
+    RunError
+        When the file is damaged or shorter.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}. Begin the training in another folder.") from error
+    if len(table) < rows:
+        raise RunError(f"{path} has lost its last rows. Begin the training in another folder.")
+    return table.head(rows)

@@ -37,7 +37,7 @@ class Training:
     model : Path
         The model's folder, which `load_model` and `predict` take.
     scores : dict of str to float
-        Of the validation, at the epoch that was chosen.
+        Of the validation at the epoch that was chosen, and of the test part where the split has one.
     state : TrainingState
     """
 
@@ -93,7 +93,7 @@ def train(
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.read(Path(config))
     folder, recipe = Path(out), config.make_recipe()
-    opened = images or config.data.open()
+    opened = config.data.open() if images is None else images
     split = config.split.divide(opened)
     first = None if config.start is None else load_model(config.start).card.weights_sha256
     identity = identity_of(recipe.kind, recipe.model_dump(mode="json"), split.parts, first, config.name)
@@ -111,7 +111,8 @@ def train(
             check_leaks(opened, split, check=partial(_check, cancel or Event()))
             split.write(folder / SPLIT)
         state.write(folder)
-        job = Job(config, images, split, folder)
+        # each of several processes opens the configured data for itself
+        job = Job(config, opened if config.settings.devices == 1 else images, split, folder)
         try:
             place = launch(
                 config.settings,

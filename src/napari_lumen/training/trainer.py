@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from napari_lumen.errors import Cancelled
+from napari_lumen.holding import appearing
 from napari_lumen.training.checkpoint import Place, read_checkpoint, write_checkpoint
 from napari_lumen.training.curves import Curves
 from napari_lumen.training.feeding import Feeder
@@ -268,6 +269,5 @@ class Trainer:
 
 
 def _save_weights(path: Path, network: nn.Module) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial)
-    partial.replace(path)
+    with appearing(path) as partial:
+        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, partial)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_lumen.errors import RunError, first_line
+from napari_lumen.holding import write_text
 from napari_lumen.training.data.item import Item
 
 By = Literal["patient", "slide", "tile", "group", "image"]
@@ -57,8 +58,8 @@ class Split(BaseModel):
         return {name: part for part, names in self.parts.items() for name in names}
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.write_text(self.model_dump_json(indent=1) + "\n")
+        """Write it as JSON, whole or not at all."""
+        write_text(path, self.model_dump_json(indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Split:
