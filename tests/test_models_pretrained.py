@@ -82,6 +82,34 @@ def test_the_output_stride_keeps_the_last_levels_large(output_stride: int, sides
     assert tuple(level.shape[-1] for level in levels) == sides
 
 
+def test_a_narrow_resnet_has_the_widths_that_it_is_asked_for() -> None:
+    network = ResNet(18, width=16)
+    assert network.widths == (16, 32, 64, 128)
+    inside = sum(4 * 9 * width**2 for width in network.widths)  # of each level's four convolutions
+    halved = sum(9 * width**2 // 2 for width in (32, 64, 128))  # the first of a level sees half as many
+    shortcuts = sum(width**2 // 2 for width in (32, 64, 128))
+    normalised = 2 * (16 + 4 * 16 + sum(5 * width for width in (32, 64, 128)))
+    weights = 3 * 49 * 16 + inside - halved + shortcuts + normalised
+    assert sum(p.numel() for p in network.parameters()) == weights
+
+
+@pytest.mark.parametrize("name", ["darefinenet", "gated_attention"])
+def test_both_encoders_of_a_network_are_narrow_together(name: str) -> None:
+    with torch.device("meta"):
+        network = build(name, encoder_width=8)
+    found = [part.widths for part in network.modules() if isinstance(part, ResNet)]
+    assert len(found) == 2
+    assert {widths[0] // (1 if widths[0] == 8 else 4) for widths in found} == {8}
+
+
+def test_only_resnet_18_has_a_width_in_multistage() -> None:
+    with torch.device("meta"):
+        network = build("multistage", encoder="resnet18", encoder_width=16)
+    assert network.extractor.backbone.widths == (16, 32, 64, 128)
+    with pytest.raises(ModelError, match="googlenet has one width, not 16"):
+        build("multistage", encoder_width=16)
+
+
 def test_an_impossible_resnet_is_refused() -> None:
     with pytest.raises(ModelError, match="depth must be one of 18, 34, 50, 101, 152, not 20"):
         build("resnet", depth=20)

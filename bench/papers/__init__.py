@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import sys
@@ -50,8 +52,10 @@ def run(report: Report, only: Collection[str] = ()) -> None:
 def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
     """Train one variant; a training that was interrupted goes on."""
     sys.stderr.write(f"{experiment.name}: {variant.name}, seed {seed}\n")
-    folder = Path(tempfile.gettempdir()) / "napari-lumen-papers" / experiment.name / f"{variant.name}-{seed}"
     recipe = {**variant.recipe, "seed": seed}
+    numbers = hashlib.sha256(json.dumps(variant.numbers, sort_keys=True).encode()).hexdigest()[:8]
+    kept = Path(tempfile.gettempdir()) / "napari-lumen-papers" / experiment.name
+    folder = kept / f"{variant.name}-{seed}-{numbers}"
     seconds = 0.0
     if variant.search is not None:
         search = _train(experiment, {**variant.search, "seed": seed}, folder / "search")
@@ -79,8 +83,9 @@ def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
 
 
 def _train(experiment: Experiment, recipe: dict[str, Any], folder: Path) -> Training:
+    split = {**experiment.split, "seed": recipe["seed"]} if experiment.resplit else experiment.split
     config = TrainingConfig.model_validate(
-        {"name": "model", "recipe": recipe, "data": experiment.data, "split": experiment.split}
+        {"name": "model", "recipe": recipe, "data": experiment.data, "split": split}
     )
     return train(config, folder, images=None if experiment.images is None else experiment.images())
 

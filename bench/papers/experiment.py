@@ -51,6 +51,8 @@ class Experiment:
         What is done here, for the reader of the table.
     data, split : mapping
         Of a `TrainingConfig`.
+    resplit : bool
+        Whether each seed divides the data anew, where a single test part is too small to tell.
     images : callable, optional
         Makes the images in place of `data`.
     scores : mapping of str to str
@@ -70,6 +72,7 @@ class Experiment:
     scores: Mapping[str, str]
     variants: tuple[Variant, ...]
     ratio: str
+    resplit: bool = False
     images: Callable[[], ImageSet] | None = None
 
 

@@ -15,16 +15,12 @@ _ONE_EMBRYO = (  # at two depths, which correlate by 0.90
     "20b20ab049372d184c705acebe7af026d3580f5fd5a72ed796e3622e1685af2f",
     "cb4df20a83b2f38b394c67f1d9d4aef29f9794d5345da3576318374ec3a11490",
 )
-_NUMBERS = {"name": "focusnetpp", "size": 128, "epochs": 8, "rates": [[0, 1e-3], [6, 1e-4]]}
-_VARIANTS = tuple(
-    Variant(name, {**_NUMBERS, "architecture": architecture, "arguments": arguments})
-    for name, architecture, arguments in (
-        ("U-Net, 16 wide", "unet", {"width": 16, "classes": 1}),
-        ("U-Net, 32 wide", "unet", {"width": 32, "classes": 1}),
-        ("Attention U-Net", "attention_unet", {"preset": "slim"}),
-        ("FocusNet++ light", "focusnetpp", {"preset": "light"}),
-        ("FocusNet++ table", "focusnetpp", {"preset": "table"}),
-    )
+_NETWORKS = (
+    ("U-Net, 16 wide", "unet", {"width": 16, "classes": 1}),
+    ("U-Net, 32 wide", "unet", {"width": 32, "classes": 1}),
+    ("Attention U-Net", "attention_unet", {"preset": "slim"}),
+    ("FocusNet++ light", "focusnetpp", {"preset": "light"}),
+    ("FocusNet++ table", "focusnetpp", {"preset": "table"}),
 )
 _SCORES = {"precision": "precision", "recall": "recall", "dice": "Dice", "jaccard": "Jaccard"}
 _CLAIM = (
@@ -32,7 +28,7 @@ _CLAIM = (
     "0.9173 against 0.8976, with fewer weights than its rivals."
 )
 _SETTING = (
-    "Whole images at 128 px, 8 epochs of batches of 8, Adam at 1e-3 and, for the last two, 1e-4; the "
+    "Whole images at 128 px, about 300 batches of 8, Adam at 1e-3 and, for the last fifth, 1e-4; the "
     "adaptive logarithmic hybrid loss for all; scores by image, then their mean, smoothed by 1 as in the "
     "paper."
 )
@@ -52,7 +48,7 @@ def experiments() -> Iterator[Experiment]:
             "together": [_ONE_EMBRYO],
         },
         scores=_SCORES,
-        variants=_VARIANTS,
+        variants=_variants(epochs=5),
         ratio="jaccard",
     )
     yield Experiment(
@@ -67,8 +63,21 @@ def experiments() -> Iterator[Experiment]:
             "fixed": {"test": _of_group(_HELD_OUT)},
         },
         scores=_SCORES,
-        variants=_VARIANTS,
+        variants=_variants(epochs=40),
         ratio="jaccard",
+    )
+
+
+def _variants(epochs: int) -> tuple[Variant, ...]:
+    numbers = {
+        "name": "focusnetpp",
+        "size": 128,
+        "epochs": epochs,
+        "rates": [[0, 1e-3], [epochs * 4 // 5, 1e-4]],
+    }
+    return tuple(
+        Variant(title, {**numbers, "architecture": architecture, "arguments": arguments})
+        for title, architecture, arguments in _NETWORKS
     )
 
 

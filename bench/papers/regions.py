@@ -27,8 +27,9 @@ _KINDS = ("in situ carcinoma", "invasive carcinoma")
 class ContextRegions:
     """Fields around tumours, each twice: with the border of an in situ and with that of an invasive one.
 
-    Only pixels deep inside have a label, where a patch of 128 µm is the same in both; all else has none. An
-    `ImageSet`; both of a pair are of one `tile`.
+    Only pixels that lie deep inside of both have a label, where no patch of 64 µm that holds one tells them
+    apart; all else has none. Both of a pair have as many, so that one view can be right for half of them.
+    An `ImageSet`; both of a pair are of one `tile`.
     """
 
     def __init__(self) -> None:
@@ -50,10 +51,12 @@ class ContextRegions:
                 for swap in (False, True)
             ]
             for number, (y, x) in enumerate(_centres(pair[0])):
-                for slide, kind in zip(pair, ("a", "b"), strict=True):
-                    window = y - _FIELD // 2, x - _FIELD // 2, _FIELD, _FIELD
+                window = y - _FIELD // 2, x - _FIELD // 2, _FIELD, _FIELD
+                cores = [_cores(slide.truth(*window).regions) for slide in pair]
+                nowhere = np.any([core == IGNORE for core in cores], axis=0)
+                for slide, core, kind in zip(pair, cores, ("a", "b"), strict=True):
                     images.append(slide.read(*window))
-                    labels.append(_cores(slide.truth(*window).regions))
+                    labels.append(np.where(nowhere, np.uint8(IGNORE), core))
                     names.append(f"{seed}-{number}{kind}")
         drawn: dict[str, npt.NDArray[Any]] = {
             "images": np.stack(images),

@@ -50,6 +50,9 @@ class DARefineNet(nn.Module):
         Layers of the ResNet of the fine view; 18 and 34 are for small machines and not in the paper.
     context_depth : {50, 18}
         Layers of the ResNet of the context; the paper has 50. Unused when `variant` is ``single``.
+    encoder_width : int
+        Channels that both ResNets begin with, 64 in the paper; the decoder narrows with them. For small
+        machines.
     classes : int
         In the paper normal, benign, in situ and invasive.
     fusion : {"attention", "concat", "add"}, optional
@@ -101,6 +104,7 @@ class DARefineNet(nn.Module):
         depth: int = 50,
         *,
         context_depth: int = 50,
+        encoder_width: int = 64,
         classes: int = 4,
         fusion: str | None = None,
         variant: str = "dual",
@@ -128,8 +132,10 @@ class DARefineNet(nn.Module):
         self.variant = variant
         self.fusion = fusion
         self.view_count = 2 if variant == "dual" else 1
-        self.encoder = ResNet(depth, pretrained=pretrained)
-        self.context_encoder = None if single else ResNet(context_depth, pretrained=context_pretrained)
+        self.encoder = ResNet(depth, pretrained=pretrained, width=encoder_width)
+        self.context_encoder = (
+            None if single else ResNet(context_depth, pretrained=context_pretrained, width=encoder_width)
+        )
         width = self.encoder.widths[0]
         for level in _LEVELS:
             wide = 2 * width if level == 4 and not light else width

@@ -26,10 +26,17 @@ class FeatureExtractor(nn.Module):
         Outputs of f_n; None leaves it out.
     pretrained : str, path or None
         Weights of the encoder, see `load_pretrained`.
+    encoder_width : int
+        Of ResNet-18, see `ResNet`; GoogLeNet has one width.
     """
 
     def __init__(
-        self, encoder: str, features: int | None, classes: int | None, pretrained: str | Path | None
+        self,
+        encoder: str,
+        features: int | None,
+        classes: int | None,
+        pretrained: str | Path | None,
+        encoder_width: int = 64,
     ) -> None:
         super().__init__()
         self.backbone: GoogLeNet | ResNet
@@ -37,7 +44,7 @@ class FeatureExtractor(nn.Module):
             self.backbone = GoogLeNet(transform_input=True, pretrained=pretrained)
             channels = self.backbone.width
         else:
-            self.backbone = ResNet(18, pretrained=pretrained)
+            self.backbone = ResNet(18, pretrained=pretrained, width=encoder_width)
             channels = self.backbone.widths[-1]
         self.width = channels if features is None else features
         self.dropout = nn.Dropout(0.2)  # of GoogLeNet, before its last layer

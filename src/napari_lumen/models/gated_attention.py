@@ -115,6 +115,8 @@ class GatedAttention(nn.Module):
         The paper's gated attention, a rival of Table 2 (see `rival_attentions`), or no attention.
     global_depth, local_depth : {18, 34, 50, 101, 152}
         Layers of the ResNet of the whole image and of the one shared by its instances.
+    encoder_width : int
+        Channels that both ResNets begin with, 64 in the paper; less is for small machines.
     instances : int
         Instances that are fused, K.
     threshold, margin : float
@@ -161,6 +163,7 @@ class GatedAttention(nn.Module):
         module: str = "gated",
         global_depth: int = 18,
         local_depth: int = 50,
+        encoder_width: int = 64,
         instances: int = 4,
         threshold: float = 0.5,
         margin: float = 0.1,
@@ -176,7 +179,7 @@ class GatedAttention(nn.Module):
         if module != "gated" and module not in RIVALS:
             raise ValueError(f"module must be one of gated, {', '.join(RIVALS)}, not {module!r}")
         self.global_size, self.local_size = global_size, local_size
-        self.global_network = ResNet(global_depth, pretrained=pretrained)
+        self.global_network = ResNet(global_depth, pretrained=pretrained, width=encoder_width)
         channels = self.global_network.widths[-1]
         self.rival = None if module == "gated" else RIVALS[module](channels)
         if module == "gated":
@@ -204,7 +207,7 @@ class GatedAttention(nn.Module):
             (0.0, math.inf),
             stage="instance branch",
         )
-        self.local_network = ResNet(local_depth, pretrained=local_pretrained)
+        self.local_network = ResNet(local_depth, pretrained=local_pretrained, width=encoder_width)
         self.global_head = nn.Linear(channels, classes)
         self.fused_head = nn.Linear(channels + instances * self.local_network.widths[-1], classes)
 

@@ -42,6 +42,8 @@ class MultiStage(nn.Module):
     Parameters
     ----------
     encoder : {"googlenet", "resnet18"}
+    encoder_width : int
+        Channels that ResNet-18 begins with; less than its 64 is for small machines. GoogLeNet has one width.
     variant : {"end_to_end", "classifier", "segmentation", "imagenet"}
         ``end_to_end``: the whole model without f_n; Separate Learning trains the same network.
         ``classifier``: the feature extractor with f_n alone, the first stage of Separate Learning and the
@@ -93,6 +95,7 @@ class MultiStage(nn.Module):
         self,
         *,
         encoder: str = "googlenet",
+        encoder_width: int = 64,
         variant: str = "end_to_end",
         map_size: int | None = None,
         features: int = 16,
@@ -108,6 +111,8 @@ class MultiStage(nn.Module):
         if variant not in _VARIANTS:
             raise ValueError(f"variant must be one of {', '.join(_VARIANTS)}, not {variant!r}")
         check_counts(map_size=map_size, features=features, mini_batch=mini_batch, patch=patch, crop=crop)
+        if encoder == "googlenet" and encoder_width != 64:
+            raise ValueError(f"encoder_width is of resnet18; googlenet has one width, not {encoder_width}")
         if crop > patch:
             raise ValueError(f"crop must be from 1 to the side of a patch, {patch}, not {crop}")
         self.variant, self.map_size = variant, map_size
@@ -126,6 +131,7 @@ class MultiStage(nn.Module):
                 None if variant == "imagenet" else features,
                 _CLASSES if variant == "classifier" else None,
                 pretrained,
+                encoder_width,
             )
             mark_attention(
                 self.feature_norm,

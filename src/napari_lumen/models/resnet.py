@@ -95,6 +95,9 @@ class ResNet(nn.Module):
         only when it has as many classes.
     output_stride : {32, 16, 8}
         Below 32, the last levels keep their size and dilate their convolutions instead (DeepLab).
+    width : int
+        Channels of the first level's 3x3 convolutions; each further level has twice as many. Less than the
+        paper's 64 is for small machines, and takes no published weights.
 
     Attributes
     ----------
@@ -119,28 +122,30 @@ class ResNet(nn.Module):
         classes: int | None = None,
         pretrained: str | Path | None = None,
         output_stride: int = 32,
+        width: int = 64,
     ) -> None:
         super().__init__()
-        check_counts(classes=classes, depth=depth)
+        check_counts(classes=classes, depth=depth, width=width)
         if depth not in _DEPTHS:
             raise ValueError(f"depth must be one of {', '.join(map(str, _DEPTHS))}, not {depth}")
         if output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
         block, counts = _DEPTHS[depth]
-        self.widths = tuple(width * block.expansion for width in (64, 128, 256, 512))
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        inner = tuple(width * 2**level for level in range(4))
+        self.widths = tuple(of_level * block.expansion for of_level in inner)
+        self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        inputs, stride = 64, 4
-        for level, (width, count) in enumerate(zip((64, 128, 256, 512), counts, strict=True), start=1):
+        inputs, stride = width, 4
+        for level, (of_level, count) in enumerate(zip(inner, counts, strict=True), start=1):
             step = 1 if level == 1 or stride == output_stride else 2
             before = 1 if level == 1 else 2 ** (level + 1) // (stride * 2)
             stride *= step
             after = 2 ** (level + 1) // stride
-            blocks = [block(inputs, width, step, before if step == 1 else after)]
-            inputs = width * block.expansion
-            blocks += [block(inputs, width, 1, after) for _ in range(count - 1)]
+            blocks = [block(inputs, of_level, step, before if step == 1 else after)]
+            inputs = of_level * block.expansion
+            blocks += [block(inputs, of_level, 1, after) for _ in range(count - 1)]
             setattr(self, f"layer{level}", nn.Sequential(*blocks))
         self.fc = None if classes is None else nn.Linear(inputs, classes)
         draw_convolutions(self, "fan_out")
