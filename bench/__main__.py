@@ -1,4 +1,4 @@
-"""``python -m bench reading | viewing | models | inference | training | papers [--json]``."""
+"""``python -m bench reading | viewing | models | inference | training | annotations | papers [--json]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from bench.report import Report
 
-NAMES = ("reading", "viewing", "models", "inference", "training", "papers")
+NAMES = ("reading", "viewing", "models", "inference", "training", "annotations", "papers")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from napari_lumen.annotations import asap, imagescope, ncrf
-from napari_lumen.annotations.content import load_json, opened
+from napari_lumen.annotations.content import Bounded, load_json, opened
 from napari_lumen.annotations.geojson import SUFFIXES, read_geojson, write_geojson
 from napari_lumen.annotations.hovernet import read_hovernet
 from napari_lumen.annotations.imagescope_writing import write_imagescope
@@ -172,12 +172,38 @@ def format_of(path: str | os.PathLike[str]) -> str:
     return imagescope.labels_of(path) if kind == "imagescope" else kind
 
 
+def looks_like_annotations(path: str | os.PathLike[str]) -> bool:
+    """Whether the beginning of a file says that it holds annotations; never reads further, never raises.
+
+    What calls itself ``.geojson`` counts even when it is broken, so that its reader can say what is wrong.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return False
+    if ".geojson" in path.name.lower():
+        return True
+    try:
+        with opened(path) as stream:
+            head = _head(stream)
+        if head.startswith(b"<"):
+            root = _Root(path)
+            parse(root)
+            return root.name in _ROOTS
+    except AnnotationError:
+        return False
+    return head[:1] in (b"{", b"[") and any(re.search(sign, head) for _, sign in _SIGNS)
+
+
+def _head(stream: Bounded) -> bytes:
+    return stream.read(_HEAD).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+
+
 def _kind(path: Path) -> str:
     """Return the key of a file, that of ImageScope for all that are built like its files."""
     if path.is_dir():
         return "omezarr"
     with opened(path) as stream:
-        head = stream.read(_HEAD).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+        head = _head(stream)
     if head.startswith(b"<"):
         root = _Root(path)
         parse(root)

@@ -86,7 +86,9 @@ def read_geojson(path: str | os.PathLike[str], on_repair: OnRepair | None = None
             document = [document]
         if not isinstance(document, list):
             raise AnnotationError(f"{path} is not QuPath GeoJSON: it holds no list of features.")
-        return mended(annotations_of(document, str(path)), path, on_repair)
+        found = annotations_of(document, str(path))
+        del document  # else the collector walks its millions of numbers once more
+        return mended(found, path, on_repair)
 
 
 def _lines(annotations: Iterable[Annotation]) -> Iterator[bytes]:

@@ -18,6 +18,8 @@ from napari_lumen.annotations.shapes import Annotation, ObjectType, Source
 from napari_lumen.errors import AnnotationError, first_line
 
 _OWN = "lumen "  # begins the keys of metadata that are fields of ours
+_FIELDS = ("author", "time", "source", "model", "run")
+_NOTHING_SAID: Mapping[str, str | None] = dict.fromkeys(_FIELDS)
 _TYPES: tuple[tuple[str, ObjectType], ...] = (
     ("pathdetection", "detection"),  # as QuPath 0.2 called them
     ("detection", "detection"),
@@ -92,7 +94,7 @@ def _annotation(
     class_name, color = _classification(properties, where)
     name = properties.get("name")
     metadata = _metadata(properties.get("metadata"), where)
-    own = {key: metadata.pop(_OWN + key, None) for key in ("author", "time", "source", "model", "run")}
+    own = {key: metadata.pop(_OWN + key, None) for key in _FIELDS} if metadata else _NOTHING_SAID
     return Annotation(
         geometry=geometry,
         class_name=class_name,
@@ -205,6 +207,7 @@ def _color(given: Any, where: str) -> Color | None:
         return given >> 16 & 0xFF, given >> 8 & 0xFF, given & 0xFF
     if not (isinstance(given, list) and len(given) >= 3 and all(isinstance(c, int) for c in given[:3])):
         raise AnnotationError(f"{where} has a color that is not [r, g, b].")
-    if not all(0 <= c <= 255 for c in given[:3]):
+    red, green, blue = given[:3]
+    if not (0 <= red <= 255 and 0 <= green <= 255 and 0 <= blue <= 255):
         raise AnnotationError(f"{where} has a color outside 0 to 255.")
-    return given[0], given[1], given[2]
+    return red, green, blue

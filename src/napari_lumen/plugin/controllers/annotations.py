@@ -1,0 +1,371 @@
+"""The Annotations panel without its widgets: layers of annotations, their classes, undo of both."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from psygnal import Signal
+
+from napari_lumen.annotations.class_files import read_classes, write_classes
+from napari_lumen.annotations.classes import KEYS, ClassTable, Color
+from napari_lumen.annotations.classified import in_use
+from napari_lumen.annotations.formats import write_annotations
+from napari_lumen.annotations.history import History
+from napari_lumen.errors import AnnotationError
+from napari_lumen.plugin import notices
+from napari_lumen.plugin.annotation_frame import Frame, frame_in
+from napari_lumen.plugin.annotation_reader import read_layers, tell_repairs
+from napari_lumen.plugin.annotation_shapes import AUTHOR, BY_HAND, CLASS, NO_CLASS, SOURCE, TIME, shape_layers
+from napari_lumen.plugin.annotation_targets import Hidden, ShapesTarget, Target, target_of
+from napari_lumen.plugin.annotation_writer import annotations_in, table_of, write_zarr
+from napari_lumen.plugin.controllers.annotations_in_view import AnnotationsInView
+from napari_lumen.plugin.controllers.annotations_state import AnnotationsState, ClassRow
+from napari_lumen.plugin.jobs import Callbacks, JobRunner
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+_DONE = {"added": "Draw", "removed": "Delete", "changed": "Edit"}  # napari's words for what was done
+
+
+class AnnotationsController:
+    """State and rules of the Annotations panel.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    jobs : JobRunner
+        Reads and writes files.
+    author : str, optional
+        Who draws; the user of this machine when left out.
+    """
+
+    changed = Signal(AnnotationsState)
+
+    def __init__(self, viewer: ViewerModel, jobs: JobRunner, author: str | None = None) -> None:
+        self._viewer, self._jobs = viewer, jobs
+        self._author = author or getpass.getuser()
+        self._target: Target | None = None
+        self._hidden: WeakKeyDictionary[Layer, Hidden] = WeakKeyDictionary()
+        self._histories: WeakKeyDictionary[Layer, History[Any]] = WeakKeyDictionary()
+        self._chosen: str | None = None
+        self._busy = ""
+        self._restoring = False
+        self.state = AnnotationsState()
+        self._in_view = AnnotationsInView(viewer)
+        self._events = (
+            viewer.layers.events.inserted,
+            viewer.layers.events.removed,
+            viewer.layers.selection.events.active,
+        )
+        for event in self._events:
+            event.connect(self._on_layers)
+        self._on_layers()
+
+    # what the user does
+
+    def choose_layer(self, name: str) -> None:
+        """Choose the layer whose classes are shown, by its name."""
+        layer = next((item for item in self._layers() if item.name == name), None)
+        if layer is not None:
+            self._viewer.layers.selection.active = layer
+
+    def new_layer(self) -> None:
+        """Add an empty layer to draw on, over the slide in use, with the classes of the present one."""
+        table = ClassTable(classes=()) if self._target is None else self._target.table
+        frame = frame_in(self._viewer)
+        name = f"{frame.name.partition('.')[0] or 'New'} · annotations"
+        self._add(shape_layers([], frame, name, table))
+
+    def choose_class(self, name: str) -> None:
+        """Draw in a class from now on; what is selected becomes one of it."""
+        target = self._target
+        if target is None or name not in target.table:
+            return
+        self._chosen = name
+        if isinstance(target, ShapesTarget):
+            if target.reclassify(name, self._hidden_in(target)):
+                self._did(f"Make it {name}")
+            target.choose(name, self._author, "", BY_HAND)
+        self._update()
+
+    def add_class(self, name: str) -> None:
+        """Add a class, to a new layer where there is none."""
+        if self._target is None:
+            self.new_layer()
+        self._edit(f"Add {name}", lambda table: (table.added(name), {}))
+        if self._target is not None and name.strip() in self._target.table:
+            self.choose_class(name.strip())
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename a class, and all that is of it."""
+        self._edit(f"Rename {name}", lambda table: (table.renamed(name, new), {name: new.strip()}))
+        if self._chosen == name and self._target is not None and new.strip() in self._target.table:
+            self._chosen = None
+            self.choose_class(new.strip())
+
+    def merge(self, name: str, into: str) -> None:
+        """Make all of one class part of another."""
+        if name != into:
+            self._edit(f"Merge {name}", lambda table: (table.removed(name), {name: into}))
+
+    def recolour(self, name: str, color: Color) -> None:
+        """Give a class another colour."""
+        self._edit(f"Recolour {name}", lambda table: (table.recoloured(name, color), {}))
+
+    def give_key(self, name: str, key: int | None) -> None:
+        """Let a number key choose a class."""
+        self._edit(f"Key of {name}", lambda table: (table.keyed(name, key), {}))
+
+    def ignore(self, name: str, ignored: bool) -> None:
+        """Let training and scores pass over a class, or not."""
+        self._edit(f"Ignore {name}", lambda table: (table.ignoring(name, ignored), {}))
+
+    def remove_class(self, name: str) -> None:
+        """Remove a class that nothing is of; else the user is told what to do."""
+        target = self._target
+        if target is None:
+            return
+        if count := target.counts().get(name, 0):
+            notices.warn(in_use(name, count))
+            return
+        self._edit(f"Remove {name}", lambda table: (table.removed(name), {}))
+
+    def show_class(self, name: str, shown: bool) -> None:
+        """Show or hide what is of a class; "" for what has none."""
+        if self._target is not None:
+            before = self._hidden_in(self._target)
+            self._hidden[self._target.layer] = before - {name} if shown else before | {name}
+            self._target.show(self._hidden_in(self._target))
+            self._update()
+
+    def undo(self) -> None:
+        """Take back what was done last to the layer or its classes."""
+        self._go(lambda history: history.undo())
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self._go(lambda history: history.redo())
+
+    def open_file(self, path: Path) -> None:
+        """Show the annotations of a file on the slide in use."""
+        frame = frame_in(self._viewer)
+
+        def done(found: tuple[list[Any], tuple[str, ...]]) -> None:
+            self._add(found[0])
+            tell_repairs(path, found[1])
+
+        self._start(f"Reading {path.name} …", lambda: read_layers(path, frame), done)
+
+    def save_file(self, path: Path, format_name: str | None = None) -> None:
+        """Write the layer; by the suffix where no format is given, ``.zarr`` for OME-Zarr labels."""
+        if self._target is None:
+            return
+        layers = [self._target.layer.as_layer_data_tuple()]
+        frame = frame_in(self._viewer)
+        self._start(
+            f"Writing {path.name} …",
+            lambda: _write(path, layers, frame, format_name),
+            lambda count: notices.tell(f"{count:,} annotations saved: {path}"),
+        )
+
+    def open_classes(self, path: Path) -> None:
+        """Take classes of a card or another file: new ones are added, known ones get their colours."""
+        if self._target is None:
+            self.new_layer()
+
+        def take(table: ClassTable, given: ClassTable) -> tuple[ClassTable, dict[str, str]]:
+            for item in given:
+                known = item.name in table
+                table = (
+                    table.recoloured(item.name, item.color) if known else table.added(item.name, item.color)
+                )
+                table = table.ignoring(item.name, item.ignore)
+            return table, {}
+
+        def done(given: ClassTable) -> None:
+            self._edit(f"Classes of {path.name}", lambda table: take(table, given))
+
+        self._start(f"Reading {path.name} …", lambda: read_classes(path), done)
+
+    def save_classes(self, path: Path) -> None:
+        """Write the class table as JSON or CSV."""
+        if self._target is not None:
+            table = self._target.table
+            self._start(f"Writing {path.name} …", lambda: write_classes(path, table), lambda done: None)
+
+    def look(self) -> None:
+        """Outline what is in view of a pyramid; to be called when the camera has come to rest."""
+        target = self._target
+        if target is None or isinstance(target, ShapesTarget):
+            self._in_view.show(None)
+        else:
+            self._in_view.show(target.layer, self._hidden_in(target))
+
+    def close(self) -> None:
+        """Let go of the viewer; may be called twice."""
+        for event in self._events:
+            event.disconnect(self._on_layers)
+        self._watch(None)
+        self._jobs.close()
+
+    # what happens
+
+    def _layers(self) -> list[Layer]:
+        return [layer for layer in self._viewer.layers if target_of(layer) is not None]
+
+    def _on_layers(self, event: Any = None) -> None:
+        layers = self._layers()
+        active = self._viewer.layers.selection.active
+        before = None if self._target is None else self._target.layer
+        chosen = active if active in layers else before if before in layers else next(reversed(layers), None)
+        if chosen is not before:
+            self._watch(None if chosen is None else target_of(chosen))
+        self._update()
+
+    def _watch(self, target: Target | None) -> None:
+        """Listen to the shapes of another layer than before."""
+        if isinstance(self._target, ShapesTarget):
+            self._target.layer.events.data.disconnect(self._on_data)
+        self._target = target
+        if target is None:
+            return
+        self._histories.setdefault(target.layer, History(target.state()))
+        if isinstance(target, ShapesTarget):
+            target.layer.events.data.connect(self._on_data)
+            for key in KEYS:
+                target.layer.bind_key(str(key), partial(self._on_key, key), overwrite=True)
+            self._chosen = self._chosen if self._chosen in target.table else None
+            target.choose(self._chosen, self._author, "", BY_HAND)
+
+    def _on_key(self, key: int, layer: Any) -> None:
+        if self._target is not None:
+            name = next((item.name for item in self._target.table if item.key == key), None)
+            if name is not None:
+                self.choose_class(name)
+
+    def _on_data(self, event: Any) -> None:
+        """Say who drew what is new, and keep the state for undo."""
+        action = str(getattr(event.action, "value", event.action))
+        target = self._target
+        if self._restoring or target is None or action not in _DONE:
+            return
+        if action == "changed" and getattr(target.layer, "_is_creating", False):  # more of it follows
+            return
+        features = target.layer.features
+        if action == "added":
+            new = (features[TIME] == "") & (features["annotation"] < 0)
+            features.loc[new, TIME] = datetime.now(UTC).isoformat(timespec="seconds")
+            features.loc[new, AUTHOR], features.loc[new, SOURCE] = self._author, BY_HAND
+            features.loc[new, CLASS] = features.loc[new, CLASS].fillna("")
+        self._did(_DONE[action])
+        self._update()
+
+    # rules
+
+    def _edit(self, what: str, change: Callable[[ClassTable], tuple[ClassTable, dict[str, str]]]) -> None:
+        target = self._target
+        if target is None:
+            return
+        try:
+            table, names = change(target.table)
+        except AnnotationError as error:
+            notices.warn(str(error))
+            self._update()
+            return
+        if table != target.table:
+            target.apply(table, names, self._hidden_in(target))
+            self._did(what)
+        self._update()
+
+    def _did(self, what: str) -> None:
+        if self._target is not None:
+            self._histories[self._target.layer].do(what, self._target.state())
+
+    def _go(self, step: Callable[[History[Any]], Any]) -> None:
+        if self._target is None:
+            return
+        history = self._histories[self._target.layer]
+        before = history.state
+        if step(history) is not before:
+            self._restoring = True
+            try:
+                self._target.restore(history.state, self._hidden_in(self._target))
+            finally:
+                self._restoring = False
+        self._update()
+
+    def _hidden_in(self, target: Target) -> Hidden:
+        return self._hidden.get(target.layer, frozenset())
+
+    def _add(self, layers: list[Any]) -> None:
+        from napari.layers import Layer
+
+        for data in layers:
+            self._viewer.add_layer(Layer.create(*data))
+
+    def _start(self, what: str, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        def over() -> None:
+            self._busy = ""
+            self._update()
+
+        def on_done(value: Any) -> None:
+            over()
+            done(value)
+
+        def on_failed(error: BaseException) -> None:
+            over()
+            notices.show(error)
+
+        self._busy = what
+        self._update()
+        self._jobs.start(lambda emit, cancel: work(), Callbacks(lambda event: None, on_done, on_failed, over))
+
+    def _update(self) -> None:
+        layers = tuple(layer.name for layer in reversed(self._layers()))
+        target = self._target
+        if target is None:
+            state = AnnotationsState(layers, busy=self._busy)
+        else:
+            history, table = self._histories[target.layer], target.table
+            state = AnnotationsState(
+                layers,
+                target.layer.name,
+                _rows(table, target.counts(), self._hidden_in(target)),
+                self._chosen if self._chosen in table else None,
+                history.undoable,
+                history.redoable,
+                isinstance(target, ShapesTarget),
+                self._busy,
+            )
+        if state != self.state:
+            self.state = state
+            self.changed.emit(state)
+
+
+def _rows(table: ClassTable, counts: dict[str, int], hidden: Hidden) -> tuple[ClassRow, ...]:
+    rows = [
+        ClassRow(
+            item.name, item.color, item.key, item.ignore, counts.get(item.name, 0), item.name not in hidden
+        )
+        for item in table
+    ]
+    if counts.get(""):
+        rows.append(ClassRow("", NO_CLASS, None, False, counts[""], "" not in hidden))
+    return tuple(rows)
+
+
+def _write(path: Path, layers: list[Any], frame: Frame, format_name: str | None) -> int:
+    found = annotations_in(layers, frame)
+    if path.suffix.lower() == ".zarr":
+        write_zarr(path, found, frame, table_of(layers))
+    else:
+        write_annotations(path, found, format_name)
+    return len(found)
