@@ -1,4 +1,4 @@
-"""`napari-lumen evaluate`: score a run or label images against their truth."""
+"""`napari-lumen evaluate masks`, which `evaluate` alone means: a run or label images against their truth."""
 
 from __future__ import annotations
 
@@ -74,6 +74,9 @@ def evaluate(
         ),
     ] = None,
     region: RegionOption = None,
+    corrected: Annotated[
+        bool, typer.Option("--corrected", help="Score a run with what people have corrected in it.")
+    ] = False,
     tile: Annotated[
         int, typer.Option(min=64, help="Side of the tiles that a single large image is cut into, px.")
     ] = 2048,
@@ -98,6 +101,7 @@ def evaluate(
         images=images,
         group=None if group is None else _pattern(group),
         region=region,
+        corrected=corrected,
         tile=tile,
         resamples=resamples,
         seed=seed,

@@ -205,6 +205,11 @@ def _rows(card: ModelCard, path: Path) -> Iterator[tuple[str, str]]:
     yield "network", f"{card.architecture}({arguments})" if arguments else card.architecture
     for view in card.input.views:
         yield "input", f"{view.size} x {view.size} px at {view.mpp:g} µm per pixel"
+    if card.input.stain is not None:
+        yield (
+            "stain",
+            f"of each slide, by {card.input.stain.method.capitalize()}'s method, to that of training",
+        )
     if card.attention:
         yield "attention", ", ".join(card.attention)
     yield "trained on", card.training.data

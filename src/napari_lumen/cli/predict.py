@@ -197,6 +197,8 @@ def _report(run: Run, slide: str) -> Iterator[Any]:
         yield Text(
             f"{len(record.failed_tiles):,} tiles could not be read; run.json lists them.", style="yellow"
         )
+    for warning in record.warnings:
+        yield Text(warning, style="yellow")
     yield Text(f"Result: {run.path}")
     yield Text(f"See it: napari --plugin napari-lumen {shlex.quote(slide)} {shlex.quote(str(run.path))}")
 
@@ -223,6 +225,8 @@ def _summary(cohort: Cohort) -> Iterator[Any]:
             Text(row.error or found),
         )
     yield table
+    for warning in dict.fromkeys(warning for row in cohort.rows for warning in row.warnings):
+        yield Text(warning, style="yellow")
     total, failed = len(cohort.rows), len(cohort.failed)
     end = f", {failed:,} failed" if failed else ""
     yield Text(f"{total - failed:,} of {total:,} slides finished{end}. Table: {cohort.path / CSV_FILE}")

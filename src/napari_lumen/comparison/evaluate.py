@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from napari_lumen.comparison.pairs import Wanted, compare
+from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.comparison.pairs import Drawn, Wanted, compare
 from napari_lumen.comparison.sources import Objects
 from napari_lumen.errors import AnnotationError
 from napari_lumen.evaluation import Evaluation, write_report
@@ -16,11 +17,12 @@ from napari_lumen.evaluation import evaluate as score
 from napari_lumen.geometry import Region
 
 _SHOWN = 3  # names in a warning
+_DRAWN = "annotations"
 
 
 def evaluate(
     predicted: str | os.PathLike[str],
-    truth: str | os.PathLike[str],
+    truth: str | os.PathLike[str] | Sequence[Annotation],
     out: str | os.PathLike[str] | None = None,
     *,
     classes: Mapping[int, str] | None = None,
@@ -32,6 +34,7 @@ def evaluate(
     images: str | os.PathLike[str] | None = None,
     group: str | None = None,
     region: Region | None = None,
+    corrected: bool = False,
     tile: int = 2048,
     resamples: int = 1000,
     seed: int = 0,
@@ -42,8 +45,10 @@ def evaluate(
     ----------
     predicted : path
         A run, a label image (PNG, TIFF, NPY), a file of annotations, or a folder of such files.
-    truth : path
-        The same, but no run; in a folder, files of the same names.
+    truth : path or sequence of Annotation
+        The same, but no run; in a folder, files of the same names. Outlines named `Region*` say where
+        everything was annotated: nothing else counts then. `Ignore*` does not count, `Background` is none
+        of the classes; as in training.
     out : path, optional
         Folder for tables (CSV) and one page, `report.html`; an earlier report there is replaced.
     classes : mapping of int to str, optional
@@ -65,6 +70,8 @@ def evaluate(
         patients then.
     region : Region, optional
         Part of the slide, level-0 px.
+    corrected : bool
+        Score a run with what people have corrected in it. Its objects are the connected areas then.
     tile : int
         Side of the tiles that a single large image is cut into, px.
     resamples, seed : int
@@ -84,9 +91,10 @@ def evaluate(
     AnnotationError
         When a truth has no prediction, a file cannot be read, or sizes or classes do not fit.
     RunError
-        When a run holds no labels.
+        When a run holds no labels, or no corrections where they are wanted.
     """
-    predicted, truth = Path(predicted), Path(truth)
+    predicted = Path(predicted)
+    there = Path(truth) if isinstance(truth, str | os.PathLike) else Drawn(_DRAWN, truth)
     wanted = Wanted(
         names=classes or {},
         ignore=ignore,
@@ -97,27 +105,35 @@ def evaluate(
         group=None if group is None else _pattern(group),
         tile=tile,
         region=region,
+        corrected=corrected,
     )
-    found = compare(predicted, truth, wanted)
+    found = compare(predicted, there, wanted)
     try:
         evaluation = score(
             found.pairs, found.classes, ignore=found.ignore, bach=bach, resamples=resamples, seed=seed
         )
     except ValueError as error:
-        raise AnnotationError(f"{predicted} cannot be scored against {truth}: {error}.") from error
+        raise AnnotationError(f"{predicted} cannot be scored against {there}: {error}.") from error
     if found.left_out:
         shown = ", ".join(found.left_out[:_SHOWN]) + (" ..." if len(found.left_out) > _SHOWN else "")
         warnings.warn(
             f"{len(found.left_out):,} predictions have no truth and are left out: {shown}", stacklevel=2
         )
     if out is not None:
-        facts = [("prediction", str(predicted)), ("truth", str(truth)), *_asked(wanted)]
-        write_report(Path(out), evaluation, f"{predicted.name} against {truth.name}", facts)
+        write_report(Path(out), evaluation, *headed(predicted, there, wanted))
     return evaluation
+
+
+def headed(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> tuple[str, list[tuple[str, str]]]:
+    """Return the title of a report, and the facts at its head."""
+    facts = [("prediction", str(predicted)), ("truth", str(truth)), *_asked(wanted)]
+    return f"{predicted.name} against {truth.name}", facts
 
 
 def _asked(wanted: Wanted) -> Iterator[tuple[str, str]]:
     """Yield what of the request changes the numbers."""
+    if wanted.corrected:
+        yield "corrections", "laid over the run"
     if wanted.ignore is not None:
         yield "label value that does not count", str(wanted.ignore)
     if wanted.ignored_names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.companions import pixels_of, probability_of
+from napari_lumen.comparison.rules import RULES, RuledOutlines, narrowed
 from napari_lumen.comparison.sources import (
     IMAGE_SUFFIXES,
     OUTLINE_SUFFIXES,
@@ -22,6 +23,7 @@ from napari_lumen.comparison.sources import (
     Source,
     values_in,
 )
+from napari_lumen.corrections import CorrectionStore
 from napari_lumen.errors import AnnotationError, RunError
 from napari_lumen.evaluation import ImagePair
 from napari_lumen.geometry import Grid, Region, Window, windows
@@ -51,6 +53,8 @@ class Wanted:
         Side of the tiles that slides are cut into, px.
     region : Region or None
         Part of the slide, level-0 px.
+    corrected : bool
+        Whether a run is scored with what people have corrected.
     """
 
     names: Mapping[int, str] = field(default_factory=dict)
@@ -62,6 +66,28 @@ class Wanted:
     group: re.Pattern[str] | None = None
     tile: int = 2048
     region: Region | None = None
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A truth that is read already.
+
+    Attributes
+    ----------
+    name : str
+    annotations : sequence of Annotation
+        In level-0 pixels (x, y).
+    place : str
+        Where it was read; "" where it lies in no file.
+    """
+
+    name: str
+    annotations: Sequence[Annotation]
+    place: str = ""
+
+    def __str__(self) -> str:
+        return self.place or self.name
 
 
 @dataclass(frozen=True)
@@ -75,22 +101,25 @@ class Comparison:
     pairs : iterator of ImagePair
     left_out : list of str
         Predictions without a truth.
+    count : int
+        How many pairs there will be of a run; of anything else images.
     """
 
     classes: ClassTable
     ignore: int | None
     pairs: Iterator[ImagePair]
     left_out: list[str]
+    count: int
 
 
-def compare(predicted: Path, truth: Path, wanted: Wanted) -> Comparison:
+def compare(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> Comparison:
     """Pair what lies at two paths.
 
     Parameters
     ----------
     predicted : Path
         A run, a label image, a GeoJSON, or a folder of images and GeoJSON.
-    truth : Path
+    truth : Path or Drawn
         The same, but no run; a folder where the prediction is a folder, files of the same names.
     wanted : Wanted
 
@@ -98,13 +127,19 @@ def compare(predicted: Path, truth: Path, wanted: Wanted) -> Comparison:
     ------
     AnnotationError
         When a truth has no prediction, a file is of no kind that can be read, or classes do not fit.
+    RunError
+        When a run holds no labels, or no corrections where they are wanted.
     """
     run = Run.open(predicted) if (predicted / RUN_FILE).exists() else None
+    if wanted.corrected:
+        _require_corrections(predicted, run)
     if run is not None and not any(raster.kind == "labels" for raster in run.record.rasters):
         raise RunError(f"{predicted} holds no labels, but a heat map: there are no pixels to compare.")
-    if run is None and predicted.is_dir() and truth.is_dir():
+    found: Mapping[str, tuple[Path, Path | Drawn]]
+    folder = not isinstance(truth, Drawn) and truth.is_dir()
+    if run is None and predicted.is_dir() and isinstance(truth, Path) and folder:
         found, left_out = _by_name(predicted, truth)
-    elif truth.is_dir() or (run is None and predicted.is_dir()):
+    elif folder or (run is None and predicted.is_dir()):
         raise AnnotationError(
             f"{predicted} and {truth} cannot be compared: give two folders of files of the same names, two "
             "files, or a run and a file."
@@ -117,54 +152,103 @@ def compare(predicted: Path, truth: Path, wanted: Wanted) -> Comparison:
     }
     classes = _classes(raw, run, wanted)
     ignore = wanted.ignore
-    if ignore is None and wanted.ignored_names:
+    known = [item.name for item in classes]
+    ruled = any(isinstance(there, list) and narrowed(there, known) for _, there in raw.values())
+    if ignore is None and (wanted.ignored_names or ruled):
         ignore = max(item.value for item in classes) + 1
-    pairs = _pairs(raw, classes, ignore, wanted, folder=predicted.is_dir() and run is None)
-    return Comparison(classes, ignore, pairs, left_out)
+    plans: Iterable[_Plan] = (
+        _planned(name, sides, classes, ignore, wanted, whole=predicted.is_dir() and run is None)
+        for name, sides in raw.items()
+    )
+    count = len(raw)
+    if run is not None:  # its labels are read part by part; of images, one at a time is opened
+        plans = list(plans)
+        count = sum(len(plan.parts) for plan in plans)
+    return Comparison(classes, ignore, _pairs(plans, classes, wanted), left_out, count)
 
 
 _Raw = LabelImage | list[Annotation] | Run
 
 
-def _pairs(
-    raw: Mapping[str, tuple[_Raw, _Raw]],
+@dataclass(frozen=True)
+class _Plan:
+    """Two sides, and the windows of their common grid that are looked at."""
+
+    name: str
+    said: Source
+    there: Source
+    grid: Grid
+    whole: Window
+    parts: list[Window]
+
+
+def _planned(
+    name: str,
+    sides: tuple[_Raw, _Raw],
     classes: ClassTable,
     ignore: int | None,
     wanted: Wanted,
-    folder: bool,
-) -> Iterator[ImagePair]:
-    for name, sides in raw.items():
-        said, there = (
-            _source(side, name, classes, dict.fromkeys(wanted.ignored_names, value))
-            for side, value in zip(sides, (0, ignore or 0), strict=True)
-        )
-        grid = _common_grid(said, there)
-        area = grid.region if wanted.region is None else grid.region.intersect(wanted.region)
-        if isinstance(said, RunLabels) and said.run.record.region is not None:
-            area = area.intersect(Region(*said.run.record.region))
-        whole = grid.window_of(area)
-        side = max(whole.height, whole.width) if folder else wanted.tile
-        for part in windows((whole.height, whole.width), max(1, side)):
-            window = Window(part.y + whole.y, part.x + whole.x, part.height, part.width)
-            place = (
-                name if part == Window(0, 0, whole.height, whole.width) else f"{name} {_place(grid, window)}"
-            )
+    *,
+    whole: bool,
+) -> _Plan:
+    """Return how two sides are gone through: whole, or in tiles."""
+    said, there = (
+        _source(side, name, classes, wanted, value)
+        for side, value in zip(sides, (None, ignore or 0), strict=True)
+    )
+    grid = _common_grid(said, there)
+    area = grid.window_of(_area(grid, said, there, wanted))
+    size = max(area.height, area.width) if whole else wanted.tile
+    parts = [
+        Window(part.y + area.y, part.x + area.x, part.height, part.width)
+        for part in windows((area.height, area.width), max(1, size))
+    ]
+    return _Plan(name, said, there, grid, area, parts)
+
+
+def _pairs(plans: Iterable[_Plan], classes: ClassTable, wanted: Wanted) -> Iterator[ImagePair]:
+    for plan in plans:
+        said, there, grid = plan.said, plan.there, plan.grid
+        for window in plan.parts:
+            place = plan.name if window == plan.whole else f"{plan.name} {_place(grid, window)}"
             yield ImagePair(
                 name=place,
                 predicted=said.labels(grid, window),
                 truth=there.labels(grid, window),
                 predicted_objects=said.objects(grid, window) if wanted.objects else None,
                 true_objects=there.objects(grid, window) if wanted.objects else None,
-                probability=probability_of(said, name, window, classes, wanted.probability),
-                pixels=pixels_of(said, name, grid, window, wanted.images),
+                probability=probability_of(said, plan.name, window, classes, wanted.probability),
+                pixels=pixels_of(said, plan.name, grid, window, wanted.images),
                 group=_group(place, wanted),
+                region=grid.region_of(window),
             )
 
 
-def _source(side: _Raw, name: str, classes: ClassTable, skipped: Mapping[str, int]) -> Source:
+def _source(side: _Raw, name: str, classes: ClassTable, wanted: Wanted, ignore: int | None) -> Source:
+    """Return one side; what does not count of the truth's outlines has the value `ignore`."""
     if isinstance(side, LabelImage):
         return replace(side)  # one that holds its pixels no longer than it is looked at
-    return RunLabels(side, classes) if isinstance(side, Run) else Outlines(name, side, classes, skipped)
+    if isinstance(side, Run):
+        return RunLabels(side, classes, wanted.corrected)
+    outlines = Outlines(name, side, classes, dict.fromkeys(wanted.ignored_names, ignore or 0))
+    return RuledOutlines.of(outlines, ignore)
+
+
+def _area(grid: Grid, said: Source, there: Source, wanted: Wanted) -> Region:
+    """Return the rectangle that is looked at."""
+    area = grid.region if wanted.region is None else grid.region.intersect(wanted.region)
+    if isinstance(said, RunLabels) and said.run.record.region is not None:
+        area = area.intersect(Region(*said.run.record.region))
+    if isinstance(there, RuledOutlines) and there.extent is not None:
+        area = area.intersect(there.extent)
+    return area
+
+
+def _require_corrections(predicted: Path, run: Run | None) -> None:
+    if run is None:
+        raise AnnotationError(f"{predicted} is no run, so nothing of it can be corrected: leave that out.")
+    if not CorrectionStore(run.path).windows:
+        raise RunError(f"Nothing of the run {predicted} is corrected yet: score the run itself.")
 
 
 def _common_grid(said: Source, there: Source) -> Grid:
@@ -210,13 +294,17 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _stem(path: Path) -> str:
+def _stem(path: Path | Drawn) -> str:
+    if isinstance(path, Drawn):
+        return _stem(Path(path.place)) if path.place else path.name
     lower = path.name.lower()
     suffix = next((end for end in IMAGE_SUFFIXES + OUTLINE_SUFFIXES if lower.endswith(end)), path.suffix)
     return path.name[: len(path.name) - len(suffix)]
 
 
-def _open(path: Path, wanted: Wanted) -> LabelImage | list[Annotation]:
+def _open(path: Path | Drawn, wanted: Wanted) -> LabelImage | list[Annotation]:
+    if isinstance(path, Drawn):
+        return list(path.annotations)
     if path.name.lower().endswith(OUTLINE_SUFFIXES):
         return read_annotations(path)
     if path.name.lower().endswith(IMAGE_SUFFIXES):
@@ -233,7 +321,8 @@ def _classes(raw: Mapping[str, tuple[_Raw, _Raw]], run: Run | None, wanted: Want
         return run.record.classes
     sides = [side for pair in raw.values() for side in pair]
     outlines = [item for side in sides if isinstance(side, list) for item in side]
-    names = sorted({item.class_name for item in outlines if item.class_name} - set(wanted.ignored_names))
+    left_out = {*wanted.ignored_names, *RULES}
+    names = sorted({item.class_name for item in outlines if item.class_name} - left_out)
     if wanted.objects == "numbers" or (outlines and not names):
         return ClassTable.named([names[0] if len(names) == 1 else "object"])
     if names:

@@ -19,6 +19,7 @@ from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import AnnotationError
 from napari_lumen.geometry import Grid, Window
 from napari_lumen.inference import Run
+from napari_lumen.inference.corrected import corrected_labels
 from napari_lumen.inference.stored_picture import read_picture
 
 Labels = npt.NDArray[Any]
@@ -121,8 +122,16 @@ class Outlines:
     @property
     def bounds(self) -> tuple[float, float]:
         """Lower and right edge of all outlines, level-0 px."""
-        _, _, right, bottom = shapely.total_bounds(self._geometries)
-        return (float(bottom), float(right)) if len(self._geometries) else (0.0, 0.0)
+        _, _, right, bottom = self.box
+        return (bottom, right)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, upper, right and lower edge of all outlines, level-0 px; zeros without any."""
+        if not self._geometries:
+            return (0.0, 0.0, 0.0, 0.0)
+        left, top, right, bottom = map(float, shapely.total_bounds(self._geometries))
+        return (left, top, right, bottom)
 
     def labels(self, grid: Grid, window: Window) -> Labels:
         """Return the label values of the outlines in a window of a grid."""
@@ -186,10 +195,13 @@ class RunLabels:
     run : Run
     classes : ClassTable
         Its classes, under the names that they have in the truth.
+    corrected : bool
+        Whether what people have corrected lies over it.
     """
 
     run: Run
     classes: ClassTable
+    corrected: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -198,11 +210,11 @@ class RunLabels:
 
     def labels(self, grid: Grid, window: Window) -> Labels:
         """Return the label values in a window."""
-        return np.asarray(self.run.levels(self.run.labels)[0][window.slices])
+        return np.asarray(self._finest[window.slices])
 
     def objects(self, grid: Grid, window: Window) -> Labels:
-        """Return the objects of the run's own table where it has one, else the connected areas."""
-        if self._outlines is None:
+        """Return the objects of the run's own table where it has one, else, or corrected, connected areas."""
+        if self.corrected or self._outlines is None:
             return connected_areas(self.labels(grid, window))
         return self._outlines.objects(grid, window)
 
@@ -214,6 +226,12 @@ class RunLabels:
             for raster in self.run.record.rasters
             if raster.kind == "probability" and self.run.grid(raster) == self.grid
         }
+
+    @cached_property
+    def _finest(self) -> Any:
+        if self.corrected:
+            return corrected_labels(self.run).levels[0]
+        return self.run.levels(self.run.labels)[0]
 
     @cached_property
     def _outlines(self) -> Outlines | None:

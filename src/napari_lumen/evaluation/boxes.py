@@ -59,5 +59,10 @@ def box_coverage(mask: npt.NDArray[np.bool_], boxes: npt.NDArray[Any]) -> float:
     Gated attention leaves the rule open; this is the resolution of its section 2. For several images,
     average `covered_share` >= 0.5 over all boxes.
     """
+    return float(mean(is_covered(covered_share(mask, boxes)).astype(np.float64)))
+
+
+def is_covered(share: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return whether boxes of which such shares lie in a mask are covered: at least half of each."""
     # half a box in exact arithmetic may come out a rounding below half
-    return float(mean((covered_share(mask, boxes) >= _COVERED - 1e-9).astype(np.float64)))
+    return np.asarray(share >= _COVERED - 1e-9)

@@ -33,7 +33,7 @@ def chart(
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
         f"<title>{escape(title)}</title>",
         f'<text class="heading" x="{_LEFT}" y="16">{escape(title)}</text>',
-        *_axes(x_label, y_label),
+        *_axes(x_label, y_label, 1.0),
     ]
     for number, (name, curve) in enumerate(curves.items()):
         style = (
@@ -49,13 +49,32 @@ def chart(
     return "".join([*parts, "</svg>"])
 
 
-def _axes(x_label: str, y_label: str) -> list[str]:
+def froc_chart(false_positives: Floats, sensitivity: Floats, most: float) -> str:
+    """Return the chart of a FROC curve up to so many false positives a slide."""
+    width, height = _LEFT + _SIDE + 12, _TOP + _SIDE + _BOTTOM
+    shown = false_positives <= most
+    # it is a step: the sensitivity of a point is had until the next
+    x = np.append(false_positives[shown], most) / most
+    y = np.append(sensitivity[shown], sensitivity[shown][-1])
+    parts = [
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
+        "<title>FROC</title>",
+        f'<text class="heading" x="{_LEFT}" y="16">FROC</text>',
+        *_axes("false positives a slide", "sensitivity", most),
+    ]
+    if not np.isnan(y).any():
+        line = 'fill="none" stroke="rgb(33,102,172)" stroke-width="2"'
+        parts.append(f'<polyline points="{_points(np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1])}" {line}/>')
+    return "".join([*parts, "</svg>"])
+
+
+def _axes(x_label: str, y_label: str, x_most: float) -> list[str]:
     bottom, middle = _TOP + _SIDE, _LEFT + _SIDE / 2
     parts = [f'<rect class="frame" x="{_LEFT}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}"/>']
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = _LEFT + tick * _SIDE, bottom - tick * _SIDE
         parts.append(f'<path class="grid" d="M{x:g} {bottom}V{_TOP}M{_LEFT} {y:g}H{_LEFT + _SIDE}"/>')
-        parts.append(f'<text text-anchor="middle" x="{x:g}" y="{bottom + 14}">{tick:g}</text>')
+        parts.append(f'<text text-anchor="middle" x="{x:g}" y="{bottom + 14}">{tick * x_most:g}</text>')
         parts.append(f'<text text-anchor="end" x="{_LEFT - 4}" y="{y + 4:g}">{tick:g}</text>')
     parts.append(f'<text text-anchor="middle" x="{middle:g}" y="{bottom + 29}">{escape(x_label)}</text>')
     place = f"translate(12 {_TOP + _SIDE / 2:g}) rotate(-90)"

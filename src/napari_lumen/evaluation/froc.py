@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from napari_lumen.evaluation.defined import Floats, mean, ratio
 from napari_lumen.evaluation.lesions import SlideHits
 
 LookUp = Literal["bisect", "nearest", "interpolated"]
+LOOKUPS: tuple[LookUp, ...] = get_args(LookUp)
 FALSE_POSITIVES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 

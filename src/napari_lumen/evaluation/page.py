@@ -14,9 +14,10 @@ from PIL import Image
 
 from napari_lumen.evaluation.charts import chart
 from napari_lumen.evaluation.defined import ratio
+from napari_lumen.evaluation.errors import ERRORS
 from napari_lumen.evaluation.evaluate import Evaluation, WorstImage
 from napari_lumen.evaluation.scores import Over, Score
-from napari_lumen.evaluation.thumbnails import CONFUSED, FALSE, IGNORED, MISSED
+from napari_lumen.evaluation.thumbnails import IGNORED
 
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;color:#222;background:#fff}
@@ -60,8 +61,7 @@ def page(evaluation: Evaluation, title: str, facts: Sequence[tuple[str, str]] = 
         else "All images are of one group: there is nothing to resample, and there are no intervals."
     )
     body = [
-        f"<h1>{escape(title)}</h1>",
-        _table((), [(escape(name), escape(value)) for name, value in (*facts, ("images", f"{count:,}"))]),
+        head(title, (*facts, ("images", f"{count:,}"))),
         f'<p class="note">{units} A dash is a score that is not defined.</p>',
     ]
     for over, (heading, note) in _OVER.items():
@@ -73,10 +73,29 @@ def page(evaluation: Evaluation, title: str, facts: Sequence[tuple[str, str]] = 
     if evaluation.worst:
         body.append(f"<h2>Worst images</h2>{_legend(evaluation)}<div class=worst>")
         body += [*map(_figure, evaluation.worst), "</div>"]
+    return document(title, body)
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """Return a page of parts that are HTML already."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def head(title: str, facts: Iterable[tuple[str, str]]) -> str:
+    """Return the title of a page and the table of what the reader should know."""
+    return f"<h1>{escape(title)}</h1>" + table((), [(escape(name), escape(value)) for name, value in facts])
+
+
+def number(value: float, low: float = float("nan"), high: float = float("nan")) -> str:
+    """Return a score with its interval as HTML; a dash where it is not defined."""
+    if np.isnan(value):
+        return "–"
+    if np.isnan(low):
+        return f"{value:.4f}"
+    return f"{value:.4f} <span class=interval>{low:.3f} to {high:.3f}</span>"
 
 
 def _wide(html: str) -> str:
@@ -87,20 +106,12 @@ def _wide(html: str) -> str:
 def _scores(scores: Sequence[Score]) -> str:
     """Return a table with a row a score and a column a class."""
     columns = list(dict.fromkeys(score.class_name for score in scores))
-    cells = {(score.name, score.class_name): _number(score) for score in scores}
+    cells = {(score.name, score.class_name): number(score.value, score.low, score.high) for score in scores}
     rows = [
         (name.replace("_", " "), *(cells.get((name, column), "") for column in columns))
         for name in dict.fromkeys(score.name for score in scores)
     ]
-    return _table(("", *map(escape, columns)), rows)
-
-
-def _number(score: Score) -> str:
-    if np.isnan(score.value):
-        return "–"
-    if np.isnan(score.low):
-        return f"{score.value:.4f}"
-    return f"{score.value:.4f} <span class=interval>{score.low:.3f} to {score.high:.3f}</span>"
+    return table(("", *map(escape, columns)), rows)
 
 
 def _confusion(evaluation: Evaluation) -> str:
@@ -131,7 +142,7 @@ def _curves(evaluation: Evaluation) -> str:
 
 def _legend(evaluation: Evaluation) -> str:
     shown = [(item.name, item.color) for item in evaluation.classes if item.value]
-    shown += [("missed", MISSED), ("false", FALSE), ("wrong class", CONFUSED), ("not counted", IGNORED)]
+    shown += [*((item.name, item.color) for item in ERRORS), ("not counted", IGNORED)]
     return "<p>{}</p>".format(
         "".join(
             f'<span class=swatch style="background:rgb{color}"></span>{escape(name)}' for name, color in shown
@@ -148,7 +159,7 @@ def _figure(worst: WorstImage) -> str:
     return f"<figure><figcaption>{caption}</figcaption><div>{pictures}</div></figure>"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table of cells that are HTML already."""
     heads = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)

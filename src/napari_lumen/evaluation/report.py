@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,29 @@ def write_report(
     LumenError
         When a file cannot be written.
     """
-    folder = Path(folder)
+    return write_files(
+        Path(folder),
+        {
+            SCORES: csv_text(_score_rows(evaluation)),
+            IMAGES: csv_text(_image_rows(evaluation)),
+            CONFUSION: csv_text(_confusion_rows(evaluation)),
+            PAGE: page(evaluation, title, facts),
+        },
+    )
+
+
+def write_files(folder: Path, texts: Mapping[str, str]) -> Path:
+    """Write the files of a report, each by its name, and return the page.
+
+    Raises
+    ------
+    LumenError
+        When a file cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / SCORES, _csv(_score_rows(evaluation)))
-        _write(folder / IMAGES, _csv(_image_rows(evaluation)))
-        _write(folder / CONFUSION, _csv(_confusion_rows(evaluation)))
-        _write(folder / PAGE, page(evaluation, title, facts))
+        for name, text in texts.items():
+            _write(folder / name, text)
     except OSError as error:
         raise LumenError(f"Cannot write the report into {folder}: {error.strerror or error}.") from error
     return folder / PAGE
@@ -65,14 +81,14 @@ def write_report(
 def _score_rows(evaluation: Evaluation) -> Iterable[Sequence[Any]]:
     yield "score", "class", "over", "value", "low_95", "high_95", "images"
     for score in evaluation.scores:
-        numbers = map(_cell, (score.value, score.low, score.high))
+        numbers = map(cell, (score.value, score.low, score.high))
         yield score.name, score.class_name, score.over, *numbers, score.images
 
 
 def _image_rows(evaluation: Evaluation) -> Iterable[Sequence[Any]]:
     yield "image", *(f"{name} ({of})" for name, of in evaluation.by_image)
     for index, name in enumerate(evaluation.names):
-        yield name, *(_cell(values[index]) for values in evaluation.by_image.values())
+        yield name, *(cell(values[index]) for values in evaluation.by_image.values())
 
 
 def _confusion_rows(evaluation: Evaluation) -> Iterable[Sequence[Any]]:
@@ -82,11 +98,13 @@ def _confusion_rows(evaluation: Evaluation) -> Iterable[Sequence[Any]]:
         yield name, *counts
 
 
-def _cell(value: float) -> str:
+def cell(value: float) -> str:
+    """Return a score for a table; empty where it is not defined."""
     return "" if np.isnan(value) else f"{value:.6g}"
 
 
-def _csv(rows: Iterable[Sequence[Any]]) -> str:
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -15,6 +15,7 @@ from napari_lumen.evaluation.dsb import dsb_precision
 from napari_lumen.evaluation.matching import object_overlaps
 from napari_lumen.evaluation.panoptic import Panoptic, panoptic, panoptic_as_published
 from napari_lumen.evaluation.pixel_curves import count_steps
+from napari_lumen.geometry import Region
 
 Labels = npt.NDArray[Any]
 BACKGROUND = TissueClass(value=0, name="background", color=(235, 235, 235))
@@ -39,6 +40,8 @@ class ImagePair:
         the image is one of the worst.
     group : str, optional
         Patient or slide, whose images are resampled together; the name where it is None.
+    region : Region, optional
+        Where on a slide the pixels lie, level-0 px.
     """
 
     name: str
@@ -49,6 +52,7 @@ class ImagePair:
     probability: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     pixels: Callable[[], npt.NDArray[np.uint8] | None] | None = None
     group: str | None = None
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)

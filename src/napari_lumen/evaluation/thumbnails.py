@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.annotations.classes import ClassTable, Color
+from napari_lumen.evaluation.errors import ERRORS, error_labels
 from napari_lumen.evaluation.tally import ImagePair
 
 Picture = npt.NDArray[np.uint8]  # (h, w, 3)
 Thumbnails = Mapping[str, Picture]
 
 RIGHT: Color = (225, 225, 225)
-MISSED: Color = (33, 102, 172)
-FALSE: Color = (202, 0, 32)
-CONFUSED: Color = (230, 145, 0)
 IGNORED: Color = (120, 120, 120)
 _SIDE = 192
 
@@ -37,10 +35,8 @@ def thumbnails(pair: ImagePair, classes: ClassTable, ignore: int | None = None) 
     """
     predicted, truth = _thinned(pair.predicted), _thinned(pair.truth)
     ignored = np.zeros(truth.shape, np.bool_) if ignore is None else truth == ignore
-    errors = np.full((*truth.shape, 3), RIGHT, np.uint8)
-    errors[(truth != predicted) & (truth > 0) & (predicted > 0)] = CONFUSED
-    errors[(truth > 0) & (predicted == 0)] = MISSED
-    errors[(truth == 0) & (predicted > 0)] = FALSE
+    colors = np.array([RIGHT, *(item.color for item in ERRORS)], np.uint8)
+    errors = colors[error_labels(predicted, truth, ignore)]
     errors[ignored] = IGNORED
     tissue = None if pair.pixels is None else pair.pixels()
     pictures = {} if tissue is None else {"tissue": _thinned(tissue)}

@@ -36,6 +36,7 @@ class CohortRow(BaseModel):
     failed_tiles: int | None = Field(default=None, description="Tiles that could not be read.")
     seconds: float | None = Field(default=None, description="Wall time of all sessions.")
     error: str | None = Field(default=None, description="Why it failed, in one sentence.")
+    warnings: tuple[str, ...] = Field(default=(), description="What the reader of the results should know.")
 
     @classmethod
     def of(cls, slide: str, run: Run) -> CohortRow:
@@ -52,6 +53,7 @@ class CohortRow(BaseModel):
             tiles=record.tiles,
             failed_tiles=len(record.failed_tiles),
             seconds=round(sum(record.seconds.values()), 3),
+            warnings=record.warnings,
         )
 
 

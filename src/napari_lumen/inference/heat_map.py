@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import label as connected
 
+from napari_lumen.halving import halve_labels
 from napari_lumen.holding import write_text
 from napari_lumen.inference.plan import Cell
 from napari_lumen.inference.rasters import Pixels
 from napari_lumen.inference.run import FileRecord, RasterRecord
-from napari_lumen.inference.store import halve_labels, image_label
+from napari_lumen.inference.store import image_label
 from napari_lumen.inference.tile_plan import TilePlan
 from napari_lumen.inference.tile_writer import TileWriter
 from napari_lumen.inference.writer import raster_record

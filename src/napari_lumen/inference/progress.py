@@ -13,6 +13,7 @@ from napari_lumen.errors import Cancelled
 Stage = Literal[
     "waiting for workers",
     "finding tissue",
+    "finding the stain",
     "running the model",
     "classifying the slide",
     "writing",

@@ -13,6 +13,7 @@ from napari_lumen.geometry import Grid, Window
 from napari_lumen.inference.slide_watch import SlideWatch
 from napari_lumen.models import View
 from napari_lumen.slides import Slide
+from napari_lumen.stain.colour_table import ColourTable
 
 Views = tuple[npt.NDArray[np.uint8], ...]
 
@@ -28,6 +29,8 @@ class TileReader:
         That tiles are windows of, at the mpp of the first view.
     views : sequence of View
         What the network eats. All views of a tile share its centre; what lies outside the slide is white.
+    stain : ColourTable, optional
+        Brings all views to the stain that the network was trained on.
 
     Attributes
     ----------
@@ -40,6 +43,7 @@ class TileReader:
     slide: Slide
     grid: Grid
     views: Sequence[View]
+    stain: ColourTable | None = None
     failures: dict[Window, str] = field(default_factory=dict)
     watch: SlideWatch = field(init=False)
 
@@ -50,7 +54,8 @@ class TileReader:
         """Return one (size, size, 3) uint8 array a view, or None when the tile cannot be read."""
         for attempt in (1, 2):
             try:
-                return tuple(self._view(tile, view) for view in self.views)
+                views = tuple(self._view(tile, view) for view in self.views)
+                return views if self.stain is None else tuple(map(self.stain.apply, views))
             except (Cancelled, MemoryError):
                 raise
             except Exception as error:  # readers and codecs raise types of their own: one tile is bad

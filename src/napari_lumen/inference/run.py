@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Pair
 from napari_lumen.models.card import ModelCard
+from napari_lumen.stain.normalisation import ColourStatistics, Dyes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +125,12 @@ class RunRecord(BaseModel):
         default=(), description="Tiles that could not be read twice; what they cover alone is left open."
     )
     card: ModelCard = Field(description="The model's card.")
+    stain: Dyes | ColourStatistics | None = Field(
+        default=None,
+        description="Stain of the slide, found by the card's method, from which tiles were brought to the "
+        "card's; None where they were read as they are.",
+    )
+    warnings: tuple[str, ...] = Field(default=(), description="What the reader of the results should know.")
     sessions: tuple[Session, ...] = Field(description="One, or more where the run was resumed.")
     seed: int | None = Field(default=None, description="None: nothing in the run is random.")
 
@@ -188,6 +196,11 @@ class Run:
     def ended_in(cls, folder: Path) -> Run | None:
         """Return the run of a folder that has ended, see `open`; None where none has."""
         return cls.open(folder) if (folder / RUN_FILE).exists() else None
+
+    @property
+    def slide_name(self) -> str:
+        """Name of the slide's file, without what follows its first dot."""
+        return re.split(r"[/\\]", self.record.slide.rstrip("/\\"))[-1].partition(".")[0]
 
     @property
     def labels(self) -> RasterRecord:

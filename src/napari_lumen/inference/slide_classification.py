@@ -96,7 +96,7 @@ class SlideClassification(TileWork):
 
     def _vectors(self) -> tuple[Tensor, Tensor]:
         """Compute the vectors that the cache has not, and return (N, C) vectors and (N, 2) cells."""
-        identity = features_identity(self._slide, self._model, self._tile_plan)
+        identity = features_identity(self._slide, self._model, self._tile_plan, self._stain.found)
         folder = features_folder(self._slide, identity)
         with claimed(
             folder, "Wait for that run: the vectors of tiles that it keeps there serve this one, too."

@@ -26,6 +26,7 @@ from napari_lumen.inference.tile_plan import TilePlan
 from napari_lumen.models import Model
 from napari_lumen.models.feature_map import FeatureMap
 from napari_lumen.slides import Slide
+from napari_lumen.stain.normalisation import Source
 
 FEATURES = "features"
 _LIMIT = 20 << 30  # bytes: some ten thousand slides of 16 numbers a tile, or a hundred of a thousand
@@ -102,17 +103,18 @@ class Extraction(Forward):
         return logits
 
 
-def features_identity(slide: Slide, model: Model, plan: TilePlan) -> Identity:
+def features_identity(slide: Slide, model: Model, plan: TilePlan, stain: Source | None) -> Identity:
     """Return what the vectors of a slide are a function of; of which tiles they are is no matter."""
     checksum = slide_network(model).features_checksum()
     card = model.card
+    decides = (card.architecture, card.input) if stain is None else (card.architecture, card.input, stain)
     return Identity(
         fingerprint=slide.fingerprint,
         slide=slide.location if isinstance(slide.location, str) else str(slide.location.resolve()),
         mpp=slide.require_mpp(),
         model="features",
         weights_sha256=checksum,
-        card_sha256=hashlib.sha256(repr((card.architecture, card.input)).encode()).hexdigest(),
+        card_sha256=hashlib.sha256(repr(decides).encode()).hexdigest(),
         plan_sha256=hashlib.sha256(repr((plan.grid, plan.tile)).encode()).hexdigest(),
     )
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from napari_lumen.corrections.index import INDEX, CorrectionIndex
+from napari_lumen.corrections.subject import FOLDER
 from napari_lumen.errors import RunError
 from napari_lumen.holding import disk_error, held, holder
 from napari_lumen.inference.folder import PLAN_FILE, Identity
@@ -81,19 +83,45 @@ def runs_in(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if (entry / PLAN_FILE).is_file())
 
 
-def remove_run(folder: Path) -> None:
+def remove_run(folder: Path, *, force: bool = False) -> None:
     """Delete a run folder.
+
+    Parameters
+    ----------
+    folder : Path
+    force : bool
+        Delete what people have corrected in it, too.
 
     Raises
     ------
     RunError
-        When it is none, somebody works on it, or it cannot be deleted.
+        When it is none, it holds corrections and `force` is not given, somebody works on it, or it cannot be
+        deleted.
     """
     if not (folder / PLAN_FILE).is_file():
         raise RunError(f"{folder} holds no run, so it is left alone. Give the folder of a run.")
+    corrected = _corrected_windows(folder)
+    if corrected and not force:
+        raise RunError(
+            f"{folder} holds {corrected}, which no run brings back, so it is left alone. Delete it with "
+            f"--force, or keep them first: napari-lumen corrections export {folder} FILE."
+        )
     try:
         with held(folder):
             (folder / PLAN_FILE).unlink()  # from now on it is no run, whatever happens next
             shutil.rmtree(folder)
     except OSError as error:
         raise disk_error(folder, error) from error
+
+
+def _corrected_windows(folder: Path) -> str:
+    """Return in words what people have corrected in a run; "" where that is nothing."""
+    place = folder / FOLDER
+    if not (place / INDEX).is_file():
+        return ""
+    try:
+        count = len(CorrectionIndex.read(place).windows)
+    except RunError:  # by a newer version, or damaged: work of hands all the same
+        return "corrections made by hand"
+    noun = "window" if count == 1 else "windows"
+    return f"{count:,} corrected {noun}" if count else ""

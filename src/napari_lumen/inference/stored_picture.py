@@ -12,6 +12,8 @@ import numpy.typing as npt
 import PIL.Image
 import tifffile
 
+from napari_lumen.geometry import snap_downsample
+
 
 class PictureTooLargeError(ValueError):
     """Every level of a picture has more pixels than may be read."""
@@ -64,6 +66,41 @@ def read_picture(path: Path, most_pixels: int | None = None) -> StoredPicture:
         raise
     except Exception as error:  # each library has its own errors
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def read_reduced(path: Path, times: float) -> tuple[StoredPicture, float]:
+    """Read the level of a picture that is reduced about so many times, as far as it has levels.
+
+    Returns
+    -------
+    picture : StoredPicture
+    times : float
+        That it is reduced.
+
+    Raises
+    ------
+    OSError, ValueError
+        As of `read_picture`.
+    """
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return read_picture(path), 1.0
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            levels = tiff.series[0].levels
+            sides = [max(level.shape[axis] for axis in _plane(level.axes)) for level in levels]
+            reduced = [snap_downsample(sides[0], side) for side in sides]
+            best = min(range(len(levels)), key=lambda index: abs(math.log(reduced[index] / times)))
+            level = levels[best]
+            alpha = bool(level.keyframe.extrasamples)
+            return StoredPicture(level.asarray(), level.axes, alpha), reduced[best]
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # as above
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _plane(axes: str) -> list[int]:
+    return [place for place, axis in enumerate(axes) if axis in "YX"]
 
 
 def _read_tiff(path: Path, most_pixels: int | None) -> StoredPicture:

@@ -28,6 +28,7 @@ from napari_lumen.inference.plan import Cell, Plan
 from napari_lumen.inference.progress import Teller
 from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.run import ClassCount, FailedTile, FileRecord, RasterRecord, RunRecord, Session
+from napari_lumen.inference.slide_stain import slide_stain
 from napari_lumen.inference.slide_watch import SlideWatch
 from napari_lumen.inference.writer import Recorder
 from napari_lumen.models import Model
@@ -73,7 +74,8 @@ class Work(ABC):
         self._ledger = Ledger(folder)
         self._earlier = sessions_of(folder)
         self._versions = versions()  # they are looked up on disk
-        self._reader = TileReader(slide, plan.grid, model.card.input.views)
+        self._stain = slide_stain(slide, model.card, folder, teller)
+        self._reader = TileReader(slide, plan.grid, model.card.input.views, self._stain.table)
         self._forward = self._make_forward()
         self._pipeline = Pipeline(self._reader, self._forward, teller.cancel)
         self._tiles = 0
@@ -176,6 +178,8 @@ class Work(ABC):
             overlap=plan.overlap,
             failed_tiles=tuple(self._failed(tile, why) for tile, why in failed.items()),
             card=card,
+            stain=self._stain.found,
+            warnings=self._stain.warnings(slide, card),
             sessions=tuple(sessions_of(self._folder)),
         )
 

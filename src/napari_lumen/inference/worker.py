@@ -28,6 +28,7 @@ from napari_lumen.inference.plan import Cell
 from napari_lumen.inference.predict import predict
 from napari_lumen.inference.progress import Progress
 from napari_lumen.inference.reading import TileReader
+from napari_lumen.inference.slide_stain import SlideStain, kept_stain
 from napari_lumen.inference.worker_task import Task, one_at_a_time
 from napari_lumen.inference.writer import ResultWriter
 from napari_lumen.models import Model
@@ -80,6 +81,7 @@ class _Open:
     device: torch.device
     forward: Forward
     sides: Mapping[str, int]  # of each attention map of a tile, px
+    stain: SlideStain
 
     @classmethod
     def of(cls, assignment: Assignment, address: str) -> _Open:
@@ -88,7 +90,9 @@ class _Open:
         forward = Forward(model, device)
         forward.find_batch()
         sides = {name: values.shape[-1] for name, values in forward.blank().attention.items()}
-        return cls(assignment.topic, assigned_slide(assignment, address), model, device, forward, sides)
+        stain = kept_stain(model.card, assignment.folder)
+        slide = assigned_slide(assignment, address)
+        return cls(assignment.topic, slide, model, device, forward, sides, stain)
 
 
 _open: list[_Open] = []  # one at most
@@ -148,7 +152,7 @@ def answer_part(index: int, assignment: Assignment, part: Part) -> Report:
         writer = ResultWriter(
             plan, model, slide.require_mpp(), assignment.folder, strides, report, finest_only=True
         )
-        reader = TileReader(slide, plan.grid, model.card.input.views)
+        reader = TileReader(slide, plan.grid, model.card.input.views, opened.stain.table)
         pipeline = Pipeline(reader, opened.forward, Event())
         try:
             for cells in _by_block(_cells(task, pipeline, Order(plan, missing), frontier, report), missing):

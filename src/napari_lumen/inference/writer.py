@@ -17,12 +17,13 @@ import torch
 from affine import Affine
 
 from napari_lumen.geometry import Pair, Window
+from napari_lumen.halving import halve_labels
 from napari_lumen.inference.frontier import FinishedCell
 from napari_lumen.inference.plan import BLOCK, CELL, Cell, Plan
 from napari_lumen.inference.rasters import Halve, LiveRaster
 from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.run import Kind, RasterRecord
-from napari_lumen.inference.store import Pyramid, RunStore, halve_labels, halve_mean, image_label
+from napari_lumen.inference.store import Pyramid, RunStore, halve_mean, image_label
 from napari_lumen.models import Model, attention_modules
 
 LABELS, PROBABILITY = "labels/classes", "probability"  # where they are in the folder

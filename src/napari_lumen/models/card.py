@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.stain.normalisation import Macenko, Reinhard
 
 Task = Literal["segmentation", "classification", "slide"]
 SlideMap = Literal["slide", "lumps"]
@@ -48,6 +50,17 @@ class InputSpec(BaseModel):
         default=(1.0, 1.0, 1.0), description="Divides RGB in [0, 1] after the mean is subtracted."
     )
     overlap: int = Field(ge=0, description="Pixels that neighbouring tiles of the first view share.")
+    stain: Macenko | Reinhard | None = Field(
+        default=None,
+        discriminator="method",
+        description="How tiles come to the stain that the network was trained on: by the method macenko or "
+        "reinhard, from that of their own slide to the reference given here. Without it they stay as they "
+        "are.",
+    )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # runs are known again by it, those too that were made before there were stains
+        return ((name, value) for name, value in super().__repr_args__() if value is not None)
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> InputSpec:
