@@ -1,0 +1,313 @@
+"""Editing objects in labels: deleting, splitting, merging, reclassifying and adding one.
+
+Labels hold classes, not numbers, so an object is what `Numbering` makes of the pixels of a class. Nothing
+here changes its arguments: each edit returns a `Patch`, or None where it would change nothing.
+
+Places are (row, column) in pixels of the labels, the middle of the first at (0, 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.draw import polygon2mask
+from skimage.morphology import convex_hull_image
+
+from napari_lumen.corrections.images import Pixels
+from napari_lumen.geometry import Pair, Window
+
+Mask = npt.NDArray[np.bool_]
+Numbers = npt.NDArray[np.int32]
+Numbering = Callable[[Mask], Numbers]
+
+_NEIGHBOURS = np.ones((3, 3), bool)  # diagonal pixels touch
+_AROUND = 64  # px about a place that are looked at first
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Labels that take the place of others.
+
+    Attributes
+    ----------
+    window : Window
+        Where.
+    labels : ndarray
+        uint8 (h, w) of the window.
+    objects : int
+        How many objects were deleted, split, merged, reclassified or added.
+    """
+
+    window: Window
+    labels: Pixels
+    objects: int
+
+
+@dataclass(frozen=True, eq=False)
+class LabelObject:
+    """An object of one class.
+
+    Attributes
+    ----------
+    window : Window
+        The smallest that holds it.
+    mask : ndarray
+        bool (h, w) of the window: its pixels.
+    value : int
+        Its class.
+    """
+
+    window: Window
+    mask: Mask
+    value: int
+
+
+def connected(mask: Mask) -> Numbers:
+    """Number the connected areas (8 neighbours) of a mask (h, w) from 1."""
+    numbers: Numbers = ndimage.label(mask, _NEIGHBOURS)[0]
+    return numbers
+
+
+def object_at(labels: Pixels, place: Pair, number: Numbering = connected) -> LabelObject | None:
+    """Return the object at a place; None on background and beyond the labels.
+
+    Parameters
+    ----------
+    labels : ndarray
+        uint8 (h, w), class values.
+    place : (float, float)
+    number : callable
+        Numbers the objects of a class from 1: takes bool (h, w), returns int32 (h, w).
+    """
+    pixel = _pixel(place)
+    if not _inside(pixel, labels.shape) or not labels[pixel]:
+        return None
+    area = _area_at(labels, pixel)
+    numbers = number(area.mask)
+    chosen = numbers == numbers[pixel[0] - area.window.y, pixel[1] - area.window.x]
+    return _fitted(area.window, chosen, area.value)
+
+
+def deleted(labels: Pixels, place: Pair, number: Numbering = connected) -> Patch | None:
+    """Delete the object at a place."""
+    found = object_at(labels, place, number)
+    return None if found is None else _painted(labels, [found], 0)
+
+
+def split(labels: Pixels, path: Sequence[Pair], gap: int = 1, number: Numbering = connected) -> Patch | None:
+    """Divide every object that a line crosses, by a gap of background; where it ends inside, nothing happens.
+
+    Parameters
+    ----------
+    labels : ndarray
+        uint8 (h, w).
+    path : sequence of (float, float)
+        The line's corners.
+    gap : int
+        Its width, px.
+    number : callable
+        See `object_at`.
+    """
+    line = _traced(path, labels.shape, gap)
+    divided = []
+    for found in _objects_on(labels, line, number):
+        rest = found.mask & ~line[found.window.slices]
+        if connected(rest).max() > 1:
+            divided.append(LabelObject(found.window, found.mask & line[found.window.slices], found.value))
+    return _painted(labels, divided, 0) if divided else None
+
+
+def merged(labels: Pixels, path: Sequence[Pair], number: Numbering = connected) -> Patch | None:
+    """Join the objects that a stroke touches into one, of the class of that in which it begins.
+
+    The bridge is at least as wide as the narrowest of them, so that no neck is left at which objects are told
+    apart. It covers background only.
+
+    Parameters
+    ----------
+    labels : ndarray
+        uint8 (h, w).
+    path : sequence of (float, float)
+    number : callable
+        See `object_at`.
+    """
+    line = _traced(path, labels.shape)
+    found = list(_objects_on(labels, line, number, path))
+    if len(found) < 2:
+        return None
+    window = _around([item.window for item in found])
+    pieces = np.zeros((window.height, window.width), bool)
+    for item in found:
+        pieces[_within(item.window, window)] |= item.mask
+    reach = 2 * min(float(ndimage.distance_transform_edt(np.pad(item.mask, 1)).max()) for item in found)
+    near = ndimage.distance_transform_edt(~line[window.slices]) <= reach
+    before = labels[window.slices]
+    after = before.copy()
+    after[convex_hull_image(pieces & near) & (before == 0)] = found[0].value
+    after[pieces] = found[0].value
+    return Patch(window, after, len(found))
+
+
+def reclassified(
+    labels: Pixels, path: Sequence[Pair], value: int, number: Numbering = connected
+) -> Patch | None:
+    """Give another class to the object at a place, or to those of which most lies in a closed outline.
+
+    Parameters
+    ----------
+    labels : ndarray
+        uint8 (h, w).
+    path : sequence of (float, float)
+        One place, or the corners of an outline.
+    value : int
+        The class.
+    number : callable
+        See `object_at`.
+    """
+    if len(path) < 3:
+        single = object_at(labels, path[0], number)
+        found = [] if single is None else [single]
+    else:
+        inside = _outlined(path, labels.shape)
+        found = [
+            item
+            for item in _objects_on(labels, inside, number)
+            if inside[item.window.slices][item.mask].mean() > 0.5
+        ]
+    found = [item for item in found if item.value != value]
+    return _painted(labels, found, value) if found else None
+
+
+def added(labels: Pixels, window: Window, mask: Mask, value: int) -> Patch | None:
+    """Add an object on background, one pixel apart from others of its class.
+
+    Parameters
+    ----------
+    labels : ndarray
+        uint8 (h, w).
+    window : Window
+    mask : ndarray
+        bool (h, w) of the window: its pixels; the largest piece that has room is taken.
+    value : int
+        Its class.
+    """
+    before = labels[window.slices]
+    around = Window(window.y - 1, window.x - 1, window.height + 2, window.width + 2)
+    around = around.intersect(Window(0, 0, *labels.shape))
+    touching = ndimage.binary_dilation(labels[around.slices] == value, _NEIGHBOURS)
+    free = mask & (before == 0) & ~touching[_within(window, around)]
+    numbers = connected(free)
+    if not numbers.any():
+        return None
+    largest = 1 + int(np.argmax(np.bincount(numbers.ravel())[1:]))
+    after = before.copy()
+    after[numbers == largest] = value
+    return Patch(window, after, 1)
+
+
+def _pixel(place: Pair) -> tuple[int, int]:
+    return round(place[0]), round(place[1])
+
+
+def _inside(pixel: tuple[int, int], shape: tuple[int, ...]) -> bool:
+    return 0 <= pixel[0] < shape[0] and 0 <= pixel[1] < shape[1]
+
+
+def _area_at(labels: Pixels, pixel: tuple[int, int]) -> LabelObject:
+    """Return the connected area at a pixel, looking no further about it than it goes."""
+    value, reach = int(labels[pixel]), _AROUND
+    whole = Window(0, 0, *labels.shape)
+    while True:
+        window = Window(pixel[0] - reach, pixel[1] - reach, 2 * reach + 1, 2 * reach + 1).intersect(whole)
+        numbers = connected(labels[window.slices] == value)
+        area = numbers == numbers[pixel[0] - window.y, pixel[1] - window.x]
+        found = _fitted(window, area, value)
+        if window == whole or not _cut_off(found.window, window, whole):
+            return found
+        reach *= 2
+
+
+def _cut_off(area: Window, seen: Window, whole: Window) -> bool:
+    """Whether an area reaches an edge of what was seen behind which there is more."""
+    return (
+        (area.y == seen.y > whole.y)
+        or (area.x == seen.x > whole.x)
+        or (area.y + area.height == seen.y + seen.height < whole.height)
+        or (area.x + area.width == seen.x + seen.width < whole.width)
+    )
+
+
+def _fitted(window: Window, mask: Mask, value: int) -> LabelObject:
+    """Return an object in the smallest window."""
+    rows, columns = ndimage.find_objects(mask.astype(np.uint8))[0]
+    top, left = rows.start, columns.start
+    place = Window(window.y + top, window.x + left, rows.stop - top, columns.stop - left)
+    return LabelObject(place, mask[rows, columns], value)
+
+
+def _objects_on(
+    labels: Pixels, where: Mask, number: Numbering, first: Sequence[Pair] = ()
+) -> Iterator[LabelObject]:
+    """Yield the objects with pixels in a mask, once each; those at the places of `first` before others."""
+    left = where & (labels > 0)
+    for pixel in (_pixel(place) for place in first):
+        if _inside(pixel, labels.shape) and left[pixel]:
+            yield from _taken(labels, left, pixel, number)
+    for pixel in zip(*(axis.tolist() for axis in np.nonzero(left)), strict=True):
+        if left[pixel]:
+            yield from _taken(labels, left, pixel, number)
+
+
+def _taken(labels: Pixels, left: Mask, pixel: tuple[int, int], number: Numbering) -> Iterator[LabelObject]:
+    """Yield the object at a pixel, and take its pixels from what is left."""
+    found = object_at(labels, pixel, number)
+    if found is not None:
+        left[found.window.slices][found.mask] = False
+        yield found
+
+
+def _painted(labels: Pixels, objects: Sequence[LabelObject], value: int) -> Patch:
+    window = _around([item.window for item in objects])
+    after = labels[window.slices].copy()
+    for item in objects:
+        after[_within(item.window, window)][item.mask] = value
+    return Patch(window, after, len(objects))
+
+
+def _around(windows: Sequence[Window]) -> Window:
+    y, x = min(item.y for item in windows), min(item.x for item in windows)
+    bottom = max(item.y + item.height for item in windows)
+    right = max(item.x + item.width for item in windows)
+    return Window(y, x, bottom - y, right - x)
+
+
+def _within(window: Window, other: Window) -> tuple[slice, slice]:
+    return Window(window.y - other.y, window.x - other.x, window.height, window.width).slices
+
+
+def _traced(path: Sequence[Pair], shape: tuple[int, ...], width: int = 1) -> Mask:
+    """Return the pixels of a line, of which each shares an edge with the next: nothing slips through."""
+    line = np.zeros(shape, bool)
+    corners = [_pixel(place) for place in path]
+    for (row, column), (last_row, last_column) in zip(corners, corners[1:] or corners, strict=False):
+        steps = 2 * max(abs(last_row - row), abs(last_column - column)) + 1
+        rows = np.rint(np.linspace(row, last_row, steps)).astype(int)
+        columns = np.rint(np.linspace(column, last_column, steps)).astype(int)
+        rows, columns = np.concatenate([rows, rows[1:]]), np.concatenate([columns, columns[:-1]])
+        kept = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+        line[rows[kept], columns[kept]] = True
+    return line if width == 1 else ndimage.binary_dilation(line, np.ones((width, width), bool))
+
+
+def _outlined(path: Sequence[Pair], shape: tuple[int, ...]) -> Mask:
+    corners = np.asarray(path, float)
+    top, left = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
+    bottom, right = np.minimum(np.ceil(corners.max(axis=0)) + 1, shape).astype(int)
+    inside = np.zeros(shape, bool)
+    if bottom > top and right > left:
+        inside[top:bottom, left:right] = polygon2mask((bottom - top, right - left), corners - (top, left))
+    return inside

@@ -1,0 +1,295 @@
+"""What is corrected on a slide: a run with its labels, or nothing yet; and where that is kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.corrections import (
+    Changes,
+    CorrectedLabels,
+    CorrectionStore,
+    Subject,
+    folder_beside,
+)
+from napari_lumen.corrections.changes import part_of, sampled
+from napari_lumen.corrections.index import INDEX
+from napari_lumen.corrections.object_growing import grown_on_color, grown_on_probability
+from napari_lumen.corrections.objects import Mask, Numbering, connected
+from napari_lumen.errors import RunError, SlideError
+from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.plugin.layers import KEY, class_colors, class_features
+from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari.layers import Layer
+
+    from napari_lumen.corrections import CorrectedWindow
+    from napari_lumen.corrections.images import Pixels
+    from napari_lumen.inference.run import ClassCount, Run
+    from napari_lumen.slides import Slide
+
+
+_COARSEST = 2048  # px a side, which napari reads whole
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A slide, what was found on it, and its corrections.
+
+    Attributes
+    ----------
+    slide : Slide
+    run : Run or None
+    store : CorrectionStore
+    labels : CorrectedLabels
+        Of the run, or over nothing.
+    """
+
+    slide: Slide
+    run: Run | None
+    store: CorrectionStore
+    labels: CorrectedLabels
+
+    @property
+    def grid(self) -> Grid:
+        """The pixels that are corrected: the run's, or the slide's own."""
+        return self.labels.grid
+
+    def answer(self, grid: Grid) -> Pixels:
+        """Return what is known of a window: labels with the corrections over them, uint8 (h, w)."""
+        return self.labels.on(grid)
+
+    def update(self) -> Standing:
+        """Lay what is in the store over the labels, and return how things stand; not for the GUI thread."""
+        windows = self.store.windows
+        self.labels.replace(self.store.changes())
+        if self.run is None:
+            return Standing(windows, ())
+        from napari_lumen.inference.corrected import corrected_counts
+
+        return Standing(windows, corrected_counts(self.run, self.labels))
+
+    def counts_with(
+        self, counts: tuple[ClassCount, ...], grid: Grid, before: Pixels, after: Pixels
+    ) -> tuple[ClassCount, ...]:
+        """Return these counts with what is painted in a window as well; not for the GUI thread."""
+        found = Changes.between(grid, before, after)
+        if self.run is None or found is None:
+            return counts
+        from napari_lumen.inference.corrected import corrected_counts
+
+        return corrected_counts(self.run, self.labels.under([found[0]]), counts)
+
+    def number(self) -> Numbering:
+        """Return what tells objects of one class apart, as the run has counted them."""
+        if self.run is None or self.run.record.card.objects != "watershed":
+            return connected
+        from napari_lumen.inference.instances import components, split_touching
+
+        return lambda mask: split_touching(components(mask))
+
+    def grown(self, value: int, grid: Grid, seed: tuple[int, int]) -> Mask:
+        """Return the object about a place, bool (h, w) of a grid; not for the GUI thread.
+
+        It is grown on what the run said of the class, and where that was nothing, on the colours.
+
+        Parameters
+        ----------
+        value : int
+            The class.
+        grid : Grid
+            A small field of the slide.
+        seed : (int, int)
+            Row and column.
+        """
+        probability = self._probability(value, grid)
+        mask = None if probability is None else grown_on_probability(probability, seed)
+        if mask is None:
+            mask = grown_on_color(self.slide.read_grid(grid, Window(0, 0, *grid.shape)), seed)
+        return mask
+
+    def _probability(self, value: int, grid: Grid) -> npt.NDArray[np.float32] | None:
+        """Return how probable the run found a class, (h, w) of a grid; None where it did not say."""
+        if self.run is None:
+            return None
+        name = next((item.name for item in self.store.classes if item.value == value), None)
+        for raster in self.run.record.rasters:
+            if raster.kind == "probability" and raster.name == name:
+                own = self.run.grid(raster)
+                window = own.window_of(grid.region)
+                values = np.asarray(self.run.levels(raster)[0][window.slices])
+                return sampled(values, part_of(own, window), grid) if values.size else None
+        return None
+
+    def finds_something(self, field: Region) -> bool:
+        """Whether anything was found in a field of the slide, level-0 px; True without a run."""
+        if self.run is None:
+            return True
+        level = len(self.labels.base) - 1
+        window = self.labels.grid.coarsened(2**level).window_of(field)
+        return bool(window.height and window.width and self.labels.read(level, window).any())
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the corrections of a target stand.
+
+    Attributes
+    ----------
+    windows : tuple of CorrectedWindow
+    counts : tuple of ClassCount
+        With the corrections; empty without a run.
+    """
+
+    windows: tuple[CorrectedWindow, ...]
+    counts: tuple[ClassCount, ...]
+
+
+def results_of(fingerprint: str | None, layers: Iterable[Layer]) -> list[Layer]:
+    """Return the layers that show labels of finished runs over a slide, bottom to top."""
+    return [
+        layer
+        for layer in layers
+        if facts_of(layer).get("kind") == "labels"
+        and facts_of(layer).get("run")
+        and fingerprint_of(layer) == fingerprint
+    ]
+
+
+def layers_of(target: Target, layers: Iterable[Layer]) -> list[Layer]:
+    """Return the layers that show the labels of a target, bottom to top."""
+    run = "" if target.run is None else str(target.run.path)
+    if run:
+        return [x for x in results_of(target.slide.fingerprint, layers) if facts_of(x)["run"] == run]
+    folder = str(target.store.folder)
+    return [layer for layer in layers if facts_of(layer).get("corrections") == folder]
+
+
+def corrections_layer(target: Target, slide: Layer) -> Layer:
+    """Return a layer that shows what was corrected on a slide without a run."""
+    from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+
+    mpp, (top, left) = step_of(slide), origin_of(slide)
+    y, x = target.grid.translate(mpp)
+    classes = target.store.classes
+    levels = target.labels.levels
+    layer = Labels(
+        levels if len(levels) > 1 else levels[0],
+        multiscale=len(levels) > 1,
+        name=f"{slide.name.partition('.')[0] or slide.name} · corrections",
+        scale=target.grid.scale(mpp),
+        translate=(y + top, x + left),
+        units=slide.units,
+        colormap=DirectLabelColormap(color_dict=class_colors(classes)),
+        opacity=0.9,
+        features=class_features(classes),
+        metadata={
+            KEY: {
+                "kind": "corrections",
+                "corrections": str(target.store.folder),
+                "fingerprint": fingerprint_of(slide),
+            }
+        },
+    )
+    layer.contour = 2  # as of the layers of runs
+    layer.editable = False
+    return layer
+
+
+def target_of(slide: Slide, run: str, folder: Path | None, names: str) -> Target:
+    """Return what is to be corrected; reads, so not for the GUI thread.
+
+    Parameters
+    ----------
+    slide : Slide
+    run : str
+        Its folder; "" for none.
+    folder : Path, optional
+        Where corrections without a run are kept; beside the slide when left out.
+    names : str
+        Of the classes, between commas, for corrections without a run; not asked where there are some.
+
+    Raises
+    ------
+    RunError
+        When the run or its corrections are damaged or of another slide.
+    SlideError
+        When the pixel size of the slide is not known.
+    """
+    if run:
+        from napari_lumen.inference.corrected import corrected_labels
+        from napari_lumen.inference.run import Run
+
+        opened = Run.open(run)
+        if opened.record.fingerprint != slide.fingerprint:
+            raise RunError(
+                f"{run} is a run over another slide than {slide.path.name}, though it may be named the same. "
+                "Open the slide of the run."
+            )
+        store = CorrectionStore(opened.path)
+        return Target(slide, opened, store, corrected_labels(opened, store))
+    place = folder or default_folder(slide)
+    if place is None:
+        raise RunError(f"Choose a folder for the corrections: beside {slide.path.name} none can be made.")
+    classes = _classes(place, names)
+    subject = Subject(_place(slide), slide.fingerprint, slide.require_mpp(), classes)
+    store = CorrectionStore(place, subject)
+    return Target(slide, None, store, CorrectedLabels(*_nothing(slide.shape), store.changes()))
+
+
+def _nothing(shape: tuple[int, int]) -> tuple[list[Any], Grid]:
+    """Return a pyramid of background over a slide's own pixels, which takes no memory."""
+    import dask.array as da
+
+    grid = Grid(shape, (1.0, 1.0))
+    shapes = [shape]
+    while max(shapes[-1]) > _COARSEST:
+        shapes.append(grid.coarsened(2 ** len(shapes)).shape)
+    return [da.zeros(level, dtype=np.uint8, chunks=_COARSEST) for level in shapes], grid
+
+
+def default_folder(slide: Slide) -> Path | None:
+    """Return where corrections of a slide without a run are kept; None where it lies on a server."""
+    return folder_beside(slide.location.resolve()) if isinstance(slide.location, Path) else None
+
+
+def class_table(names: str) -> ClassTable:
+    """Return the classes of names between commas.
+
+    Raises
+    ------
+    RunError
+        When there are none, or one twice.
+    """
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        raise RunError("Name the classes to paint, with commas between them: nucleus, stroma.")
+    if len(set(found)) < len(found):
+        raise RunError("Two classes have the same name: give each another.")
+    return ClassTable.named(found)
+
+
+def _classes(folder: Path, names: str) -> ClassTable:
+    """Return the classes of the corrections that there are, else those named."""
+    return CorrectionStore(folder).classes if (folder / INDEX).is_file() else class_table(names)
+
+
+def _place(slide: Slide) -> str:
+    return str(slide.location.resolve()) if isinstance(slide.location, Path) else str(slide.location)
+
+
+def now_of(slide: Slide) -> str | None:
+    """Return the fingerprint of what lies now where a slide was opened; None where it cannot be read."""
+    try:
+        return slide.fingerprint_now()
+    except (SlideError, OSError):
+        return None
