@@ -15,8 +15,8 @@ _NUMBERS = {
     "tiles": 240,
     "batch": 6,
     "epochs": [12, 6, 6],
-    "encoder_rates": [5e-3, 2.5e-3, 1e-3],
-    "decoder_rates": [2e-2, 1e-2, 5e-3],
+    "encoder_rates": [2e-2, 1e-2, 2.5e-3],
+    "decoder_rates": [5e-3, 2.5e-3, 1e-3],
     "validate_every": [3, 2, 2],
     "frozen_statistics": False,
 }

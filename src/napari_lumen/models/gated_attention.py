@@ -7,7 +7,7 @@ at full resolution; both are fused (Fig. 2 of the paper). Section and equation n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -244,13 +244,15 @@ class GatedAttention(nn.Module):
         attended = self._attended(image)
         return self._fused(image, attended, attended.mean(dim=(2, 3)))
 
-    def global_and_fused(self, image: Tensor, *, fused: bool = True) -> tuple[Tensor, Tensor | None]:
+    def global_and_fused(
+        self, image: Tensor | Sequence[Tensor], *, fused: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the two predictions that the loss weighs (equation 3).
 
         Parameters
         ----------
-        image : Tensor
-            (N, 3, H, W).
+        image : Tensor or sequence of Tensor
+            (N, 3, H, W), or N of (3, H, W), each of its own height and width.
         fused : bool
             False leaves the instance branch out, which has no part in the loss while lambda is 1: its
             weights get no gradient and its batch normalisation no statistics.
@@ -267,9 +269,13 @@ class GatedAttention(nn.Module):
         y_g: Tensor = self.global_head(pooled)
         return y_g, self._fused(image, attended, pooled) if fused else None
 
-    def _attended(self, image: Tensor) -> Tensor:
+    def _attended(self, image: Tensor | Sequence[Tensor]) -> Tensor:
         """Return the attended features (N, C, h, w) of the whole image, whose channel mean is Omega."""
-        x = self.global_network.levels(resize(image, self.global_size))[-1]
+        if isinstance(image, Tensor):
+            small = resize(image, self.global_size)
+        else:
+            small = torch.cat([resize(one[None], self.global_size) for one in image])
+        x = self.global_network.levels(small)[-1]
         if self.rival is None:
             gate = self.channel_gate(x, self.semantic_S(self.semantic(x)))
             attended = x * gate[:, :, None, None]
@@ -278,7 +284,7 @@ class GatedAttention(nn.Module):
         out: Tensor = self.omega(attended)
         return out
 
-    def _fused(self, image: Tensor, attended: Tensor, pooled: Tensor) -> Tensor:
+    def _fused(self, image: Tensor | Sequence[Tensor], attended: Tensor, pooled: Tensor) -> Tensor:
         boxes: Tensor = self.instances(channel_mean(attended.detach()))
         crops, counts = crop_instances(image, boxes, self.local_size)
         features = self.local_network(crops)

@@ -7,6 +7,7 @@ the patches it leaves are cut out of the image at full resolution and resized. N
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -158,13 +159,13 @@ class InstanceSelection(nn.Module):
         return np.concatenate([first, (first + side).clip(max=1)], axis=1)
 
 
-def crop_instances(image: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, list[int]]:
+def crop_instances(image: Tensor | Sequence[Tensor], boxes: Tensor, size: int) -> tuple[Tensor, list[int]]:
     """Cut boxes out of images and resize them.
 
     Parameters
     ----------
-    image : Tensor
-        (N, C, H, W) at full resolution.
+    image : Tensor or sequence of Tensor
+        (N, C, H, W) at full resolution, or N of (C, H, W), each of its own height and width.
     boxes : Tensor
         (N, K, 5) on the CPU, as `InstanceSelection` returns them.
     size : int
@@ -178,13 +179,13 @@ def crop_instances(image: Tensor, boxes: Tensor, size: int) -> tuple[Tensor, lis
     counts : list of int
         Used slots of each image; their sum is B.
     """
-    height, width = image.shape[-2:]
     crops, counts = [], []
-    for picture, slots in zip(image[:, None], boxes.tolist(), strict=True):
+    for picture, slots in zip(image, boxes.tolist(), strict=True):
+        height, width = picture.shape[-2:]
         used = [slot for slot in slots if not math.isnan(slot[0])]
         counts.append(len(used))
         for top, left, bottom, right, _ in used:
             rows = slice(math.floor(top * height), math.ceil(bottom * height))
             columns = slice(math.floor(left * width), math.ceil(right * width))
-            crops.append(resize(picture[..., rows, columns], size))
+            crops.append(resize(picture[None, :, rows, columns], size))
     return torch.cat(crops), counts

@@ -10,9 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def conv(inputs: int, outputs: int, size: int = 1, *, bias: bool = False) -> nn.Conv2d:
-    """Return a convolution that keeps the size of its input; without bias, as nearly all of the decoder."""
-    return nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
+def conv(inputs: int, outputs: int, size: int = 1, *, bias: bool = False, branch: bool = False) -> nn.Conv2d:
+    """Return a convolution that keeps the size of its input; without bias, as nearly all of the decoder.
+
+    Nothing in the decoder normalises, and its main path is linear: weights are drawn to keep the variance,
+    or the encoder of the context would get a gradient 10,000 times weaker than in a classifier. Those of a
+    residual `branch` stay as PyTorch draws them, weaker, so that sums do not grow.
+    """
+    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
+    if not branch:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    return layer
 
 
 def to_grid_of(fine: Tensor, x: Tensor) -> Tensor:
@@ -30,8 +38,8 @@ class ResidualConvUnit(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = conv(width, width, 3, bias=True)
-        self.conv2 = conv(width, width, 3)
+        self.conv1 = conv(width, width, 3, bias=True, branch=True)
+        self.conv2 = conv(width, width, 3, branch=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input and its residual, (N, width, h, w)."""
@@ -48,7 +56,7 @@ class ChainedResidualPooling(nn.Module):
 
     def __init__(self, width: int, stages: int = 4) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(conv(width, width) for _ in range(stages))
+        self.convs = nn.ModuleList(conv(width, width, branch=True) for _ in range(stages))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the input and what every stage pooled, (N, width, h, w)."""
@@ -69,8 +77,8 @@ class SimpleResidualBlock(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
         self.reduce = conv(inputs, hidden)
-        self.conv1 = conv(hidden, hidden, 3)
-        self.conv2 = conv(hidden, hidden, 3)
+        self.conv1 = conv(hidden, hidden, 3, branch=True)
+        self.conv2 = conv(hidden, hidden, 3, branch=True)
         self.expand = conv(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
