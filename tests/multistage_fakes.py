@@ -52,7 +52,7 @@ class SmallBackbone(nn.Module):
 
     widths = (12,)
 
-    def __init__(self, depth: int, pretrained: object) -> None:
+    def __init__(self, depth: int, pretrained: object, width: int = 64) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(3, 8, 3, stride=2),

@@ -12,8 +12,9 @@ from typer.testing import CliRunner, Result
 
 from fakes import ArraySlide, Darkness, model_of
 from napari_lumen.cli import app
+from napari_lumen.corrections import CorrectionStore
 from napari_lumen.errors import Cancelled
-from napari_lumen.geometry import Region, Window
+from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Progress, Run, predict
 from napari_lumen.inference.folder import claimed, user_runs
 
@@ -124,6 +125,19 @@ def test_without_a_folder_the_users_own_runs_are_listed() -> None:
     run = predict(ArraySlide(grey(300)), MODEL, Region(0, 0, 300, 300))
     assert run.path.parent == user_runs()
     assert run.path.name in call("runs", "list").stdout
+
+
+def test_a_run_that_people_have_corrected_is_removed_only_by_force(finished: Run) -> None:
+    store = CorrectionStore(finished.path)
+    before = np.zeros((8, 8), np.uint8)
+    store.commit(Grid((8, 8), (1.0, 1.0)), before, before + 1, "me")
+    refused = call("runs", "remove", finished.path)
+    assert refused.exit_code == 1
+    assert "1 corrected window," in refused.stderr
+    assert "--force" in refused.stderr
+    assert len(store.windows) == 1
+    assert call("runs", "remove", finished.path, "--force").exit_code == 0
+    assert not finished.path.exists()
 
 
 def test_a_removed_run_is_gone_and_nothing_else_is_removed(finished: Run, tmp_path: Path) -> None:

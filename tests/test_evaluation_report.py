@@ -17,7 +17,8 @@ from PIL import Image
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import LumenError
 from napari_lumen.evaluation import ImagePair, Score, bootstrap, dice, evaluate, mean_iou, write_report
-from napari_lumen.evaluation.thumbnails import CONFUSED, FALSE, IGNORED, MISSED, RIGHT, thumbnails
+from napari_lumen.evaluation.errors import ERRORS
+from napari_lumen.evaluation.thumbnails import IGNORED, RIGHT, thumbnails
 
 CLASSES = ClassTable.of([(1, "nucleus", (255, 200, 0)), (2, "<gland>", (0, 100, 200))])
 IGNORE = 255
@@ -134,7 +135,8 @@ def test_the_picture_of_errors_tells_them_apart() -> None:
     tissue = np.full((1, 6, 3), 77, np.uint8)
     pair = ImagePair("a", predicted, truth, pixels=lambda: tissue)
     pictures = thumbnails(pair, CLASSES, ignore=255)
-    expected = [RIGHT, RIGHT, MISSED, FALSE, CONFUSED, IGNORED]
+    missed, false, confused = (item.color for item in ERRORS)
+    expected = [RIGHT, RIGHT, missed, false, confused, IGNORED]
     np.testing.assert_array_equal(pictures["errors"][0], expected)
     np.testing.assert_array_equal(pictures["tissue"], tissue)
     assert list(pictures) == ["tissue", "truth", "prediction", "errors"]

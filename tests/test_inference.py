@@ -24,6 +24,7 @@ from napari_lumen import RunError, SlideError
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.halving import halve_labels
 from napari_lumen.inference import Progress, Run, predict
 from napari_lumen.inference import plan as plan_module
 from napari_lumen.inference.forward import Forward
@@ -32,7 +33,7 @@ from napari_lumen.inference.order import Order
 from napari_lumen.inference.pipeline import Pipeline
 from napari_lumen.inference.plan import Plan, blending_window, make_plan
 from napari_lumen.inference.reading import TileReader
-from napari_lumen.inference.store import halve_labels, halve_mean
+from napari_lumen.inference.store import halve_mean
 from napari_lumen.models import Model
 from napari_lumen.tissue import mask_geometry, tissue_mask
 

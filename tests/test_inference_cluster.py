@@ -31,7 +31,8 @@ from napari_lumen.inference.folder import claimed
 from napari_lumen.inference.ledger import LEDGER_FILE, Ledger
 from napari_lumen.inference.parts import block_of, divide
 from napari_lumen.inference.plan import Plan, _all_tiles, pyramid_grid
-from napari_lumen.models import load_model, registry
+from napari_lumen.models import load_model, registry, save_model
+from napari_lumen.stain.normalisation import Macenko
 from test_inference_resume import assert_same
 
 HEIGHT, WIDTH = 2100, 4150  # two by three blocks
@@ -333,3 +334,19 @@ def test_ctrl_c_is_left_to_the_client(crew: Crew) -> None:
         os.kill(process, signal.SIGINT)
     time.sleep(0.2)
     assert crew._client.run(os.getpid) == before
+
+
+def test_workers_see_the_colours_of_the_run(crew: Crew, tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "squares.tif", 700, 900)
+    known = load_model(write_model(tmp_path, "stained"))
+    spec = known.card.input.model_copy(update={"stain": Macenko()})
+    card = known.card.model_copy(update={"input": spec})
+    model = save_model(tmp_path / "models", known.network, card)
+    region = Region(0, 0, 700, 900)
+    local = predict(slide, model, region, tmp_path / "local")
+    run = predict(slide, model, region, tmp_path / "run", crew=crew)
+    assert run.record.stain == local.record.stain is not None
+    assert_same(run, local)
+    plain = predict(slide, tmp_path / "stained", region, tmp_path / "plain")
+    with pytest.raises(AssertionError):
+        assert_same(plain, local)

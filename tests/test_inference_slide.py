@@ -30,6 +30,7 @@ from napari_lumen.inference.rasters import LiveRaster
 from napari_lumen.inference.slide_features import forget_oldest
 from napari_lumen.models import Model, build, record_attention, save_model
 from napari_lumen.models.feature_map import FeatureMap, lay_out
+from napari_lumen.stain.normalisation import Dyes, Macenko
 
 PATCH = 32
 ROWS, COLUMNS = 7, 9
@@ -390,3 +391,18 @@ def test_a_model_folder_of_two_stages_is_loaded_and_runs(tmp_path: Path) -> None
     folder = save_model(tmp_path, small(variant="segmentation"), only_pixels)
     with pytest.raises(ModelError, match="is made for segmentation, not slide"):
         load_model(folder)
+
+
+def test_both_stages_see_the_stain_of_the_model(tmp_path: Path, own_cache: Path) -> None:
+    model, pixels = two_stages(Together()), picture()
+    spec = model.card.input.model_copy(update={"stain": Macenko()})
+    stained = two_stages(Together(), input=spec)
+    run = predict(ArraySlide(pixels), stained, WHOLE, tmp_path / "run")
+    assert isinstance(run.record.stain, Dyes)
+    plain = predict(ArraySlide(pixels), model, WHOLE, tmp_path / "plain")
+    assert len(list(own_cache.iterdir())) == 2  # vectors of one slide in two stains
+    slide = ArraySlide(Macenko().apply(pixels, run.record.stain))
+    slide.fingerprint_now = lambda: "recoloured"  # type: ignore[method-assign]
+    expected = predict(slide, model, WHOLE, tmp_path / "expected")
+    assert table(run) == table(expected)
+    assert table(run) != table(plain)

@@ -18,9 +18,11 @@ from napari_lumen.errors import RunError
 from napari_lumen.geometry import Region, Window, level0_to_world
 from napari_lumen.inference import predict as predict_for_real
 from napari_lumen.inference.progress import Progress
+from napari_lumen.inference.run import ClassCount
 from napari_lumen.plugin.catalogue import Catalogue, look_up
 from napari_lumen.plugin.controllers.run_model import RunModelController
 from napari_lumen.plugin.controllers.run_state import Result
+from napari_lumen.plugin.layers import COUNTS, KEY
 from napari_lumen.plugin.regions import selected_shapes, view_region
 from napari_lumen.plugin.slide_layers import slide_layer
 from napari_lumen.slides.pixel_size import remembered_mpp
@@ -172,6 +174,24 @@ def test_the_legend_is_told_when_its_result_is_gone(
     assert not gone
     viewer.layers.pop()
     assert gone == [True]
+
+
+def test_the_legend_hears_of_counts_that_corrections_have_changed(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs
+) -> None:
+    open_slide(viewer)
+    heard: list[tuple[ClassCount, ...]] = []
+    controller.counted.connect(heard.append)
+    controller.run()
+    jobs.let_run()
+    labels = viewer.layers[-1]
+    counts = (ClassCount(name="nucleus", objects=1235, area_mm2=0.26),)
+    labels.metadata = {**labels.metadata, KEY: {**labels.metadata[KEY], COUNTS: counts}}
+    assert heard == [counts]
+    controller.run()
+    jobs.let_run()
+    labels.metadata = dict(labels.metadata)  # of an earlier run: the legend shows the newest
+    assert heard == [counts]
 
 
 def test_a_second_run_does_not_start_while_one_goes_on(

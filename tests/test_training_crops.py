@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crop_fakes import CLASSES, Discs
+from crop_fakes import CLASSES, Discs, disc_data
+from fakes import ArraySlide
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.stain.normalisation import (
+    USUAL_COLOURS,
+    USUAL_DYES,
+    ColourStatistics,
+    Dyes,
+    Macenko,
+    Reinhard,
+    colour_table,
+)
+from napari_lumen.stain.of_slide import stain_of_slide
 from napari_lumen.training.class_balance import class_balanced_steps
 from napari_lumen.training.crops import OverlappingCrops
-from napari_lumen.training.data.item import IGNORE
-from napari_lumen.training.stain_normalisation import USUAL_COLOURS, Reinhard
-from napari_lumen.training.stained_images import ReinhardImages
+from napari_lumen.training.data.annotated import AnnotatedSlide, AnnotationRules
+from napari_lumen.training.data.item import IGNORE, Item
+from napari_lumen.training.data.slide_patches import SlidePatches
+from napari_lumen.training.recipes.nas_scam import NASSCAMRecipe
+from napari_lumen.training.stained_images import StainedImages
+from training_pictures import card_of
 
 BY_CLASS = ((0, 1, 2), (3, 4, 5, 6, 7), (8,), (2, 9))
 
@@ -113,7 +131,7 @@ def test_crops_are_listed_under_each_class_that_they_show() -> None:
 
 def test_images_of_one_stain_have_the_colours_of_the_reference() -> None:
     plain, method = Discs(), Reinhard(USUAL_COLOURS)
-    images = ReinhardImages(plain, method)
+    images = StainedImages(plain, method, 0.5)
     assert images.classes is plain.classes
     assert images.items == plain.items
     before, after = method.fit(plain.image(0)), method.fit(images.image(0))
@@ -122,3 +140,43 @@ def test_images_of_one_stain_have_the_colours_of_the_reference() -> None:
     np.testing.assert_array_equal(images.image(0), method.apply(plain.image(0)))
     assert images.image(0) is images.image(0)  # made once
     assert images.labels(0) is plain.labels(0)
+
+
+def test_images_of_a_slide_come_from_one_stain_and_others_each_from_its_own() -> None:
+    plain, method = Discs(), Reinhard(USUAL_COLOURS)
+    plain.items = tuple(
+        replace(item, slide="s" if number < 3 else None) for number, item in enumerate(plain.items)
+    )
+    images = StainedImages(plain, method, 0.5)
+    of_slide = method.fit(np.concatenate([plain.image(number)[::4, ::4] for number in range(3)]))
+    for number in range(3):
+        np.testing.assert_array_equal(images.image(number), method.apply(plain.image(number), of_slide))
+    np.testing.assert_array_equal(images.image(3), method.apply(plain.image(3)))
+
+
+def test_patches_of_an_open_slide_look_as_in_a_run() -> None:
+    pixels = np.array((110, 60, 150)) + np.random.default_rng(0).integers(-9, 9, (300, 300, 3))
+    pixels[:, ::3] += (110, 50, 20)
+    pixels = np.pad(pixels.astype(np.uint8), ((90, 90), (90, 90), (0, 0)), constant_values=250)
+    slide, method = ArraySlide(pixels), Macenko()
+    rules = AnnotationRules(ClassTable.named(["tumour"]))
+    outline = Annotation(shapely.box(100, 100, 380, 380), "tumour")
+    annotated = AnnotatedSlide(Item("a"), slide, [outline], rules)
+    patches = SlidePatches([annotated], mpp=0.5, size=64, count=3, background=False).patches()
+    source = stain_of_slide(slide, method, 0.5)
+    assert source is not None
+    images, table = StainedImages(patches, method, 0.5), colour_table(method, source)
+    for index in range(3):
+        np.testing.assert_array_equal(images.image(index), table.apply(patches.image(index)))
+
+
+@pytest.mark.parametrize("colours", [USUAL_COLOURS, USUAL_DYES, None])
+def test_the_card_says_which_stain_a_recipe_trained_on(colours: ColourStatistics | Dyes | None) -> None:
+    recipe = NASSCAMRecipe(
+        architecture="host_unet", width=4, size=16, stride=8, test_stride=8, colours=colours
+    )
+    assert NASSCAMRecipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    card = card_of(recipe.plan(disc_data()))
+    stain = card.input.stain
+    assert (None if stain is None else stain.reference) == colours
+    assert type(recipe.shown(disc_data())) is (Discs if colours is None else StainedImages)

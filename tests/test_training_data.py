@@ -13,10 +13,11 @@ import tifffile
 from PIL import Image
 
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.corrections import CorrectedWindow, CorrectionIndex
 from napari_lumen.errors import RunError
 from napari_lumen.slides import open_slide
 from napari_lumen.slides.cache import TileCache
-from napari_lumen.training.data.corrections import CorrectedWindow, CorrectionIndex, Corrections
+from napari_lumen.training.data.corrections import Corrections
 from napari_lumen.training.data.graded import GradedImages, graded_by_folder, graded_by_table
 from napari_lumen.training.data.image_set import GradedSet, ImageSet, InstanceSet
 from napari_lumen.training.data.instance_folder import InstanceFolder, read_object_classes

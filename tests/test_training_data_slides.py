@@ -163,7 +163,7 @@ def patches(*slides: AnnotatedSlide, **more: object) -> SlidePatches:
 
 def test_each_class_is_drawn_equally_often_and_lies_at_the_centre_of_its_patches() -> None:
     one = annotated(*BOTH, box(0, 0, 100, 140, "Region*"))
-    epoch = patches(one).epoch(0)
+    epoch = patches(one).patches()
     assert Counter(place.value for place in epoch.places) == {0: 20, 1: 20, 2: 20}
     at = {0: (255, 255, 255), 1: TUMOUR, 2: STROMA}
     for index, place in enumerate(epoch.places):
@@ -172,12 +172,12 @@ def test_each_class_is_drawn_equally_often_and_lies_at_the_centre_of_its_patches
         labels = epoch.labels(index)
         assert labels.shape == epoch.image(index).shape[:2] == (8, 8)
         assert (labels[3:5, 3:5] == place.value).any()
-    assert Counter(p.value for p in patches(one, background=False).epoch(0).places) == {1: 30, 2: 30}
+    assert Counter(p.value for p in patches(one, background=False).patches().places) == {1: 30, 2: 30}
 
 
 def test_images_and_labels_of_a_patch_show_the_same_pixels() -> None:
     one = annotated(*BOTH, unlabelled="background")
-    epoch = patches(one, count=30).epoch(1)
+    epoch = patches(one, count=30).patches()
     colors = np.array([(255, 255, 255), TUMOUR, STROMA])
     for index in range(30):
         image, labels = epoch.image(index).astype(int), epoch.labels(index)
@@ -191,19 +191,17 @@ def test_images_and_labels_of_a_patch_show_the_same_pixels() -> None:
         assert np.array_equal(nearest[inner], labels[inner])
 
 
-def test_a_patch_depends_on_seed_epoch_and_number_alone() -> None:
+def test_a_patch_depends_on_seed_and_number_alone() -> None:
     one = annotated(*BOTH)
-    assert patches(one).epoch(3).places == patches(one).epoch(3).places
-    assert patches(one, count=5).epoch(3).places == patches(one).epoch(3).places[:5]
-    assert patches(one).epoch(3).places != patches(one).epoch(4).places
-    assert patches(one).epoch(3).places != patches(one, seed=6).epoch(3).places
+    assert patches(one).patches().places == patches(one).patches().places
+    assert patches(one, count=5).patches().places == patches(one).patches().places[:5]
+    assert patches(one).patches().places != patches(one, seed=6).patches().places
 
 
 def test_slides_share_the_patches_by_their_area_in_micrometres() -> None:
     fine, coarse = (annotated(BOTH[0], name=name, mpp=mpp) for name, mpp in (("fine", 0.25), ("coarse", 0.5)))
     found = patches(fine, coarse, count=500)
-    assert found.drawn == {1: pytest.approx(800 * (0.25**2 + 0.5**2))}
-    epoch = found.epoch(0)
+    epoch = found.patches()
     assert np.mean([item.slide == "coarse" for item in epoch.items]) == pytest.approx(0.8, abs=0.05)
     assert len({item.name for item in epoch.items}) == 500
     assert {item.patient for item in epoch.items} == {"patient of fine", "patient of coarse"}
@@ -216,27 +214,17 @@ def test_the_drawn_point_is_the_middle_of_its_patch(size: int) -> None:
     # over the corner of the stroma: a shift would show
     pin = box(46 + middle, 17 + middle, 46 + middle + 1e-7, 17 + middle + 1e-7, "tumour")
     one = annotated(pin)
-    epoch = patches(one, count=1, size=size).epoch(0)
+    epoch = patches(one, count=1, size=size).patches()
     assert np.array_equal(epoch.image(0), one.slide.read(46, 17, size, size))
 
 
-def test_a_field_around_a_patch_has_the_same_centre() -> None:
-    one = annotated(*BOTH, unlabelled="background")
-    epoch = patches(one, count=10).epoch(0)
-    for index in range(10):
-        wide = epoch.view(index, size=16)
-        assert np.array_equal(wide[4:12, 4:12], epoch.image(index))
-        assert np.array_equal(epoch.view_labels(index, size=16)[4:12, 4:12], epoch.labels(index))
-        assert epoch.view(index, mpp=1.0).shape == (8, 8, 3)
-
-
-def test_slides_are_split_and_their_overviews_looked_at_for_leaks() -> None:
-    found = patches(*(annotated(*BOTH, name=name) for name in "abc"))
-    split = split_items(found.items, {"train": 2, "test": 1}, by="slide", seed=0)
-    assert [item.name for item in found.part(split.parts["test"]).items] == list(split.parts["test"])
+def test_patches_of_the_same_slide_under_two_names_are_a_leak() -> None:
+    drawn = patches(*(annotated(*BOTH, name=name) for name in "abc")).patches()
+    split = split_items(drawn.items, {"train": 2, "test": 1}, by="slide", seed=0)
+    assert {item.slide for item in drawn.items if item.name in split.parts["test"]} < set("abc")
     with pytest.raises(RunError, match="show the same field"):  # all three are the same picture
-        check_leaks(found.overviews(), split)
-    check_leaks(found.overviews(), split, least=None)
+        check_leaks(drawn, split)
+    check_leaks(drawn, split, least=None)
 
 
 def test_slides_that_cannot_be_drawn_from_are_errors() -> None:

@@ -87,6 +87,12 @@ def test_a_group_can_be_held_out_by_name() -> None:
         split_items(items, {"train": 1}, by="group", fixed={"test": ["withe"]})
 
 
+def test_a_split_may_be_named_as_a_whole() -> None:
+    items = [Item(name) for name in "abc"]
+    split = split_items(items, {}, fixed={"train": ["a"], "validation": ["b"]})
+    assert split.parts == {"train": ("a",), "validation": ("b",)}
+
+
 def test_what_belongs_together_stays_on_one_side() -> None:
     items = [Item(f"i{index}") for index in range(40)]
     chain = [(f"i{index}", f"i{index + 1}") for index in range(12)]

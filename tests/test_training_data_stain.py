@@ -11,7 +11,7 @@ from monai.apps.pathology.transforms.stain.array import ExtractHEStains
 from skimage.color import rgb2lab
 
 from napari_lumen.errors import RunError
-from napari_lumen.training.stain_normalisation import (
+from napari_lumen.stain.normalisation import (
     USUAL_COLOURS,
     USUAL_DYES,
     ColourStatistics,

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from napari_lumen.errors import Cancelled, RunError
+from napari_lumen.training.config import TrainingConfig
+from napari_lumen.training.example import Batch
+from napari_lumen.training.feeding import Feeder
+from napari_lumen.training.job import Job
 from napari_lumen.training.launch import Tell, launch
 from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.settings import Settings
 from napari_lumen.training.trainer import Trainer
+from napari_lumen.training.turn import Turn
 from training_fakes import LinePhase
+from training_pictures import write_config, write_discs
 
 
 def plain_network() -> nn.Module:
@@ -33,12 +42,30 @@ def train(
     return torch.cat([item.detach().flatten() for item in network.state_dict().values()]).tolist()
 
 
+class PartlyLabelled(LinePhase):
+    """Only the first example of a step has a label: one of two devices has none."""
+
+    def step(self, turn: Turn, batches: Mapping[str, Batch]) -> Mapping[str, float]:
+        batch = batches["train"]
+        labelled = [float(place == 0 and turn.rank == 0) for place in range(len(batch))]
+        batch.targets["labelled"] = torch.tensor(labelled)[:, None]  # type: ignore[index]
+        return turn.descend("weights", batch, self.loss, weight=self.labelled)
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        errors = (network(batch.image) - batch.targets["y"]).square() * batch.targets["labelled"]
+        return errors.sum() / max(1, self.labelled(batch))
+
+    @staticmethod
+    def labelled(batch: Batch) -> int:
+        return int(batch.targets["labelled"].sum())
+
+
 @pytest.mark.slow  # processes that import torch
 def test_two_devices_learn_what_one_does_tell_their_progress_and_stop_together(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     two = Settings(device="cpu", devices=2)
-    phase = LinePhase(size=7, choice=None)  # of seven, one device takes four and the other three
-    for name in ("one", "two", "cancelled", "bad"):
+    phase = LinePhase(batch=7, choice=None)  # of seven, one device takes four and the other three
+    for name in ("one", "two", "cancelled", "bad", "labelled 1", "labelled 2"):
         (tmp_path / name).mkdir()
     single = Settings(device="cpu")
     one = launch(single, partial(train, tmp_path / "one", phase, single), lambda event: None, Event())
@@ -53,10 +80,32 @@ def test_two_devices_learn_what_one_does_tell_their_progress_and_stop_together(t
         launch(two, partial(train, tmp_path / "cancelled", long, two), lambda event: cancel.set(), cancel)
     assert (tmp_path / "cancelled" / "checkpoint.pt").exists()
 
-    bad = LinePhase(count=8, size=8, poisoned=5)
+    learned = [
+        launch(
+            settings,
+            partial(train, tmp_path / f"labelled {settings.devices}", PartlyLabelled(), settings),
+            lambda event: None,
+            Event(),
+        )
+        for settings in (single, two)
+    ]
+    assert learned[1] == pytest.approx(learned[0], rel=1e-4, abs=1e-6)
+
+    bad = LinePhase(count=8, batch=8, poisoned=5)
     with pytest.raises(RunError, match=r"step 1 of epoch 1.*nan.*example 5"):
         launch(two, partial(train, tmp_path / "bad", bad, two), lambda event: None, Event())
     assert set(threading.enumerate()) <= before
+
+
+def test_more_devices_than_a_step_has_examples_is_refused(tmp_path: Path) -> None:
+    write_discs(tmp_path / "data")
+    config = TrainingConfig.read(write_config(tmp_path, settings={"device": "cpu", "devices": 3}))
+    images = config.data.open()
+    with pytest.raises(RunError, match=r"phase 'training' has 2 examples, too few for 3 devices\. Ask"):
+        Job(config, images, config.split.divide(images), tmp_path).plan()
+    turn = cast(Turn, SimpleNamespace(world=3, phase_name="line", step=0))
+    with Feeder(0, 0) as feeder, pytest.raises(RunError, match="'line' has too few examples for 3"):
+        next(feeder.steps(LinePhase(), [{"train": [0, 1]}], turn))
 
 
 def test_more_devices_than_there_are_is_one_sentence() -> None:

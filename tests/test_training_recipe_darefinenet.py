@@ -17,9 +17,11 @@ from torch import Tensor, nn
 import napari_lumen
 from fakes import ArraySlide
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.errors import RunError
 from napari_lumen.geometry import Region
 from napari_lumen.models import build, load_model, save_model
 from napari_lumen.training.data.item import IGNORE
+from napari_lumen.training.dense import NO_LABEL
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.recipe import Plan, TrainingData
 from napari_lumen.training.recipes.darefinenet import DARefineNetRecipe
@@ -212,6 +214,23 @@ def test_views_and_labels_of_an_example_are_flipped_together() -> None:
     assert 0.95 < max(centres) < 1.03
 
 
+def test_both_views_are_dyed_anew_alike_where_that_is_asked_for() -> None:
+    grey = LabelledArrays(
+        [np.full((SIDE, SIDE, 3), (200, 120, 160), np.uint8)], [np.ones((SIDE, SIDE), np.uint8)]
+    )
+    seen = []
+    for change in (0.0, 0.2):
+        phase = (
+            tiny(dye_change=change, context=1.5, mean=(0, 0, 0), std=(1, 1, 1))
+            .plan(divided(LabelledArrays(grey._images * 2, grey._labels * 2), 1))
+            .phases[0]
+        )
+        fine, context = phase.example("train", 0, np.random.default_rng(0)).inputs
+        seen.append(fine[:, 16, 16])
+        torch.testing.assert_close(context[:, 16, 16], fine[:, 16, 16], rtol=0, atol=0)
+    assert (seen[0] - seen[1]).abs().max() > 0.02
+
+
 def _is_inner(start: float) -> bool:
     return 32 <= start <= 200 - 64
 
@@ -313,6 +332,21 @@ class Shade(nn.Module):
         return -(shade[:, None] - levels).abs() * 50
 
 
+def test_a_step_over_partly_labelled_tiles_does_not_depend_on_its_parts(data: TrainingData[Any]) -> None:
+    phase = tiny(arguments={**SMALL, "variant": "single"}).plan(data).phases[0]
+    batch = Batch.of([phase.example("train", index, np.random.default_rng(0)) for index in range(3)])
+    batch.targets["labels"][0, :, 1:] = batch.targets["labels"][1] = NO_LABEL
+    learned = []
+    for size in (None, 1):
+        torch.manual_seed(0)
+        pixels = nn.Conv2d(3, 3, 1)  # normalises nothing over a batch
+        turn = Turn(fabric(), pixels, micro_batch=size)
+        turn.use({"weights": torch.optim.SGD(pixels.parameters(), 1.0)})
+        losses = phase.step(turn, {"train": batch})
+        learned.append(torch.cat([weights(pixels), torch.tensor([losses["loss"]])]))
+    torch.testing.assert_close(*learned, rtol=1e-5, atol=1e-6)
+
+
 def test_whole_fields_are_scored_by_one_confusion_matrix_as_bach_does(tmp_path: Path) -> None:
     classes = ClassTable.of([(1, "Benign", (1, 1, 1)), (2, "In situ", (2, 2, 2)), (9, "Invasive", (3, 3, 3))])
     # what the network will say, and the truth: an odd size, so that tiles overlap
@@ -356,6 +390,16 @@ def replace_classes(images: LabelledArrays, classes: ClassTable) -> LabelledArra
 
 
 # -- a whole training ----------------------------------------------------------------------------------
+
+
+def test_held_out_images_that_are_answered_by_no_number_end_the_training(data: TrainingData[Any]) -> None:
+    plan = tiny().plan(data)
+    with torch.no_grad():
+        for weight in plan.network.parameters():
+            weight.fill_(torch.nan)
+    turn = Turn(fabric(), plan.network)
+    with torch.no_grad(), pytest.raises(RunError, match="held-out data is nan or infinite"):
+        plan.phases[0].validate(plan.network.eval(), turn)
 
 
 def test_it_learns_what_the_colours_say(trained: tuple[Plan, Path]) -> None:

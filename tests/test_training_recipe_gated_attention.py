@@ -154,6 +154,19 @@ def test_an_image_is_flipped_and_turned_and_travels_whole_beside_its_small_copy(
     assert len(seen) == 8
 
 
+def test_colours_change_only_where_it_is_asked_for(data: TrainingData[Any]) -> None:
+    def seen(change: float, seed: int) -> Tensor:
+        (phase,) = tiny(colour_change=change).plan(data).phases
+        image: Tensor = phase.example("train", 0, np.random.default_rng(seed)).extra["image"]
+        return image
+
+    as_it_is, changed, again = seen(0, 0), seen(0.5, 0), seen(0.5, 1)
+    assert changed.shape == as_it_is.shape
+    means = [image.float().mean(dim=(1, 2)) for image in (as_it_is, changed, again)]
+    assert (means[0] - means[1]).abs().max() > 1
+    assert (means[1] - means[2]).abs().max() > 1
+
+
 def test_instances_are_cut_from_the_image_as_it_is() -> None:
     fine = np.indices((128, 128)).sum(0) % 2 * 255  # a pattern that is gone at 32 px
     image = np.repeat(fine.astype(np.uint8)[..., None], 3, axis=-1)
@@ -183,7 +196,7 @@ def test_images_of_several_sizes_are_answered_together_as_each_alone(data: Train
     with torch.no_grad():
         together = phase.answer(network, Batch.of(examples))[""]
         alone = torch.cat([phase.answer(network, Batch.of([example]))[""] for example in examples])
-    assert (together - alone).abs().max() < 0.1 * (alone[0] - alone[1]).abs().max()
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
 
 
 # -- steps ---------------------------------------------------------------------------------------------
@@ -254,6 +267,16 @@ def test_accuracy_recall_and_the_area_under_the_roc_curve() -> None:
 
 
 # -- a whole training ----------------------------------------------------------------------------------
+
+
+def test_held_out_images_that_are_answered_by_no_number_end_the_training(data: TrainingData[Any]) -> None:
+    plan = tiny().plan(data)
+    with torch.no_grad():
+        for weight in plan.network.parameters():
+            weight.fill_(torch.nan)
+    turn = Turn(fabric(), plan.network)
+    with torch.no_grad(), pytest.raises(RunError, match="held-out data is nan or infinite"):
+        plan.phases[0].validate(plan.network.eval(), turn)
 
 
 def test_it_learns_what_the_colours_say(trained: tuple[Plan, Path]) -> None:

@@ -24,6 +24,7 @@ from napari_lumen.geometry import Region
 from napari_lumen.inference import predict
 from napari_lumen.models import ModelCard, TrainingRecord, load_model, record_attention, save_model
 from napari_lumen.models.genotype import POSITIONS, Genotype
+from napari_lumen.stain.normalisation import USUAL_COLOURS
 from napari_lumen.training.checkpoint import Place
 from napari_lumen.training.crops import CropList
 from napari_lumen.training.phase import TRAIN
@@ -32,7 +33,6 @@ from napari_lumen.training.recipes import nas_scam_augmentation
 from napari_lumen.training.recipes.nas_scam import NASSCAMRecipe
 from napari_lumen.training.recipes.nas_scam_augmentation import OneChange
 from napari_lumen.training.recipes.nas_scam_crops import BalancedCrops
-from napari_lumen.training.stain_normalisation import USUAL_COLOURS
 from napari_lumen.training.turn import Turn
 
 GENOTYPE = Genotype.uniform("conv1", "conv3")

@@ -12,7 +12,7 @@ from shapely.geometry import box
 
 from napari_lumen.annotations.formats import write_annotations
 from napari_lumen.annotations.shapes import Annotation
-from napari_lumen.errors import RunError
+from napari_lumen.errors import AnnotationError, RunError
 from napari_lumen.slides.synthetic import SyntheticSlide, write_slide
 from napari_lumen.training.sources import Source
 
@@ -82,8 +82,14 @@ def test_annotated_slides_become_patches_of_their_classes(tmp_path: Path) -> Non
         "size": 64,
         "count": 20,
     }
-    patches = SOURCE.validate_python(content, context={"folder": tmp_path}).open()
+    source = SOURCE.validate_python(content, context={"folder": tmp_path})
+    patches = source.open()
     middle = [int(patches.labels(index)[32, 32]) for index in range(20)]  # type: ignore[attr-defined]
     assert sum(middle) == 10  # as many of the class as of the background
     assert {item.patient for item in patches.items} == {"p1"}
     assert patches.image(0).shape == (64, 64, 3)
+    write_annotations(tmp_path / "a.geojson", [*shapes, Annotation(box(400, 100, 500, 200), "fold")])
+    with pytest.raises(AnnotationError, match=r"of the class 'fold'.* in the field ignored"):
+        source.open()
+    known = SOURCE.validate_python({**content, "ignored": ["fold"]}, context={"folder": tmp_path}).open()
+    assert len(known.items) == 20

@@ -10,7 +10,6 @@ import pytest
 from torch import nn
 
 from crop_fakes import KilledError, fit
-from napari_lumen.errors import RunError
 from napari_lumen.training import trainer
 from training_fakes import LinePhase, small_network
 
@@ -71,18 +70,23 @@ def test_a_kill_between_table_and_checkpoint_leaves_each_row_once(
     pd.testing.assert_frame_equal(table(killed), table(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("damage", ["shorter", "broken"])
-def test_a_damaged_table_says_what_to_do(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["shorter", "is damaged", "not there"])
+@pytest.mark.parametrize("name", ["weights", "curves"])
+def test_a_training_goes_on_without_a_table_that_was_lost(tmp_path: Path, name: str, damage: str) -> None:
     def kill(epoch: int, step: int) -> None:
         if epoch == 2:
             raise KilledError
 
     with pytest.raises(KilledError):
         fit(tmp_path, small_network(), (Told(before_step=kill),))
-    path = tmp_path / "weights.parquet"
+    path = tmp_path / f"{name}.parquet"
     if damage == "shorter":
-        table(tmp_path).head(1).to_parquet(path)
-    else:
+        pd.read_parquet(path).head(1).to_parquet(path)
+    elif damage == "is damaged":
         path.write_bytes(b"half of it")
-    with pytest.raises(RunError, match=r"weights\.parquet .*another folder"):
+    else:
+        path.unlink()
+    said = "last rows" if damage == "shorter" else damage
+    with pytest.warns(UserWarning, match=rf"{name}\.parquet .*{said}.*goes on from its checkpoint"):
         fit(tmp_path, small_network(), (Told(),))
+    assert set(pd.read_parquet(path)["epoch"]) == {2}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -11,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -21,30 +22,14 @@ from napari_lumen.errors import Cancelled, ModelError, RunError
 from napari_lumen.models import load_model
 from napari_lumen.training import TrainingConfig, TrainingProgress, train
 from napari_lumen.training.dense import DensePhase
+from training_pictures import toml, write_config, write_discs
 
 Write = Callable[..., Path]
 
 
 @pytest.fixture
 def discs(tmp_path: Path) -> Path:
-    """Twelve pictures of dark discs on a light ground with their label images."""
-    rng = np.random.default_rng(0)
-    for sub in ("images", "labels"):
-        (tmp_path / "data" / sub).mkdir(parents=True)
-    y, x = np.mgrid[:48, :48]
-    for number in range(12):
-        inside = np.zeros((48, 48), bool)
-        for _ in range(4):
-            cy, cx, radius = (*rng.integers(6, 42, 2), rng.integers(4, 8))
-            inside |= (y - cy) ** 2 + (x - cx) ** 2 < radius**2
-        image = np.where(inside[..., None], (90, 40, 130), (230, 200, 220)) + rng.integers(
-            -12, 12, (48, 48, 3)
-        )
-        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(
-            tmp_path / "data" / "images" / f"{number:02}.png"
-        )
-        Image.fromarray(inside.astype(np.uint8)).save(tmp_path / "data" / "labels" / f"{number:02}.png")
-    return tmp_path / "data"
+    return write_discs(tmp_path / "data")
 
 
 @pytest.fixture
@@ -52,26 +37,7 @@ def config(discs: Path) -> Write:
     """A function that writes the configuration of a small training, with some fields changed."""
 
     def write(**changes: object) -> Path:
-        content = {
-            "name": "discs",
-            "recipe": {
-                "name": "focusnetpp",
-                "architecture": "unet",
-                "arguments": {"width": 4, "classes": 1},
-                "size": 48,
-                "epochs": 6,
-                "batch": 2,
-                "rates": [[0, 0.01]],
-            },
-            "data": {"kind": "images", "folder": "data", "classes": ["disc"]},
-            "split": {"proportions": {"train": 8, "validation": 4}},
-            "settings": {"device": "cpu", "workers": 0},
-        }
-        for field, value in changes.items():
-            content[field] = {**content.get(field, {}), **value} if isinstance(value, dict) else value  # type: ignore[dict-item]
-        file = discs.parent / "training.yaml"
-        file.write_text(yaml.safe_dump(content))
-        return file
+        return write_config(discs.parent, **changes)
 
     return write
 
@@ -107,6 +73,42 @@ def test_another_training_is_not_put_on_top(config: Write, tmp_path: Path) -> No
         train(config(recipe={"epochs": 2}), tmp_path / "out")
 
 
+def _turn_labels(data: Path) -> None:
+    for path in sorted((data / "labels").iterdir()):
+        Image.fromarray(1 - np.asarray(Image.open(path))).save(path)
+
+
+def _change_pixel(data: Path) -> None:
+    image = np.array(Image.open(data / "images" / "00.png"))
+    image[0, 0] ^= 1
+    Image.fromarray(image).save(data / "images" / "00.png")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_turn_labels, _change_pixel, {"classes": ["nucleus"]}, {"mpp": 0.5}, {"objects": True}],
+    ids=["labels", "image", "class", "mpp", "objects"],
+)
+def test_other_data_are_another_training(
+    config: Write, discs: Path, tmp_path: Path, change: Callable[[Path], None] | dict[str, object]
+) -> None:
+    first, fields = config(recipe={"epochs": 1}), change if isinstance(change, dict) else {}
+    cancel = Event()
+    with pytest.raises(Cancelled):
+        train(first, tmp_path / "out", on_progress=lambda event: cancel.set(), cancel=cancel)
+    if callable(change):
+        change(discs)
+    with pytest.raises(RunError, match=r"holds another training .* classes"):
+        train(config(recipe={"epochs": 1}, data=fields), tmp_path / "out")
+
+
+def test_data_that_moved_are_the_same_training(config: Write, discs: Path, tmp_path: Path) -> None:
+    first = train(config(recipe={"epochs": 1}), tmp_path / "out")
+    discs.rename(tmp_path / "moved")
+    again = train(config(recipe={"epochs": 1}, data={"folder": "moved", "cache_mb": 1}), tmp_path / "out")
+    assert again == first
+
+
 def test_a_cancelled_training_goes_on_to_the_weights_of_an_undisturbed_one(
     config: Write, tmp_path: Path
 ) -> None:
@@ -133,12 +135,34 @@ def test_a_training_begins_with_a_model_and_leaves_it_as_it_was(config: Write, t
     further = config(recipe={"epochs": 1, "rates": [[0, 1e-6]]}, name="discs-2", start=str(first.model))
     second = train(further, tmp_path / "second")
     assert second.scores["dice, validation"] == pytest.approx(first.scores["dice, validation"], abs=0.1)
+    assert second.compared()["dice"] == (first.scores["dice, validation"], second.scores["dice, validation"])
+    assert first.compared() == {}
     assert (first.model / "weights.safetensors").read_bytes() == before
     with pytest.raises(ModelError, match="Give the recipe the arguments of that model's card"):
         train(
             config(recipe={"arguments": {"width": 8, "classes": 1}}, start=str(first.model), name="no"),
             tmp_path / "third",
         )
+
+
+def test_held_out_images_are_shown_only_when_they_are_asked_for(config: Write, tmp_path: Path) -> None:
+    told: list[TrainingProgress] = []
+    quiet = train(config(recipe={"epochs": 2}), tmp_path / "quiet", on_progress=told.append)
+    assert not any(event.samples for event in told)
+    assert all(event.rates == {"weights": 0.01} for event in told)
+    shown: list[TrainingProgress] = []
+    asked = config(recipe={"epochs": 2}, settings={"samples": 3})
+    training = train(asked, tmp_path / "shown", on_progress=shown.append)
+    names = json.loads((training.folder / "split.json").read_text())["parts"]["validation"]
+    for event in shown:
+        assert [sample.name in names for sample in event.samples] == [True] * 3 * (event.event == "validated")
+    sample = shown[-1].samples[0]
+    truth = np.asarray(Image.open(tmp_path / "data" / "labels" / f"{sample.name}.png"))
+    assert np.array_equal(sample.truth, truth)
+    assert sample.predicted is not None
+    assert set(np.unique(sample.predicted)) <= {0, 1}
+    assert sample.image.shape == (48, 48, 3)
+    assert training.curves().equals(quiet.curves())  # to look on changes nothing
 
 
 def test_a_failed_training_says_why_and_leaves_no_model(
@@ -154,6 +178,38 @@ def test_a_failed_training_says_why_and_leaves_no_model(
     state = json.loads((tmp_path / "out" / "training.json").read_text())
     assert state["state"] == "failed"
     assert "nan" in state["problem"]
+    assert not (tmp_path / "out" / "model").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file sizes")
+@pytest.mark.parametrize("checkpoint_seconds", [1e-9, 1e9], ids=["checkpoint", "best weights"])
+def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(
+    config: Write, tmp_path: Path, checkpoint_seconds: float
+) -> None:
+    import resource
+
+    settings = {"checkpoint_seconds": checkpoint_seconds}
+    file, out = config(recipe={"epochs": 2}, settings=settings), tmp_path / "out"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(event: TrainingProgress) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, limits[1]))
+
+    try:
+        with pytest.raises(RunError, match=rf"cannot go on in {out}.*Free some space"):
+            train(file, out, on_progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    state = json.loads((out / "training.json").read_text())
+    assert (state["state"], "Free some space" in state["problem"]) == ("failed", True)
+    assert not list(out.glob(".*.partial"))
+    assert train(file, out).state.state == "finished"
+
+
+def test_a_last_step_that_went_astray_leaves_no_model(config: Write, tmp_path: Path) -> None:
+    file = config(recipe={"epochs": 1, "batch": 8, "rates": [[0, 1e30]]})  # one step: no loss comes after it
+    with pytest.raises(RunError, match=r"step 1 of epoch 1.* is nan or infinite\. Lower the learning rate"):
+        train(file, tmp_path / "out")
     assert not (tmp_path / "out" / "model").exists()
 
 
@@ -176,6 +232,18 @@ def test_the_same_image_on_both_sides_is_named(config: Write, discs: Path, tmp_p
         ({"settings": {"device": "cuda:77"}}, "no device 'cuda:77'"),
         ({"name": "Two words"}, "field 'name'"),
         ({"start": "no-such-model"}, "no-such-model"),
+        ({"recipe": {"rates": []}}, "field 'rates'"),
+        ({"recipe": {"rates": [[5, 0.1]]}}, "field 'rates': there is none for epoch 0"),
+        ({"recipe": {"rates": [[0, -1]]}}, r"field 'rates\.0\.1'"),
+        ({"recipe": {"epsilon": 0}}, "field 'epsilon'"),
+        ({"recipe": {"omega": -1}}, "field 'omega'"),
+        ({"recipe": {"positive_weight": 7}}, "field 'positive_weight'"),
+        ({"recipe": {"size": 20_000}}, "Recipe focusnetpp: field 'size'"),
+        ({"split": {"together": [["00", "n77"]]}}, "no item 'n77'"),
+        ({"split": {"file": "data/images/00.png"}}, "00.png is no split: Invalid JSON"),
+        ({"recipe": {"name": "darefinenet", "encoder_rates": [-1, 1, 1]}}, r"'encoder_rates\.0'"),
+        ({"recipe": {"name": "darefinenet", "std": [0, 0, 0]}}, "Recipe darefinenet: .*std"),
+        ({"recipe": {"name": "nas_scam_search", "width": 3}}, "nas_scam.*width"),
     ],
 )
 def test_a_wrong_field_is_one_sentence(
@@ -209,9 +277,9 @@ def test_the_command_names_a_field_that_is_wrong(config: Write, tmp_path: Path) 
     result = CliRunner().invoke(app, ["train", str(config()), "--out", out, "--set", "recipe.epochs=many"])
     assert result.exit_code == 1
     assert "field 'epochs'" in result.output
-    result = CliRunner().invoke(app, ["train", str(tmp_path / "no.yaml"), "--out", out])
+    result = CliRunner().invoke(app, ["train", str(tmp_path / "no.toml"), "--out", out])
     assert result.exit_code == 1
-    assert "no.yaml" in result.output
+    assert "no.toml" in result.output
 
 
 SEARCH = {
@@ -228,8 +296,8 @@ SEARCH = {
 
 def test_a_search_is_trained_from_scratch_by_what_it_found(config: Write, tmp_path: Path) -> None:
     file = config(recipe=None, rebuilt={"epochs": 1, "steps": 2})
-    content = yaml.safe_load(file.read_text())
-    file.write_text(yaml.safe_dump({**content, "recipe": SEARCH}))
+    content = tomllib.loads(file.read_text())
+    file.write_text(toml({**content, "recipe": SEARCH}))
     out = tmp_path / "out"
     result = CliRunner().invoke(app, ["search", str(file), "--out", str(out)])
     assert result.exit_code == 0, result.output
@@ -246,8 +314,8 @@ def test_a_recipe_that_searches_nothing_is_named(config: Write, tmp_path: Path) 
     with pytest.raises(RunError, match="focusnetpp searches nothing"):
         napari_lumen.search(config(), tmp_path / "out")
     file = config()
-    content = yaml.safe_load(file.read_text())
-    file.write_text(yaml.safe_dump({**content, "recipe": SEARCH, "rebuilt": {"epoch": 3}}))
+    content = tomllib.loads(file.read_text())
+    file.write_text(toml({**content, "recipe": SEARCH, "rebuilt": {"epoch": 3}}))
     with pytest.raises(RunError, match=r"'rebuilt': field 'epoch'"):
         napari_lumen.search(file, tmp_path / "out")
     assert not (tmp_path / "out").exists()

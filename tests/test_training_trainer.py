@@ -155,7 +155,7 @@ def test_gradients_of_parts_are_those_of_the_batch(tmp_path: Path) -> None:
         def validate(self, network: nn.Module, turn: object) -> dict[str, float]:  # type: ignore[override]
             return {"error": 0.0}
 
-    phases = [Exact(size=7, choice=None) for _ in range(2)]  # the last step has six
+    phases = [Exact(batch=7, choice=None) for _ in range(2)]  # the last step has six
     whole, _ = fit(tmp_path / "whole", phases[0], network=net())
     parts, _ = fit(
         tmp_path / "parts", phases[1], network=net(), settings=Settings(device="cpu", micro_batch=3)
@@ -165,7 +165,7 @@ def test_gradients_of_parts_are_those_of_the_batch(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_names_the_step_and_its_examples(tmp_path: Path) -> None:
     network = small_network()
-    phase = LinePhase(count=8, size=8, poisoned=5)
+    phase = LinePhase(count=8, batch=8, poisoned=5)
     before = weights(network).clone()
     with pytest.raises(RunError, match=r"step 1 of epoch 1 of phase 'line'.*nan.*example 5"):
         fit(tmp_path, phase, network=network)

@@ -30,14 +30,14 @@ class LinePhase(Phase):
     name: str = "line"
     epochs: int = 3
     count: int = 20
-    size: int = 4
+    batch: int = 4
     rate: float = 0.01
     choice: Choice | None = field(default_factory=lambda: Choice("error", best="lowest"))
     before_step: Callable[[int, int], None] | None = None
     poisoned: int | None = None
 
     def order(self, epoch: int, rng: np.random.Generator) -> Sequence[Draw]:
-        return shuffled_batches(self.count, self.size, rng)
+        return shuffled_batches(self.count, self.batch, rng)
 
     def example(self, role: str, index: int, rng: np.random.Generator) -> Example:
         x = np.random.default_rng(index).normal(size=3).astype(np.float32)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from PIL import Image
 from torch import nn
 
 from napari_lumen.annotations.classes import ClassTable
@@ -24,6 +26,69 @@ from napari_lumen.training.trainer import Trainer
 from napari_lumen.training.turn import Turn
 
 TWO = ClassTable.of([(2, "pink", (255, 0, 100)), (5, "blue", (0, 0, 255))])
+
+
+def toml(content: Mapping[str, object]) -> str:
+    """Write a table of fields as TOML, each a line."""
+
+    def written(value: object) -> str:
+        if isinstance(value, Mapping):
+            return (
+                "{" + ", ".join(f"{json.dumps(key)} = {written(item)}" for key, item in value.items()) + "}"
+            )
+        if isinstance(value, list | tuple):
+            return "[" + ", ".join(map(written, value)) + "]"
+        return json.dumps(value)
+
+    return "".join(f"{field} = {written(value)}\n" for field, value in content.items() if value is not None)
+
+
+DISCS: dict[str, object] = {
+    "name": "discs",
+    "recipe": {
+        "name": "focusnetpp",
+        "architecture": "unet",
+        "arguments": {"width": 4, "classes": 1},
+        "size": 48,
+        "epochs": 6,
+        "batch": 2,
+        "rates": [[0, 0.01]],
+    },
+    "data": {"kind": "images", "folder": "data", "classes": ["disc"]},
+    "split": {"proportions": {"train": 8, "validation": 4}},
+    "settings": {"device": "cpu", "workers": 0},
+}
+
+
+def write_discs(folder: Path, count: int = 12) -> Path:
+    """Write pictures of dark discs on a light ground with their label images, and return the folder."""
+    rng = np.random.default_rng(0)
+    for sub in ("images", "labels"):
+        (folder / sub).mkdir(parents=True)
+    y, x = np.mgrid[:48, :48]
+    for number in range(count):
+        inside = np.zeros((48, 48), bool)
+        for _ in range(4):
+            cy, cx, radius = (*rng.integers(6, 42, 2), rng.integers(4, 8))
+            inside |= (y - cy) ** 2 + (x - cx) ** 2 < radius**2
+        ground = np.where(inside[..., None], (90, 40, 130), (230, 200, 220))
+        image = ground + rng.integers(-12, 12, (48, 48, 3))
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / "images" / f"{number:02}.png")
+        Image.fromarray(inside.astype(np.uint8)).save(folder / "labels" / f"{number:02}.png")
+    return folder
+
+
+def write_config(folder: Path, **changes: object) -> Path:
+    """Write the configuration of a small training on `write_discs`, with some fields changed."""
+    content = dict(DISCS)
+    for field, value in changes.items():
+        before = content.get(field, {})
+        if field == "recipe" and isinstance(value, dict) and "name" in value:  # of other numbers
+            before = {}
+        content[field] = {**before, **value} if isinstance(value, dict) else value  # type: ignore[dict-item]
+    file = folder / "training.toml"
+    file.write_text(toml(content))
+    return file
 
 
 class LabelledArrays:

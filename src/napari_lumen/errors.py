@@ -23,6 +23,10 @@ class RunError(LumenError):
     """A run cannot start or go on. The message names the folder and what is finished."""
 
 
+class ProjectError(LumenError):
+    """A project cannot be read or changed. The message names the folder or the slide."""
+
+
 class Cancelled(LumenError):  # noqa: N818  it is a wish, not an error
     """The user asked to stop; nothing is wrong."""
 

@@ -97,18 +97,26 @@ def _holder(folder: Path) -> str:
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """Give the name of a file that takes the place of `path` when the block ends well."""
+    """Give the name of a file that takes the place of `path`, flushed to the disk, when the block ends well.
+
+    When it does not, that file goes: on a full disk its room is needed to say so.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    yield partial
+    try:
+        yield partial
+        with partial.open("r+b") as file:
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
     partial.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file that is there whole or not at all."""
-    with appearing(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    with appearing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def disk_error(folder: Path, error: OSError) -> RunError:

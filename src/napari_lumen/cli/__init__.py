@@ -16,10 +16,12 @@ from napari_lumen.cli import models, recipes, runs
 from napari_lumen.cli.annotations import app as annotations_app
 from napari_lumen.cli.console import Commands
 from napari_lumen.cli.convert import convert
+from napari_lumen.cli.corrections import app as corrections_app
 from napari_lumen.cli.demo import demo
-from napari_lumen.cli.evaluate import evaluate
+from napari_lumen.cli.evaluations import app as evaluate_app
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
+from napari_lumen.cli.stages import app as stages_app
 from napari_lumen.cli.train import search, train
 
 __all__ = ["app", "main"]
@@ -55,11 +57,13 @@ app.command()(predict)
 app.command()(train)
 app.command()(search)
 app.add_typer(recipes.app)
-app.command()(evaluate)
+app.add_typer(evaluate_app)
+app.add_typer(stages_app)
 app.command()(convert)
 app.add_typer(annotations_app)
 app.add_typer(models.app)
 app.add_typer(runs.app)
+app.add_typer(corrections_app)
 app.command()(demo)
 
 

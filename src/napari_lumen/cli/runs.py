@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_lumen.cli.proposals import propose
+
 if TYPE_CHECKING:
     from napari_lumen.inference.run import RunRecord, Session
     from napari_lumen.inference.state import RunState
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 _PLACES = 5  # of failed tiles that are shown; run.json has them all
 
 app = typer.Typer(name="runs", help="The runs there are.", no_args_is_help=True)
+app.command("propose")(propose)
 
 
 @app.command("list")
@@ -111,12 +114,17 @@ def export(
 
 
 @app.command("remove")
-def remove(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the run.")]) -> None:
-    """Delete a run, finished or not."""
+def remove(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the run.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where people have corrected it: that is lost.")
+    ] = False,
+) -> None:
+    """Delete a run, finished or not; one that people have corrected only by --force."""
     from napari_lumen.cli.console import results
     from napari_lumen.inference.state import remove_run
 
-    remove_run(folder.expanduser())
+    remove_run(folder.expanduser(), force=force)
     results().print(f"Removed {folder}", soft_wrap=True, markup=False)
 
 
@@ -163,6 +171,10 @@ def _how(record: RunRecord) -> Iterator[tuple[str, str]]:
         yield "region", f"top {top:g}, left {left:g}, {height:g} x {width:g} px of level 0"
     size = f"{record.tile} px at {record.model_mpp:g} µm, {record.overlap} shared"
     yield "grid", f"{record.tiles:,} tiles of {size}"
+    if record.stain is not None and record.card.input.stain is not None:
+        yield "stain", f"brought to the model's by {record.card.input.stain.method.capitalize()}'s method"
+    for warning in record.warnings:
+        yield "warning", warning
 
 
 def _sessions(sessions: tuple[Session, ...]) -> Iterator[tuple[str, str]]:

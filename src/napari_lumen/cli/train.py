@@ -10,15 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_lumen.cli.estimates import print_estimates
+
 if TYPE_CHECKING:
+    from napari_lumen.training.config import TrainingConfig
     from napari_lumen.training.progress import TrainingProgress
     from napari_lumen.training.search import Search
     from napari_lumen.training.train import Training
 
 ConfigArgument = Annotated[
-    Path, typer.Argument(help="YAML file of recipe, data and split, see docs/training.md.", metavar="FILE")
+    Path, typer.Argument(help="TOML file of recipe, data and split, see docs/training.md.", metavar="FILE")
 ]
-OutOption = Annotated[Path, typer.Option(help="Folder of the training: new, empty, or of the same training.")]
+OutOption = Annotated[
+    Path | None, typer.Option(help="Folder of the training: new, empty, or of the same training.")
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Only say what would happen, and in what time and memory; nothing is written."
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as recipe.epochs=5."),
@@ -31,60 +42,79 @@ DevicesOption = Annotated[
 
 def train(
     config: ConfigArgument,
-    out: OutOption,
+    out: OutOption = None,
     changes: SetOption = None,
     device: DeviceOption = None,
     devices: DevicesOption = None,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Train a model by the recipe of a paper; stopped at any moment, the same command goes on.
 
     OUT gets the split, the best weights, the learning curves and, at the end, the model with its card.
     """
+    from napari_lumen.training.estimate import dry_run as tried
     from napari_lumen.training.train import train as fit
 
-    training = _carried_out(fit, config, out, changes, device, devices)
+    read = _read(config, changes, device, devices)
+    if dry_run:
+        print_estimates([_tried(tried, read)])
+        return
+    training = _carried_out(fit, read, out)
     _print(_report(training))
 
 
 def search(
     config: ConfigArgument,
-    out: OutOption,
+    out: OutOption = None,
     changes: SetOption = None,
     device: DeviceOption = None,
     devices: DevicesOption = None,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Search an architecture (recipe nas_scam_search), and train what was found from scratch.
 
     OUT gets the folders search, with the coefficients over the epochs, and rebuilt, with the model.
     """
+    from napari_lumen.training.estimate import dry_run_search
     from napari_lumen.training.search import search as look
 
-    found = _carried_out(look, config, out, changes, device, devices)
+    read = _read(config, changes, device, devices)
+    if dry_run:
+        print_estimates(_tried(dry_run_search, read))
+        return
+    found = _carried_out(look, read, out)
     _print(_genotype(found))
     _print(_report(found.rebuilt))
 
 
-def _carried_out(
-    work: Callable[..., Any],
-    config: Path,
-    out: Path,
-    changes: list[str] | None,
-    device: str | None,
-    devices: int | None,
-) -> Any:
-    from napari_lumen.cli.progress import cancel_on_interrupt
-    from napari_lumen.errors import Cancelled
+def _read(config: Path, changes: list[str] | None, device: str | None, devices: int | None) -> TrainingConfig:
     from napari_lumen.training.config import TrainingConfig
 
     settings = {"device": device, "devices": devices}
     asked = [f"settings.{name}={value}" for name, value in settings.items() if value is not None]
-    read = TrainingConfig.read(config.expanduser(), [*(changes or []), *asked])
+    return TrainingConfig.read(config.expanduser(), [*(changes or []), *asked])
+
+
+def _carried_out(work: Callable[..., Any], config: TrainingConfig, out: Path | None) -> Any:
+    from napari_lumen.cli.progress import cancel_on_interrupt
+    from napari_lumen.errors import Cancelled
+
+    if out is None:
+        raise typer.BadParameter("say where the training is to be kept", param_hint="--out")
     out = out.expanduser()
     with cancel_on_interrupt() as cancel, _bar() as show:
         try:
-            return work(read, out, on_progress=show, cancel=cancel)
+            return work(config, out, on_progress=show, cancel=cancel)
         except Cancelled as error:
             raise Cancelled(f"{error} What is learned stays in {out}.") from error
+
+
+def _tried(work: Callable[..., Any], config: TrainingConfig) -> Any:
+    from napari_lumen.cli.console import notes
+    from napari_lumen.cli.progress import cancel_on_interrupt
+
+    with cancel_on_interrupt() as cancel, notes().status("Looking …") as status:
+        return work(config, on_stage=lambda stage: status.update(f"{stage} …"), cancel=cancel)
 
 
 def _print(lines: Iterable[Any]) -> None:
@@ -113,6 +143,9 @@ def _bar() -> Iterator[Callable[[TrainingProgress], None]]:
     tasks: dict[str, Any] = {}
 
     def show(event: TrainingProgress) -> None:
+        if event.event == "started":
+            bar.console.print(f"The model it begins with: {_values(event.values)}")
+            return
         left = "" if event.seconds_left is None else f"{duration(event.seconds_left)} left"
         now: dict[str, Any] = {"epoch": event.epoch + 1, "epochs": event.epochs, "left": left}
         if event.phase not in tasks:

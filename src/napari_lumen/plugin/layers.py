@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lumen.errors import RunError
 from napari_lumen.plugin.wording import attention_title
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 KEY = "napari_lumen"  # of everything that we keep in a layer's metadata
 PLACED = "placed"  # in a result's facts: scale and translation of the slide that it is laid on
+COUNTS = "counts"  # in the facts of a run's labels: its counts with what people have corrected
 MICROMETRES = ("um", "um")
 
 # One hue that H&E does not have, from clear to strong: tissue stays legible where attention is low, and
@@ -95,7 +97,7 @@ class Results:
 def run_layers(run: Run, slide_name: str) -> RunLayers:
     """Return the layers of a finished run, see `result_layers`."""
     record = run.record
-    results = Results(record.rasters, record.classes, record.mpp, run_facts(run), run.levels)
+    results = Results(record.rasters, record.classes, record.mpp, run_facts(run), _corrected(run))
     shown = result_layers(results, slide_name)
     from napari_lumen.plugin.boxes import box_layers  # they stand on this module
     from napari_lumen.plugin.unread import unread_tiles
@@ -104,6 +106,23 @@ def run_layers(run: Run, slide_name: str) -> RunLayers:
     hatched = unread_tiles(run, stem)
     late = [*([] if hatched is None else [hatched]), *box_layers(run, stem)]
     return RunLayers((*late, *shown.layers), shown.scales)
+
+
+def _corrected(run: Run) -> Callable[[RasterRecord], list[Any]]:
+    """Return what gives the pyramids of a run, its labels with what people have corrected."""
+    from napari_lumen.corrections import corrections_folder
+    from napari_lumen.inference.corrected import corrected_labels
+    from napari_lumen.plugin import notices
+
+    def levels(raster: RasterRecord) -> list[Any]:
+        if raster.kind == "labels" and corrections_folder(run.path).is_dir():
+            try:
+                return list(corrected_labels(run).levels)
+            except RunError as error:  # of the corrections: what the model said can be shown all the same
+                notices.warn(f"{error} The result is shown without corrections.")
+        return list(run.levels(raster))
+
+    return levels
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -167,6 +186,14 @@ def class_colors(table: ClassTable) -> defaultdict[int | None, np.ndarray]:
     return colors
 
 
+def class_features(table: ClassTable) -> dict[str, list[Any]]:
+    """Return what the status bar says under the mouse, as napari's features."""
+    return {
+        "index": [0, *(item.value for item in table)],
+        "class": ["background", *(item.name for item in table)],
+    }
+
+
 def placement(grid: Grid, mpp: Pair) -> dict[str, Any]:
     """Return where napari puts a grid: the keywords that every layer of ours has."""
     return {"scale": grid.scale(mpp), "translate": grid.translate(mpp), "units": MICROMETRES}
@@ -184,11 +211,7 @@ def _labels(run: Results, raster: RasterRecord, stem: str) -> LayerData:
             "multiscale": multiscale,
             "colormap": DirectLabelColormap(color_dict=class_colors(run.classes)),
             "opacity": 0.9,
-            # what the status bar says under the mouse
-            "features": {
-                "index": [0, *(item.value for item in run.classes)],
-                "class": ["background", *(item.name for item in run.classes)],
-            },
+            "features": class_features(run.classes),
             **placement(_grid(raster), run.mpp),
             "metadata": {KEY: _facts(run, raster)},
         },

@@ -67,20 +67,26 @@ def selected_shapes(layer: Shapes, mpp: Pair, origin: Pair = (0.0, 0.0)) -> Base
     """
     import shapely
 
-    kinds = list(layer.shape_type)
-    rings = []
-    for index in sorted(layer.selected_data):
-        kind = str(kinds[index])
-        if kind not in ("rectangle", "polygon", "ellipse"):
-            continue
-        corners = np.asarray(layer.data[index], dtype=float)
-        corners = _ellipse(corners) if kind == "ellipse" else corners
-        world = np.array([np.asarray(layer.data_to_world(corner))[-2:] for corner in corners])
-        rings.append([world_to_level0((y, x), mpp)[::-1] for y, x in world - origin])
-    if not rings:
+    found = (outline(layer, index, mpp, origin) for index in sorted(layer.selected_data))
+    shapes = [shape for shape in found if shape is not None]
+    if not shapes:
         return None
-    area = shapely.union_all([shapely.make_valid(shapely.Polygon(ring)) for ring in rings])
+    area = shapely.union_all(shapes)
     return area if area.area > 0 else None
+
+
+def outline(layer: Shapes, index: int, mpp: Pair, origin: Pair = (0.0, 0.0)) -> BaseGeometry | None:
+    """Return one shape of a layer as `selected_shapes` does; None for a line or path."""
+    import shapely
+
+    kind = str(layer.shape_type[index])
+    if kind not in ("rectangle", "polygon", "ellipse"):
+        return None
+    corners = np.asarray(layer.data[index], dtype=float)
+    corners = _ellipse(corners) if kind == "ellipse" else corners
+    world = np.array([np.asarray(layer.data_to_world(corner))[-2:] for corner in corners])
+    ring = [world_to_level0((y, x), mpp)[::-1] for y, x in world - origin]
+    return shapely.make_valid(shapely.Polygon(ring))
 
 
 def _ellipse(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

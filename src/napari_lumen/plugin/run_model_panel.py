@@ -53,6 +53,7 @@ class RunModelPanel(Panel):
         form.cancel_clicked.connect(controller.cancel)
         controller.changed.connect(form.show_state)
         controller.finished.connect(self._on_finished)
+        controller.counted.connect(self.legend.show_counts)
         controller.result_gone.connect(self._on_result_gone)
         controller.trust_asked.connect(self._ask_for_trust)
 

@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_lumen.annotations.classes import ClassTable
+    from napari_lumen.corrections import CorrectedWindow
     from napari_lumen.inference.progress import Progress
     from napari_lumen.slides import Slide
 
@@ -68,6 +70,27 @@ def attention_title(name: str) -> str:
         return f"attention {name}"
     side = "encoder" if stage.group(1) == "e" else "decoder"
     return f"attention, {side} stage {stage.group(2)}"
+
+
+def corrected(window: CorrectedWindow, classes: ClassTable) -> str:
+    """Return e.g. ``Window 0003: 120 µm² background is now nucleus.``: what a window has changed."""
+    if window.changed is None:
+        return f"Window {window.name} is kept: all was right."
+    names = {0: "background", 255: "no label", **{item.value: item.name for item in classes}}
+    pixel = window.mpp[0] * window.mpp[1] / 1e6
+    said = [
+        f"{area(kind.pixels * pixel)} {names.get(kind.before, kind.before)} is now "
+        f"{names.get(kind.after, kind.after)}"
+        for kind in window.changed.kinds
+    ]
+    return f"Window {window.name}: {', '.join(said)}."
+
+
+def overlapping(name: str, covered: tuple[str, ...]) -> str:
+    """Return what becomes of pixels that two windows have changed."""
+    others = " and ".join([", ".join(covered[:-1]), covered[-1]] if len(covered) > 1 else covered)
+    which = "window" if len(covered) == 1 else "windows"
+    return f"Window {name} overlaps {which} {others}: where both changed something, the later one counts."
 
 
 def slide_facts_in_words(slide: Slide) -> tuple[tuple[str, str], ...]:

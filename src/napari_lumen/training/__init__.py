@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from napari_lumen.training.config import SplitRule, TrainingConfig
+from napari_lumen.training.estimate import Estimate, dry_run, dry_run_search
 from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.recipe import Plan, Recipe, TrainingData
 from napari_lumen.training.search import Search, search
@@ -10,6 +11,7 @@ from napari_lumen.training.settings import Settings
 from napari_lumen.training.train import Training, train
 
 __all__ = [
+    "Estimate",
     "Plan",
     "Recipe",
     "Search",
@@ -19,6 +21,8 @@ __all__ = [
     "TrainingConfig",
     "TrainingData",
     "TrainingProgress",
+    "dry_run",
+    "dry_run_search",
     "search",
     "train",
 ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from napari_lumen.errors import RunError
+from napari_lumen.errors import RunError, first_line
 from napari_lumen.holding import appearing
 
 
@@ -45,8 +44,18 @@ class Place:
 
 
 def write_checkpoint(path: Path, place: Place, state: dict[str, Any]) -> None:
-    """Write where the training stands, with the state of network and optimisers."""
-    write_tensors(path, {"place": asdict(place), **state})
+    """Write where the training stands, with the state of network and optimisers.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    with appearing(path) as partial:
+        try:
+            torch.save({"place": asdict(place), **state}, partial)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(first_line(error)) from error
 
 
 def read_checkpoint(path: Path) -> tuple[Place, dict[str, Any]] | None:
@@ -67,11 +76,3 @@ def read_checkpoint(path: Path) -> tuple[Place, dict[str, Any]] | None:
             f"{path} is damaged, so the training cannot go on from it. Begin in another folder, or delete "
             "that file to begin there anew."
         ) from error
-
-
-def write_tensors(path: Path, content: dict[str, Any]) -> None:
-    """Save a dictionary of tensors and plain values through a second file, flushed to the disk."""
-    with appearing(path) as partial, partial.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())

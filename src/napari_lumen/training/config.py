@@ -1,17 +1,18 @@
-"""A training as a YAML file says it."""
+"""A training as a TOML file says it."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_lumen.errors import RunError
+from napari_lumen.errors import RunError, first_line
 from napari_lumen.models.card import NAME_PATTERN, first_problem
-from napari_lumen.training.data.image_set import Pictures
+from napari_lumen.training.data.image_set import RGB, Pictures
 from napari_lumen.training.data.splits import By, Split, split_items
 from napari_lumen.training.recipe import Recipe
 from napari_lumen.training.recipes import make_recipe
@@ -32,6 +33,14 @@ class SplitRule(BaseModel):
     together: list[tuple[str, str]] = Field(
         default_factory=list, description="Names that stay on one side whatever they are of: near-duplicates."
     )
+    within: bool = Field(
+        default=False,
+        description="Whether parts may share a patient and a slide, where there is only one: the scores then "
+        "say nothing about other slides.",
+    )
+    stratified: bool = Field(
+        default=False, description="Whether images of each class are spread over the parts, of graded data."
+    )
     seed: int = 42
     file: Located | None = Field(default=None, description="JSON of an earlier split, instead of all others.")
 
@@ -43,7 +52,13 @@ class SplitRule(BaseModel):
         return self
 
     def divide(self, images: Pictures) -> Split:
-        """Return the parts of some images."""
+        """Return the parts of some images.
+
+        Raises
+        ------
+        RunError
+            When they cannot be divided so.
+        """
         if self.file is not None:
             return Split.read(self.file)
         return split_items(
@@ -53,7 +68,30 @@ class SplitRule(BaseModel):
             seed=self.seed,
             fixed=self.fixed,
             together=self.together,
+            strata=self._strata(images) if self.stratified else None,
         )
+
+    def _strata(self, images: Any) -> dict[str, str]:
+        if not hasattr(images, "grade"):
+            raise RunError("Only images of one class each can be split as stratified; leave that field out.")
+        names = [known.name for known in images.classes]
+        return {item.name: names[images.grade(index)] for index, item in enumerate(images.items)}
+
+    def compared(self, images: Pictures) -> Pictures:
+        """Return the images as they are compared for leaks."""
+        return _Anywhere(images) if self.within else images
+
+
+class _Anywhere:
+    """Images of which it does not matter from which patient and slide they are."""
+
+    def __init__(self, images: Pictures) -> None:
+        self._images = images
+        self.items = tuple(replace(item, patient=None, slide=None) for item in images.items)
+
+    def image(self, index: int) -> RGB:
+        """Return the image of an item."""
+        return self._images.image(index)
 
 
 class TrainingConfig(BaseModel):
@@ -89,13 +127,14 @@ class TrainingConfig(BaseModel):
 
     @classmethod
     def read(cls, path: Path, changes: Sequence[str] = ()) -> TrainingConfig:
-        """Read a YAML file.
+        """Read a TOML file; the numbers of its recipe are checked as well.
 
         Parameters
         ----------
         path : Path
         changes : sequence of str
-            Fields to set, such as ``recipe.epochs=5``; values are YAML.
+            Fields to set, such as ``recipe.epochs=5``; values are TOML or plain text, an empty one stands
+            for the default.
 
         Raises
         ------
@@ -103,20 +142,48 @@ class TrainingConfig(BaseModel):
             When it cannot be read, or a field is wrong, naming it.
         """
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise RunError(f"{path} is not a table of fields; it needs name, recipe and data.")
-            for change in changes:
-                _set(content, change)
-            return cls.model_validate(content, context={"folder": path.resolve().parent})
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunError(f"Cannot read {path}: {error.strerror or error}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            mark = getattr(error, "problem_mark", None)
-            where = "" if mark is None else f" at line {mark.line + 1}"
-            raise RunError(f"{path} is no YAML{where}. Correct it there.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"{path} is no TOML: {first_line(error)}. Correct it there.") from error
+        for change in changes:
+            _set(content, change)
+        try:
+            content = _with_nothing(content)
+            config = cls.model_validate(content, context={"folder": path.resolve().parent})
+            config.make_recipe()
         except ValidationError as error:
-            raise RunError(f"{path}: {first_problem(error)}.") from error
+            raise RunError(f"{_read_from(path, changes)}: {_problem(error)}.") from error
+        except RunError as error:
+            raise RunError(f"{_read_from(path, changes)}: {error}") from error
+        return config
+
+
+def _with_nothing(value: Any) -> Any:
+    """Return what was read with None for ``"null"``: TOML has no value for nothing."""
+    if isinstance(value, dict):
+        return {key: _with_nothing(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nothing(item) for item in value]
+    return None if value == "null" else value
+
+
+def _problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong, by the field as it stands in the file."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if place[:1] != ["data"]:
+        return first_problem(error)
+    if first["type"].startswith("union_tag"):
+        place.append("kind")
+    else:
+        del place[1:2]  # the kind, which is no level of the file
+    return f"field {'.'.join(place)!r}: {first['msg'].removeprefix('Value error, ').rstrip('.')}"
+
+
+def _read_from(path: Path, changes: Sequence[str]) -> str:
+    return f"{path} with {', '.join(changes)}" if changes else str(path)
 
 
 def _set(content: dict[str, Any], change: str) -> None:
@@ -129,4 +196,14 @@ def _set(content: dict[str, Any], change: str) -> None:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
             raise RunError(f"{change!r}: {parent} has no fields.")
-    content[last] = yaml.safe_load(value)
+    if value.strip():
+        content[last] = _value(value)
+    else:
+        content.pop(last, None)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:  # a name or a path, which nobody puts into quotes on a command line
+        return text.strip()

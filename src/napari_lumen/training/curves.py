@@ -40,13 +40,10 @@ class Curves:
     def read(cls, path: Path, rows: int) -> Curves:
         """Read the first `rows` rows: later ones were noted after the checkpoint and will come again.
 
-        Raises
-        ------
-        RunError
-            When the file is damaged or shorter.
+        Where the file is lost, damaged or shorter, curves without rows and a warning.
         """
         table = read_rows(path, rows)
-        return cls(list(table.itertuples(index=False, name=None)))
+        return cls() if table is None else cls(list(table.itertuples(index=False, name=None)))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -19,6 +19,7 @@ from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.framing import Framing
 from napari_lumen.training.phase import Choice, Draw, Phase, shuffled_batches
+from napari_lumen.training.samples import Sample, class_values, spread
 from napari_lumen.training.turn import Turn
 
 NO_LABEL = -100  # torch's value of targets that do not count
@@ -84,7 +85,7 @@ class DensePhase(Phase):
     validate_every: int = 1
 
     def order(self, epoch: int, rng: np.random.Generator) -> Sequence[Draw]:
-        """Return every training image once, in random order."""
+        """Return the training images in random order, without a last, smaller step: of others each epoch."""
         return shuffled_batches(len(self.training), self.batch, rng, keep_last=False)
 
     def example(self, role: str, index: int, rng: np.random.Generator) -> Example:
@@ -122,7 +123,7 @@ class DensePhase(Phase):
         losses: list[float] = []
         counted: list[tuple[str, npt.NDArray[np.int64]]] = []
         for batch in self._validation_batches(turn):
-            logits = network(batch.image)
+            logits = turn.finite(network(batch.image))
             losses.append(self.loss_of(logits, batch.targets["labels"]).item())
             counted += zip(batch.names, self._counts(logits, batch.targets["labels"]), strict=True)
         names = list(dict.fromkeys(name for name, _ in counted))
@@ -145,6 +146,20 @@ class DensePhase(Phase):
                 if not np.isnan(value):
                     scores[f"dice pooled {known.name}"] = float(value)
         return scores
+
+    def samples(self, network: nn.Module, turn: Turn, most: int) -> Sequence[Sample]:
+        """Return, of some images, the example that shows most of the classes."""
+        values = [known.value for known in self.images.classes]
+        found = []
+        for number in spread(self.validation, most):
+            turn.check()
+            name, labels = self.images.items[number].name, self.images.labels(number)
+            framed = self.framing.all(self.images.image(number), labels, self.images.mpp(number))
+            image, truth = max(framed, key=lambda one: int(np.isin(one[1], values).sum()))
+            batch = Batch.of([self._example(name, image, truth)]).to(turn.device)
+            predicted = class_values(network(batch.image)[0], values, self.activation)
+            found.append(Sample(name, image, truth, predicted))
+        return found
 
     def _example(self, name: str, image: npt.NDArray[Any], labels: Labels) -> Example:
         values = [known.value for known in self.images.classes]

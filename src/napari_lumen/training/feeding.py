@@ -10,6 +10,7 @@ from concurrent.futures import TimeoutError as NotYet
 from functools import partial
 from types import TracebackType
 
+from napari_lumen.errors import RunError
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.phase import Draw, Phase
 from napari_lumen.training.seeds import example_rng
@@ -56,18 +57,23 @@ class Feeder:
         """Yield the steps of an epoch from ``turn.step`` on: their number and the batch of each role.
 
         Of each role's examples this device takes every `turn.world`-th. A step with fewer examples than
-        devices is passed over.
+        devices, such as the last one of an epoch, is passed over.
 
         Raises
         ------
+        RunError
+            When all steps of the epoch have fewer examples than there are devices.
         Cancelled
             When the training is cancelled while it waits.
         """
+        if draws and not any(is_shared(draw, turn.world) for draw in draws):
+            raise RunError(
+                f"The phase {turn.phase_name!r} has too few examples for {turn.world} devices. Ask for fewer "
+                "devices, or add examples."
+            )
         ahead = _AHEAD if self._pool is not None else 0
         coming: deque[tuple[int, dict[str, list[Pending]]]] = deque()
-        steps = (
-            step for step in range(turn.step, len(draws)) if min(map(len, draws[step].values())) >= turn.world
-        )
+        steps = (step for step in range(turn.step, len(draws)) if is_shared(draws[step], turn.world))
         while True:
             while len(coming) <= ahead and (step := next(steps, None)) is not None:
                 coming.append((step, self._begun(phase, step, draws[step], turn)))
@@ -95,6 +101,11 @@ class Feeder:
                 )
             before += len(indices)
         return begun
+
+
+def is_shared(draw: Draw, devices: int) -> bool:
+    """Tell whether every device gets an example of each role in a step."""
+    return min(map(len, draw.values())) >= devices
 
 
 def _result(future: Future[Example], turn: Turn) -> Example:

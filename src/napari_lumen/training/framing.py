@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 
 from napari_lumen.training.augmentation import crop_scaled
 from napari_lumen.training.data.image_set import RGB, Labels
+from napari_lumen.training.fields import starts
 
 Framed = tuple[RGB, Labels]
 
@@ -38,10 +39,16 @@ class Resized:
     size: int
 
     def one(self, image: RGB, labels: Labels, mpp: float | None, rng: np.random.Generator) -> Framed:
-        """Return the image at the size, its labels by the nearest pixel."""
+        """Return the image at the size, and for each pixel the label that has most of it.
+
+        Of one class that is a mask resized like the image, then above 0.5.
+        """
         side = (self.size, self.size)
         seen = np.asarray(Pillow.fromarray(image).resize(side, Pillow.Resampling.LANCZOS))
-        return seen, np.asarray(Pillow.fromarray(labels).resize(side, Pillow.Resampling.NEAREST))
+        values = np.unique(labels)
+        masks = [Pillow.fromarray((labels == value).astype(np.uint8) * 255) for value in values]
+        shares = [np.asarray(mask.resize(side, Pillow.Resampling.LANCZOS)) for mask in masks]
+        return seen, values[np.argmax(shares, axis=0)]
 
     def all(self, image: RGB, labels: Labels, mpp: float | None) -> Iterator[Framed]:
         """Return the one example that there is."""
@@ -67,23 +74,24 @@ class Cropped:
     zoom: float = 1.0
 
     def one(self, image: RGB, labels: Labels, mpp: float | None, rng: np.random.Generator) -> Framed:
-        """Return a random square; where the image is smaller, it is stretched to one."""
+        """Return a random square; where the image is smaller, it is stretched to one.
+
+        One of whole pixels begins at a whole one, so that it is not blurred.
+        """
         zoom = float(np.exp(rng.uniform(-1, 1) * np.log(self.zoom)))
         reach = min(self._reach(mpp) * zoom, *labels.shape)
-        y, x = (rng.uniform(0, side - reach) for side in labels.shape)
+        if float(reach).is_integer():
+            y, x = (float(rng.integers(side - int(reach), endpoint=True)) for side in labels.shape)
+        else:
+            y, x = (rng.uniform(0, side - reach) for side in labels.shape)
         return crop_scaled(image, labels, y, x, reach, self.size)
 
     def all(self, image: RGB, labels: Labels, mpp: float | None) -> Iterator[Framed]:
         """Return squares that cover the image, with as little overlap as there can be."""
         reach = min(self._reach(mpp), *labels.shape)
-        for y in _starts(labels.shape[0], reach):
-            for x in _starts(labels.shape[1], reach):
+        for y in starts(labels.shape[0], reach, reach):
+            for x in starts(labels.shape[1], reach, reach):
                 yield crop_scaled(image, labels, y, x, reach, self.size)
 
     def _reach(self, mpp: float | None) -> float:
         return self.size if self.mpp is None or mpp is None else self.size * self.mpp / mpp
-
-
-def _starts(side: int, reach: float) -> list[float]:
-    count = max(1, int(np.ceil(side / reach - 1e-6)))
-    return list(np.linspace(0, side - reach, count)) if count > 1 else [0.0]

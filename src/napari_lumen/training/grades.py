@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +15,12 @@ from napari_lumen.evaluation import roc
 from napari_lumen.models import InputSpec
 from napari_lumen.models.gated_attention import GatedAttention
 from napari_lumen.models.instances import resize
-from napari_lumen.training.augmentation import flip, quarter_turn
+from napari_lumen.training.augmentation import flip, quarter_turn, random_enhance
 from napari_lumen.training.data.image_set import RGB, GradedSet
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.losses import global_share, two_term
 from napari_lumen.training.phase import Choice, Draw, Phase, shuffled_batches
+from napari_lumen.training.samples import Sample, spread
 from napari_lumen.training.turn import Turn
 
 
@@ -42,6 +42,8 @@ class GradedPhase(Phase):
     rate_factor : float
         The rate is multiplied by it every `rate_every` epochs.
     rate_every : int
+    colour_change : float
+        Saturation, contrast, brightness and sharpness change by factors of 1 plus or minus it.
     """
 
     name: str
@@ -57,19 +59,23 @@ class GradedPhase(Phase):
     rate_every: int
     momentum: float
     weight_decay: float
+    colour_change: float = 0.0
     choice: Choice | None = None
     validate_every: int = 1
 
     def order(self, epoch: int, rng: np.random.Generator) -> Sequence[Draw]:
-        """Return every training image once, in random order."""
+        """Return the training images in random order, without a last, smaller step: of others each epoch."""
         return shuffled_batches(len(self.training), self.batch, rng, keep_last=False)
 
     def example(self, role: str, index: int, rng: np.random.Generator) -> Example:
-        """Read an image, flipped and turned by quarters."""
+        """Read an image, flipped, turned by quarters and changed in its colours."""
         number = self.training[index]
         vertical, horizontal = rng.random(2) < 0.5
         turned = quarter_turn(self.images.image(number), int(rng.integers(4)))
-        return self._example(number, flip(turned, vertical=vertical, horizontal=horizontal))
+        image = flip(turned, vertical=vertical, horizontal=horizontal)
+        if self.colour_change:
+            image = random_enhance(image, rng, low=1 - self.colour_change, high=1 + self.colour_change)
+        return self._example(number, image)
 
     def optimisers(self, network: nn.Module) -> dict[str, Optimizer]:
         """Return the one optimiser."""
@@ -103,7 +109,7 @@ class GradedPhase(Phase):
             turn.check()
             example = self._example(number, self.images.image(number))
             for head, logits in self.answer(network, Batch.of([example]).to(turn.device)).items():
-                answers.setdefault(head, []).append(logits.float().cpu())
+                answers.setdefault(head, []).append(turn.finite(logits).float().cpu())
         truth = torch.tensor([self.images.grade(number) for number in self.validation])
         heads = {head: torch.cat(logits) for head, logits in answers.items()}
         logits = heads.pop("")
@@ -126,6 +132,21 @@ class GradedPhase(Phase):
                 for head, said in heads.items()
             },
         }
+
+    def samples(self, network: nn.Module, turn: Turn, most: int) -> Sequence[Sample]:
+        """Return some images, small, with the class that each is said to be of."""
+        names = [known.name for known in self.images.classes]
+        found = []
+        for number in spread(self.validation, most):
+            turn.check()
+            image = self.images.image(number)
+            batch = Batch.of([self._example(number, image)]).to(turn.device)
+            said = names[int(self.answer(network, batch)[""].argmax())]
+            step = max(1, max(image.shape) // self.size)
+            truth = names[self.images.grade(number)]
+            text = said if said == truth else f"{said}, is {truth}"
+            found.append(Sample(self.images.items[number].name, image[::step, ::step], said=text))
+        return found
 
     def answer(self, network: nn.Module, batch: Batch) -> Mapping[str, Tensor]:
         """Return logits (N, classes) by head; the name of the one that the network decides by is empty."""
@@ -179,17 +200,10 @@ class GatedPhase(GradedPhase):
         # as bytes: a batch of large images would be four times the size, and waits for its turn
         return Example(example.name, example.inputs, example.targets, {"image": _planes(image)[0]})
 
-    def _originals(self, batch: Batch) -> Tensor:
-        """Return the images at full resolution, normalised: (N, 3, h, w) float32.
-
-        Where they are of several sizes, the smaller ones are enlarged to the longest sides. Nothing is lost
-        by it: the network resizes the whole, and cuts instances out by fractions of the sides.
-        """
+    def _originals(self, batch: Batch) -> list[Tensor]:
+        """Return the images at full resolution, normalised: each (3, h, w) float32."""
         device = batch.inputs[0].device
-        images = [_normalised(extra["image"][None].to(device), self.spec) for extra in batch.extra]
-        sides = tuple(max(image.shape[axis] for image in images) for axis in (2, 3))
-        enlarge = partial(F.interpolate, size=sides, mode="bilinear")
-        return torch.cat([image if image.shape[2:] == sides else enlarge(image) for image in images])
+        return [_normalised(extra["image"].to(device), self.spec) for extra in batch.extra]
 
 
 def _planes(image: RGB) -> Tensor:
@@ -198,6 +212,6 @@ def _planes(image: RGB) -> Tensor:
 
 
 def _normalised(pixels: Tensor, spec: InputSpec) -> Tensor:
-    """Return what a network eats of uint8 (N, 3, h, w): float32."""
+    """Return what a network eats of uint8 (..., 3, h, w): float32."""
     mean, std = (torch.tensor(of, device=pixels.device)[:, None, None] for of in (spec.mean, spec.std))
     return (pixels.float() / 255 - mean) / std

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -10,20 +12,25 @@ from threading import Event
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from pydantic import ValidationError
+from safetensors import SafetensorError
 from torch import nn
 
 from napari_lumen.errors import ModelError, RunError, first_line
-from napari_lumen.models import ModelCard, TrainingRecord, load_model, save_model
+from napari_lumen.models import ModelCard, TrainingRecord, find_model, load_model, read_card, save_model
+from napari_lumen.models.card import first_problem
 from napari_lumen.training.checkpoint import Place
 from napari_lumen.training.config import TrainingConfig
 from napari_lumen.training.data.image_set import Pictures
 from napari_lumen.training.data.splits import Split
 from napari_lumen.training.launch import Tell
+from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.recipe import Plan, TrainingData
 from napari_lumen.training.trainer import CURVES, Trainer
 from napari_lumen.training.turn import Turn
 
 MODEL, TEST = "model", "test"
+OF_START = ", validation, of "  # between the name of a score and that of the model it is of
 
 
 @dataclass(frozen=True)
@@ -46,15 +53,26 @@ class Job:
     folder: Path
 
     def plan(self) -> Plan:
-        """Build the network, with the weights that it begins with, and the phases."""
+        """Build the network, with the weights that it begins with, and the phases.
+
+        Raises
+        ------
+        RunError
+            When the data are not what the recipe takes, no model could have its numbers, or a step has fewer
+            examples than there are devices.
+        """
         images = self.config.data.open() if self.images is None else self.images
         data = TrainingData(images, self.split, self.config.data_text)
         recipe = self.config.make_recipe()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            plan = recipe.plan(data)
+            try:
+                plan = recipe.plan(data)
+            except ValidationError as error:  # of the model's card, such as a tile that no run could read
+                raise RunError(f"Recipe {recipe.kind}: {first_problem(error)}.") from error
         if self.config.start is not None:
             _begin_with(plan.model, self.config.start)
+        _require_shares(plan, self.config.settings.devices)
         return plan
 
 
@@ -67,7 +85,26 @@ def run_job(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
         Of the training, or when memory or disk do not suffice.
     """
     try:
-        return _trained(job, fabric, tell, cancel)
+        with in_words():
+            return _trained(job, fabric, tell, cancel)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise RunError(
+            f"The training cannot go on in {job.folder}: {reason}. Free some space, or see whether the data "
+            "are still there; from the last checkpoint, the same call goes on."
+        ) from error
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """Say in a sentence what torch raises when a step asks for too much, or has too little.
+
+    Raises
+    ------
+    RunError
+    """
+    try:
+        yield
     except torch.OutOfMemoryError as error:
         raise RunError(
             "The memory of the device does not suffice for a step of this training. Set micro_batch in the "
@@ -79,11 +116,6 @@ def run_job(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
         raise RunError(
             "A step had too little to normalise: one image, so small that the deepest level sees just "
             "one value. Take larger images, or more of them in a step."
-        ) from error
-    except OSError as error:
-        raise RunError(
-            f"The training cannot go on in {job.folder}: {error.strerror or error}. Free some space, or see "
-            "whether the data are still there; from the last checkpoint, the same call goes on."
         ) from error
 
 
@@ -98,11 +130,14 @@ def _trained(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
         on_progress=tell,
         cancel=cancel,
     )
+    before = _before(job, plan, fabric, tell, cancel)
     place = trainer.fit(plan.network, plan.phases)
     if fabric.is_global_zero and not (job.folder / MODEL / job.config.name).is_dir():
         scores = {f"{name}, validation": value for name, value in _chosen(job.folder, plan, place).items()}
         if TEST in job.split.parts:
-            scores |= {f"{name}, test": value for name, value in _tested(job, plan, fabric, cancel).items()}
+            tested = _measured(job, plan, fabric, cancel, TEST)
+            scores |= {f"{name}, test": value for name, value in tested.items()}
+        scores |= before
         card = _card(job, plan, scores)
         save_model(job.folder / MODEL, plan.model.cpu(), card)
     fabric.barrier()
@@ -140,21 +175,46 @@ def _chosen(folder: Path, plan: Plan, place: Place) -> dict[str, float]:
     elif len(table):
         last = table.iloc[-1]
         table = table[(table["phase"] == last["phase"]) & (table["epoch"] == last["epoch"])]
+    if place.best is not None and place.best_phase is not None and table.empty:  # the curves were lost
+        choice = plan.phases[place.best_phase].choice
+        return {} if choice is None else {choice.score: place.best}
     return {str(name): float(value) for name, value in zip(table["name"], table["value"], strict=True)}
 
 
-def _tested(job: Job, plan: Plan, fabric: Fabric, cancel: Event) -> dict[str, float]:
-    """Return the scores of the chosen weights on images that nothing was trained on nor chosen by.
+def _before(job: Job, plan: Plan, fabric: Fabric, tell: Tell, cancel: Event) -> dict[str, float]:
+    """Return the validation scores of the model that the training begins with, by whose they are."""
+    if job.config.start is None or not fabric.is_global_zero:
+        return {}
+    plan.network.to(fabric.device)
+    scores = _measured(job, plan, fabric, cancel, "validation")
+    phase = plan.phases[-1]
+    tell(TrainingProgress("started", phase.name, 0, phase.epochs, 0, 0, scores))
+    start = read_card(find_model(job.config.start)).name
+    return {f"{name}{OF_START}{start}": of for name, of in scores.items()}
 
-    They are what the last phase measures at the end of its epochs, of the test part.
+
+def _measured(job: Job, plan: Plan, fabric: Fabric, cancel: Event, part: str) -> dict[str, float]:
+    """Return the scores of the weights that the network has, on images of a part of the split.
+
+    They are what the last phase measures at the end of its epochs. Those of the test part are of images
+    that nothing was trained on nor chosen by.
     """
-    parts = {**job.split.parts, "validation": job.split.parts[TEST]}
+    parts = {**job.split.parts, "validation": job.split.parts[part]}
     phase = replace(job, split=job.split.model_copy(update={"parts": parts})).plan().phases[-1]
     network = plan.network.eval()
     turn = Turn(fabric, network, cancel=cancel)
     phase.begin(network, turn)
     with torch.no_grad(), turn.autocast():
         return dict(phase.validate(network.eval(), turn))
+
+
+def _require_shares(plan: Plan, devices: int) -> None:
+    for phase in plan.phases:
+        if phase.batch < devices:
+            raise RunError(
+                f"A step of the phase {phase.name!r} has {phase.batch} examples, too few for {devices} "
+                "devices. Ask for fewer devices, or for a larger batch in the recipe."
+            )
 
 
 def _begin_with(network: nn.Module, start: str) -> None:

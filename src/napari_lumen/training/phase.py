@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from napari_lumen.training.example import Batch, Example
+from napari_lumen.training.samples import Sample
 
 if TYPE_CHECKING:
     from napari_lumen.training.turn import Turn
@@ -65,6 +66,10 @@ class Phase(ABC):
     name : str
         Shown to the user and written to the learning curves.
     epochs : int
+    batch : int
+        Examples of a step, of each role.
+    validation : sequence of int
+        Numbers of the images or slides that are held out; a phase of other data has none.
     choice : Choice or None
         None keeps the last epoch.
     validate_every : int
@@ -73,6 +78,8 @@ class Phase(ABC):
 
     name: str
     epochs: int
+    batch: int
+    validation: Sequence[int]
     choice: Choice | None = None
     validate_every: int = 1
 
@@ -110,6 +117,10 @@ class Phase(ABC):
     def validate(self, network: nn.Module, turn: Turn) -> Mapping[str, float]:
         """Measure the network, in evaluation mode and without gradients, on the validation data."""
         return {}
+
+    def samples(self, network: nn.Module, turn: Turn, most: int) -> Sequence[Sample]:
+        """Return some held-out images with what the network makes of them, as `validate` is called."""
+        return ()
 
     def tables(self, network: nn.Module) -> Mapping[str, pd.DataFrame]:
         """Describe the network after an epoch, for tables over time: each is kept as ``<name>.parquet``."""

@@ -16,6 +16,13 @@ from napari_lumen.training.data.splits import Split
 from napari_lumen.training.phase import Phase
 
 Images = TypeVar("Images", bound=Pictures, covariant=True)
+DYE_CHANGE: Any = Field(
+    default=0.0,
+    ge=0,
+    lt=1,
+    description="Densities of the dyes in training images change by factors of 1 plus or minus it, and by as "
+    "much to either side (Tellez et al. 2018 take 0.05); the paper names none.",
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Plan:
 class Recipe(BaseModel, ABC):
     """The numbers of a training; a subclass for each paper, with the paper's numbers as defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     kind: ClassVar[str]
 
     seed: int = Field(default=42, ge=0, description="Of the first weights and of everything random.")

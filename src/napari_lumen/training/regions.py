@@ -16,14 +16,15 @@ from napari_lumen.evaluation import Overlap, accuracy, bach_score, confusion_mat
 from napari_lumen.evaluation.bach import CLASSES as BACH_CLASSES
 from napari_lumen.models import InputSpec
 from napari_lumen.models.darefinenet import DARefineNet
-from napari_lumen.training.augmentation import flip
+from napari_lumen.training.augmentation import flip, random_hed_shift
 from napari_lumen.training.data.image_set import RGB, ImageSet, Labels
 from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.dense import NO_LABEL, to_input, to_target
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.fields import FieldTiles, Part, Tile, TileViews, covering
-from napari_lumen.training.losses import masked_cross_entropy
+from napari_lumen.training.losses import count_labelled, masked_cross_entropy
 from napari_lumen.training.phase import TRAIN, Choice, Draw, Phase
+from napari_lumen.training.samples import Sample, class_values, spread
 from napari_lumen.training.turn import Turn
 
 
@@ -46,6 +47,8 @@ class RegionPhase(Phase):
         Of the tiles of an epoch, see `FieldTiles.draw`.
     least_scale : float
         A fine view is scaled by this to 1, and so much of it cut out as fills its size.
+    dye_change : float
+        Strength of `random_hed_shift`, of both views together.
     batch : int
     encoder_rate, decoder_rate, momentum, weight_decay : float
     frozen : tuple of str
@@ -62,6 +65,7 @@ class RegionPhase(Phase):
     tiles_per_epoch: int
     favoured_share: float
     least_scale: float
+    dye_change: float
     batch: int
     encoder_rate: float
     decoder_rate: float
@@ -87,6 +91,8 @@ class RegionPhase(Phase):
         seen = step * self.least_scale / rng.uniform(self.least_scale, 1)
         y, x = (start + rng.uniform(0, self.views.size * (step - seen)) for start in (tile.y, tile.x))
         views = (self.views.fine(image, y, x, seen), *self.views.around(image, tile.y, tile.x, step))
+        if self.dye_change:
+            views = tuple(random_hed_shift(np.stack(views), rng, strength=self.dye_change))
         truth = self.views.labels(labels, y, x, seen)
         vertical, horizontal = rng.random(2) < 0.5
         turned = [flip(array, vertical=vertical, horizontal=horizontal) for array in (truth, *views)]
@@ -112,6 +118,10 @@ class RegionPhase(Phase):
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return the mean negative log likelihood of the labelled pixels."""
         return masked_cross_entropy(network(batch.image), batch.targets["labels"])
+
+    def step(self, turn: Turn, batches: Mapping[str, Batch]) -> Mapping[str, float]:
+        """Make one step over the labelled pixels of all its tiles."""
+        return turn.descend("weights", batches[TRAIN], self.loss, weight=count_labelled)
 
     def validate(self, network: nn.Module, turn: Turn) -> Mapping[str, float]:
         """Segment the fields that are held out and score the pixels of all of them together.
@@ -151,6 +161,22 @@ class RegionPhase(Phase):
             scores["BACH score"] = float(bach_score(confusion))
         return scores
 
+    def samples(self, network: nn.Module, turn: Turn, most: int) -> Sequence[Sample]:
+        """Return the tile in the middle of some fields."""
+        found = []
+        for number in spread(self.validation, most):
+            turn.check()
+            image, labels = self.images.image(number), self.images.labels(number)
+            step = self.views.step(self.images.mpp(number))
+            tiles = covering(labels.shape, self.views.size * step)
+            y, x, _ = tiles[len(tiles) // 2]
+            fine, truth = self.views.fine(image, y, x, step), self.views.labels(labels, y, x, step)
+            views = (fine, *self.views.around(image, y, x, step))
+            batch = Batch.of([self._example(Tile(number, y, x), views, truth)]).to(turn.device)
+            predicted = class_values(network(batch.image)[0], self._values, "softmax")
+            found.append(Sample(self.images.items[number].name, fine, truth, predicted))
+        return found
+
     def _answers(
         self, network: nn.Module, number: int, turn: Turn
     ) -> Iterator[tuple[Part, npt.NDArray[np.int64], Tensor, Tensor]]:
@@ -170,7 +196,8 @@ class RegionPhase(Phase):
                 for y, x, _ in some
             ]
             batch = Batch.of(examples).to(turn.device)
-            answers = zip(some, network(batch.image).float(), batch.targets["labels"], strict=True)
+            said = turn.finite(network(batch.image)).float()
+            answers = zip(some, said, batch.targets["labels"], strict=True)
             for (y, x, part), logits, target in answers:
                 classes = at_pixels(logits, (y, x), step, part).argmax(dim=0)
                 yield part, classes.cpu().numpy(), target, logits

@@ -57,7 +57,7 @@ def search(
     Parameters
     ----------
     config : TrainingConfig or path
-        Of the recipe ``nas_scam_search``, or a YAML file of it; `rebuilt` in it changes numbers of the
+        Of the recipe ``nas_scam_search``, or a TOML file of it; `rebuilt` in it changes numbers of the
         training from scratch.
     out : path
         Gets the folders of both trainings, ``search`` and ``rebuilt``.
@@ -77,12 +77,8 @@ def search(
     """
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.read(Path(config))
-    recipe = config.make_recipe()
-    if not isinstance(recipe, NASSCAMSearchRecipe):
-        raise RunError(
-            f"The recipe {recipe.kind} searches nothing; {NASSCAMSearchRecipe.kind} does. Train it instead."
-        )
-    _rebuilt(config, recipe, _ANY)  # a wrong number is told before the search, not after it
+    recipe = search_recipe(config)
+    rebuilt_config(config, recipe, _ANY)  # a wrong number is told before the search, not after it
     out = Path(out)
     first = config.model_copy(update={"name": f"{config.name}-search"})
     found = train(first, out / SEARCH, images=images, on_progress=on_progress, cancel=cancel)
@@ -90,12 +86,35 @@ def search(
         genotype = read_genotype(found.folder / GENOTYPE)
     except ValueError as error:
         raise RunError(f"The search left no genotype: {error}.") from error
-    second = _rebuilt(config, recipe, genotype)
+    second = rebuilt_config(config, recipe, genotype)
     trained = train(second, out / REBUILT, images=images, on_progress=on_progress, cancel=cancel)
     return Search(genotype, found, trained)
 
 
-def _rebuilt(config: TrainingConfig, recipe: NASSCAMSearchRecipe, genotype: Genotype) -> TrainingConfig:
+def search_recipe(config: TrainingConfig) -> NASSCAMSearchRecipe:
+    """Return the recipe of a search.
+
+    Raises
+    ------
+    RunError
+        When the recipe searches nothing.
+    """
+    recipe = config.make_recipe()
+    if not isinstance(recipe, NASSCAMSearchRecipe):
+        raise RunError(
+            f"The recipe {recipe.kind} searches nothing; {NASSCAMSearchRecipe.kind} does. Train it instead."
+        )
+    return recipe
+
+
+def rebuilt_config(config: TrainingConfig, recipe: NASSCAMSearchRecipe, genotype: Genotype) -> TrainingConfig:
+    """Return the training from scratch that follows a search which finds a genotype.
+
+    Raises
+    ------
+    RunError
+        When a number in `rebuilt` is wrong.
+    """
     try:
         rebuilt = recipe.rebuilt(genotype, **config.rebuilt)
     except ValidationError as error:

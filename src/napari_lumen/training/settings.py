@@ -1,4 +1,4 @@
-"""How a machine trains: nothing here changes what is learned, but for rounding."""
+"""How a machine trains, which changes what is learned only where a recipe pools over a batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Settings(BaseModel):
     devices: int = Field(
         default=1,
         ge=1,
-        description="How many devices train together, each with a part of every batch; on a CPU, processes.",
+        description="How many devices train together, each with a part of every batch; on a CPU, processes. "
+        "What they learn differs as by micro_batch.",
     )
     precision: Precision = Field(
         default="auto",
@@ -32,8 +33,10 @@ class Settings(BaseModel):
     micro_batch: int | None = Field(
         default=None,
         ge=1,
-        description="Examples that go through the network at once; gradients of a larger "
-        "batch are accumulated.",
+        description="Examples that go through the network at once; gradients of a larger batch are "
+        "accumulated. It changes nothing but rounding where a loss is a mean; batch normalisation, and the "
+        "losses of focusnetpp, nas_scam and nas_scam_search, which are of a whole batch, see each part by "
+        "itself.",
     )
     workers: int | None = Field(
         default=None,
@@ -42,6 +45,9 @@ class Settings(BaseModel):
         "the network needs, and up to 8 beside a GPU.",
     )
     checkpoint_seconds: float = Field(default=60, gt=0, description="Between checkpoints within an epoch.")
+    samples: int = Field(
+        default=0, ge=0, description="Held-out images that are shown after each validation, as in the window."
+    )
     deterministic: bool = Field(default=True, description="Same seed, same weights on the same machine.")
 
     def resolved(self) -> torch.device:

@@ -149,9 +149,13 @@ class _Annotated(DataSource):
     unlabelled: Literal["ignore", "background"] = Field(
         default="ignore", description="What no annotation covers, outside of annotated regions."
     )
+    ignored: tuple[str, ...] = Field(
+        default=AnnotationRules.ignored,
+        description="Classes of annotations within which nothing has a label, whatever else lies there.",
+    )
 
     def _slides(self, *, with_tissue: bool = False) -> list[AnnotatedSlide]:
-        rules = AnnotationRules(self.classes, unlabelled=self.unlabelled)
+        rules = AnnotationRules(self.classes, unlabelled=self.unlabelled, ignored=self.ignored)
         found = []
         for source in self.slides:
             slide = open_slide(source.slide)
@@ -189,7 +193,7 @@ class AnnotatedSlides(_Annotated):
 
     def _open(self) -> Pictures:
         """Return the patches, each an item of its slide."""
-        patches = SlidePatches(
+        slides = SlidePatches(
             self._slides(),
             mpp=self.mpp,
             size=self.size,
@@ -197,7 +201,7 @@ class AnnotatedSlides(_Annotated):
             background=self.background,
             seed=self.seed,
         )
-        return patches.epoch(0)
+        return slides.patches()
 
 
 class CorrectedWindows(DataSource):

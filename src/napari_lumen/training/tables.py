@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from napari_lumen.errors import RunError
+from napari_lumen.errors import first_line
 from napari_lumen.holding import appearing
 
 
@@ -44,15 +45,11 @@ class Tables:
             write_rows(self._folder / f"{name}.parquet", parts[0])
 
     def read(self, rows: Mapping[str, int]) -> None:
-        """Go on with the first rows of each table; later ones are dropped, for they will come again.
-
-        Raises
-        ------
-        RunError
-            When a file is damaged or shorter.
-        """
+        """Go on with the first rows of each table; later ones are dropped, for they will come again."""
         for name, count in rows.items():
-            self._parts[name] = [read_rows(self._folder / f"{name}.parquet", count)]
+            table = read_rows(self._folder / f"{name}.parquet", count)
+            if table is not None:
+                self._parts[name] = [table]
         self.write()
 
 
@@ -62,18 +59,26 @@ def write_rows(path: Path, table: pd.DataFrame) -> None:
         table.to_parquet(partial, index=False)
 
 
-def read_rows(path: Path, rows: int) -> pd.DataFrame:
+def read_rows(path: Path, rows: int) -> pd.DataFrame | None:
     """Read the first rows of a table that was written before a checkpoint.
 
-    Raises
-    ------
-    RunError
-        When the file is damaged or shorter.
+    Returns
+    -------
+    DataFrame or None
+        None, with a warning, where the file is lost, damaged or shorter: the checkpoint has all that the
+        training needs.
     """
     try:
         table = pd.read_parquet(path)
+        problem = "has lost its last rows" if len(table) < rows else None
+    except FileNotFoundError:
+        problem = "is not there any more"
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged: {error}. Begin the training in another folder.") from error
-    if len(table) < rows:
-        raise RunError(f"{path} has lost its last rows. Begin the training in another folder.")
-    return table.head(rows)
+        problem = f"is damaged ({first_line(error)})"
+    if problem is None:
+        return table.head(rows)
+    warnings.warn(
+        f"{path} {problem}: the training goes on from its checkpoint, and this table begins anew there.",
+        stacklevel=2,
+    )
+    return None

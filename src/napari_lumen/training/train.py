@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,13 @@ from threading import Event
 import pandas as pd
 
 from napari_lumen.errors import Cancelled, RunError, first_line
-from napari_lumen.holding import held
+from napari_lumen.holding import disk_error, held
 from napari_lumen.models import load_model
 from napari_lumen.training.config import TrainingConfig
+from napari_lumen.training.data.fingerprints import fingerprint_data
 from napari_lumen.training.data.image_set import Pictures
 from napari_lumen.training.data.leaks import check_leaks
-from napari_lumen.training.job import MODEL, Job, run_job
+from napari_lumen.training.job import MODEL, OF_START, Job, run_job
 from napari_lumen.training.launch import launch
 from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.record import RECORD, TrainingState, identity_of, now, versions
@@ -37,7 +39,8 @@ class Training:
     model : Path
         The model's folder, which `load_model` and `predict` take.
     scores : dict of str to float
-        Of the validation at the epoch that was chosen, and of the test part where the split has one.
+        Of the validation at the epoch that was chosen, of the test part where the split has one, and of the
+        validation of the model that the training began with.
     state : TrainingState
     """
 
@@ -45,6 +48,18 @@ class Training:
     model: Path
     scores: dict[str, float]
     state: TrainingState
+
+    def compared(self) -> dict[str, tuple[float, float]]:
+        """Return each validation score of the model that the training began with, and of the new one.
+
+        Both are of the same images. Empty where the training began with random weights.
+        """
+        pairs = ((key.partition(OF_START), before) for key, before in self.scores.items() if OF_START in key)
+        return {
+            name: (before, self.scores[f"{name}, validation"])
+            for (name, _, _), before in pairs
+            if f"{name}, validation" in self.scores
+        }
 
     def curves(self) -> pd.DataFrame:
         """Return the learning curves: phase, epoch, step, kind (loss, score, rate), name, value."""
@@ -67,7 +82,7 @@ def train(
     Parameters
     ----------
     config : TrainingConfig or path
-        Recipe, data and split, or a YAML file of them; its paths are relative to that file.
+        Recipe, data and split, or a TOML file of them; its paths are relative to that file.
     out : path
         New, empty, or of the same training.
     images : image set, optional
@@ -96,7 +111,10 @@ def train(
     opened = config.data.open() if images is None else images
     split = config.split.divide(opened)
     first = None if config.start is None else load_model(config.start).card.weights_sha256
-    identity = identity_of(recipe.kind, recipe.model_dump(mode="json"), split.parts, first, config.name)
+    check = partial(_check, cancel or Event())
+    data = fingerprint_data(opened, split, check=check)
+    numbers = recipe.model_dump(mode="json")
+    identity = identity_of(recipe.kind, numbers, split.parts, data, first, config.name)
     _require_free(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,9 +126,11 @@ def train(
         if state.state == "finished" and (folder / MODEL / config.name).is_dir():
             return _finished(folder, config)
         if not (folder / SPLIT).exists():
-            check_leaks(opened, split, check=partial(_check, cancel or Event()))
-            split.write(folder / SPLIT)
-        state.write(folder)
+            check_leaks(config.split.compared(opened), split, check=check)
+            with _on_disk(folder):
+                split.write(folder / SPLIT)
+        with _on_disk(folder):
+            state.write(folder)
         # each of several processes opens the configured data for itself
         job = Job(config, opened if config.settings.devices == 1 else images, split, folder)
         try:
@@ -135,7 +155,8 @@ def train(
                 "best_epoch": None if place.best_epoch is None else place.best_epoch + 1,
             }
         )
-        done.write(folder)
+        with _on_disk(folder):
+            done.write(folder)
     return _finished(folder, config)
 
 
@@ -158,8 +179,8 @@ def _begun(folder: Path, config: TrainingConfig, identity: str) -> TrainingState
     state = TrainingState.read(folder)
     if state.identity != identity:
         raise RunError(
-            f"{folder} holds another training ({state.name}: recipe {state.recipe}, of other numbers, data "
-            "or first weights). Choose another folder."
+            f"{folder} holds another training ({state.name}: recipe {state.recipe}, of other numbers, first "
+            "weights or data: their split, images, labels and classes). Choose another folder."
         )
     if state.state == "finished":
         return state
@@ -167,7 +188,8 @@ def _begun(folder: Path, config: TrainingConfig, identity: str) -> TrainingState
 
 
 def _ended(folder: Path, state: TrainingState, how: str, problem: str | None = None) -> None:
-    state.model_copy(update={"state": how, "problem": problem, "ended": now()}).write(folder)
+    with suppress(OSError):  # of a full disk, which is already being told
+        state.model_copy(update={"state": how, "problem": problem, "ended": now()}).write(folder)
 
 
 def _finished(folder: Path, config: TrainingConfig) -> Training:
@@ -189,6 +211,14 @@ def _require_free(folder: Path) -> None:
         }
         if strange:
             raise RunError(f"{folder} is not empty. Choose another folder for the training.")
+
+
+@contextmanager
+def _on_disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(folder, error) from error
 
 
 def _check(cancel: Event) -> None:

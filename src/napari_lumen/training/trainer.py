@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -21,6 +21,7 @@ from napari_lumen.training.feeding import Feeder
 from napari_lumen.training.phase import Phase
 from napari_lumen.training.progress import Event as Kind
 from napari_lumen.training.progress import TrainingProgress
+from napari_lumen.training.samples import Sample
 from napari_lumen.training.seeds import order_rng, step_seed
 from napari_lumen.training.settings import Settings
 from napari_lumen.training.tables import Tables
@@ -82,7 +83,7 @@ class Trainer:
         Cancelled
             When the user asked for it; the same call goes on from there.
         RunError
-            When a loss is no number, or the checkpoint is damaged.
+            When a loss or an answer is no number, or the checkpoint is damaged.
         """
         network = network.to(self._fabric.device)
         turn = Turn(
@@ -115,7 +116,7 @@ class Trainer:
         if state is not None:
             turn.restore(state)
         self._phase_begun, self._steps_made = time.monotonic(), 0
-        self._report("phase", phase, 0, {}, feeder)
+        self._report("phase", phase, 0, {}, turn, feeder)
         while place.epoch < phase.epochs:
             self._train_epoch(phase, turn, feeder)
             last = place.epoch + 1 == phase.epochs
@@ -158,7 +159,7 @@ class Trainer:
                 place.step, turn.touched = step + 1, False
                 self._steps_made += 1
                 self._curves.add(phase.name, place.epoch, place.step, "loss", losses)
-                self._report("step", phase, len(draws), losses, feeder)
+                self._report("step", phase, len(draws), losses, turn, feeder)
                 if time.monotonic() - self._kept > self._settings.checkpoint_seconds:
                     self._keep(turn)
         except Cancelled:
@@ -170,12 +171,16 @@ class Trainer:
 
     def _validate(self, phase: Phase, turn: Turn, feeder: Feeder) -> None:
         """Score the epoch on the first device, and keep the weights when they are the best so far."""
+        turn.require_finite_weights()
         place, scores = self._place, {}
+        samples: tuple[Sample, ...] = ()
         if self._fabric.is_global_zero:
             torch.manual_seed(step_seed(self._seed, place.phase, place.epoch, _VALIDATION, 0))
             turn.network.eval()
             with torch.no_grad(), turn.autocast():
                 scores = dict(phase.validate(turn.network, turn))
+                if self._settings.samples:
+                    samples = tuple(phase.samples(turn.network, turn, self._settings.samples))
         scores = self._fabric.broadcast(scores)
         self._curves.add(phase.name, place.epoch, place.step, "score", scores)
         choice, is_best = phase.choice, False
@@ -185,7 +190,7 @@ class Trainer:
             place.best, place.best_phase, place.best_epoch = scores[choice.score], place.phase, place.epoch
             if self._fabric.is_global_zero:
                 _save_weights(self._folder / BEST, turn.network)
-        self._report("validated", phase, place.step, scores, feeder, is_best=is_best)
+        self._report("validated", phase, place.step, scores, turn, feeder, is_best=is_best, samples=samples)
 
     def _resume(self, network: nn.Module) -> Mapping[str, object] | None:
         found = read_checkpoint(self._folder / CHECKPOINT)
@@ -194,8 +199,8 @@ class Trainer:
             return None
         self._place, state = found
         network.load_state_dict(state["network"])
-        self._curves = Curves.read(self._folder / CURVES, self._place.rows)
         if self._fabric.is_global_zero:
+            self._curves = Curves.read(self._folder / CURVES, self._place.rows)
             self._tables.read(self._place.tables)
         self._kept = time.monotonic()
         return state
@@ -220,9 +225,11 @@ class Trainer:
         phase: Phase,
         steps: int,
         values: Mapping[str, float],
+        turn: Turn,
         feeder: Feeder,
         *,
         is_best: bool = False,
+        samples: Sequence[Sample] = (),
     ) -> None:
         now, place = time.monotonic(), self._place
         if self._tell is None or (event == "step" and place.step < steps and now - self._told < _TOLD_EVERY):
@@ -238,6 +245,8 @@ class Trainer:
                 step=place.step,
                 steps=steps,
                 values=values,
+                rates=turn.rates(),
+                samples=samples,
                 is_best=is_best,
                 seconds_left=self._seconds_left(phase, steps),
                 waited=feeder.waited / spent if spent else 0.0,

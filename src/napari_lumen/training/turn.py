@@ -18,6 +18,8 @@ from napari_lumen.errors import Cancelled, RunError
 from napari_lumen.training.example import Batch
 
 Loss = Callable[[nn.Module, Batch], Tensor | dict[str, Tensor]]
+_LOWER = "Lower the learning rate"
+_LOOK = "Look at these images and their labels, or lower the learning rate"
 
 
 class Turn:
@@ -107,12 +109,20 @@ class Turn:
 
     def on_any_device(self, here: bool) -> bool:
         """Tell whether something is so on any device; all of them must ask."""
+        return self.of_all_devices(float(here)) > 0
+
+    def of_all_devices(self, here: float) -> float:
+        """Return the sum of what all devices have; all of them must ask."""
         if self.world == 1:
             return here
-        count: Any = self._fabric.all_reduce(torch.tensor(float(here), device=self.device), reduce_op="sum")
-        return bool(count > 0)
+        total: Any = self._fabric.all_reduce(
+            torch.tensor(here, dtype=torch.float64, device=self.device), reduce_op="sum"
+        )
+        return float(total)
 
-    def descend(self, optimiser: str, batch: Batch, loss: Loss) -> dict[str, float]:
+    def descend(
+        self, optimiser: str, batch: Batch, loss: Loss, weight: Callable[[Batch], int] | None = None
+    ) -> dict[str, float]:
         """Make one update by the gradients of a loss.
 
         Parameters
@@ -123,11 +133,15 @@ class Turn:
         loss : callable
             Takes the network and a part of the batch; returns its mean over the part, or several terms of
             which ``loss`` is descended.
+        weight : callable, optional
+            How many things the mean over a part is of, such as its labelled pixels: the update is then by
+            the mean over those of all parts and devices, and there is none where no device has any. By
+            default its examples.
 
         Returns
         -------
         dict of str to float
-            The terms, as means over the examples of this device.
+            The terms, as means over what this device has.
 
         Raises
         ------
@@ -137,6 +151,11 @@ class Turn:
             Between two parts.
         """
         parameters = self.parameters(optimiser)
+        count = len if weight is None else weight
+        own = count(batch)
+        total = batch.total if weight is None else self.of_all_devices(own)
+        if not total:  # the moments of an optimiser would move the weights all the same
+            return {"loss": 0.0}
         sums: dict[str, Tensor] = {}
         for part in batch.parts(self.micro_batch):
             self.check()
@@ -144,14 +163,21 @@ class Turn:
             with self.autocast():
                 terms = loss(self.network, part)
             terms = {"loss": terms} if isinstance(terms, Tensor) else terms
-            self.backward(terms["loss"], part, inputs=parameters)
+            counted = count(part)
+            self.backward(terms["loss"], part, inputs=parameters, share=counted / total)
             for name, term in terms.items():
-                weighted = term.detach() * (len(part) / len(batch))
+                weighted = term.detach() * (counted / max(own, 1))
                 sums[name] = sums[name] + weighted if name in sums else weighted
         self.update(optimiser)
         return {name: value.item() for name, value in sums.items()}
 
-    def backward(self, loss: Tensor, part: Batch, inputs: Sequence[Tensor] | None = None) -> None:
+    def backward(
+        self,
+        loss: Tensor,
+        part: Batch,
+        inputs: Sequence[Tensor] | None = None,
+        share: float | None = None,
+    ) -> None:
         """Add the gradients of a part's mean loss, weighted by its share of the step.
 
         Parameters
@@ -161,12 +187,36 @@ class Turn:
         part : Batch
         inputs : sequence of Tensor, optional
             What to differentiate by; everything by default.
+        share : float, optional
+            Of the part in the step on all devices; by default that of its examples.
         """
         self.touched = True
         if not math.isfinite(value := loss.item()):
-            self._report(f"is {value} on {_listed(part.names)}")
-        share = len(part) * self.world / part.total
-        self._fabric.backward(loss * share, inputs=inputs)
+            self._report(f"the loss is {value} on {_listed(part.names)}")
+        if share is None:
+            share = len(part) / part.total
+        self._fabric.backward(loss * (share * self.world), inputs=inputs)  # devices are averaged
+
+    def require_finite_weights(self) -> None:
+        """Raise RunError where a number of the network is none: no loss comes after the last step.
+
+        All devices have the same.
+        """
+        numbers = (value for value in self.network.state_dict().values() if value.is_floating_point())
+        if not all(bool(value.isfinite().all()) for value in numbers):
+            raise self._error("a weight is nan or infinite", _LOWER)
+
+    def finite(self, answer: Tensor) -> Tensor:
+        """Return what the network says of held-out data.
+
+        Raises
+        ------
+        RunError
+            When it is no number.
+        """
+        if not bool(answer.isfinite().all()):
+            raise self._error("what the network says of held-out data is nan or infinite", _LOWER)
+        return answer
 
     def update(self, optimiser: str) -> None:
         """Change the parameters of an optimiser by the mean gradient of all devices, and clear it."""
@@ -231,11 +281,10 @@ class Turn:
             torch.distributed.all_gather_object(problems, self._bad)
             raise self._error(next(problem for problem in problems if problem))
 
-    def _error(self, problem: str) -> RunError:
+    def _error(self, problem: str, advice: str = _LOOK) -> RunError:
         return RunError(
             f"The training stopped at step {self.step + 1} of epoch {self.epoch + 1} of phase "
-            f"{self.phase_name!r}: the loss {problem}. Look at these images and their labels, or lower the "
-            "learning rate; the last checkpoint and the best weights are kept."
+            f"{self.phase_name!r}: {problem}. {advice}; the last checkpoint and the best weights are kept."
         )
 
     def _average(self, parameters: Iterable[Tensor]) -> None:

@@ -18,8 +18,8 @@ from napari_lumen.plugin.controllers.run_state import Result, RunState, Where, w
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.growing import Growing, growing_layers
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
-from napari_lumen.plugin.layers import RunLayers, run_layers
-from napari_lumen.plugin.placing import origin_of
+from napari_lumen.plugin.layers import COUNTS, RunLayers, run_layers
+from napari_lumen.plugin.placing import facts_of, origin_of
 from napari_lumen.plugin.regions import selected_area, view_region
 from napari_lumen.plugin.results import add_result
 from napari_lumen.plugin.wording import area, duration
@@ -54,6 +54,7 @@ class RunModelController:
 
     changed = Signal(RunState)
     finished = Signal(object)  # Result
+    counted = Signal(tuple)  # of ClassCount: of the newest result, with what people have corrected
     result_gone = Signal()  # the last layer of the newest result was removed
     trust_asked = Signal(ModelChoice)  # a foreign model is to run; call `trust`, then `run`, if it may
 
@@ -74,6 +75,7 @@ class RunModelController:
         self._job: Job | None = None
         self._running_on: Layer | None = None
         self._shown: list[Layer] = []
+        self._counts: Layer | None = None  # whose metadata tells of counts
         self._begun: list[tuple[Live, RunLayers]] = []
         self._growing: Growing | None = None
         self._unfinished: Growing | None = None
@@ -84,8 +86,13 @@ class RunModelController:
         self._catalogue_read = False
         self.state = RunState()
         self._on_layers()
-        jobs.start(
-            lambda emit, cancel: catalogue(),
+        self._catalogue = catalogue
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Read anew which models and devices there are; what is chosen stays chosen."""
+        self._jobs.start(
+            lambda emit, cancel: self._catalogue(),
             Callbacks(lambda event: None, self._on_catalogue, self._on_catalogue_failed, lambda: None),
         )
 
@@ -171,17 +178,20 @@ class RunModelController:
 
     def close(self) -> None:
         """Stop everything and wait for it; to be called before the window goes."""
+        self._follow(None)
         self._slides.close()
         self._jobs.close()
 
     # what happens
 
     def _on_catalogue(self, found: Catalogue) -> None:
-        self._catalogue_read = True
-        self._update(
-            models=found.models, model=next(iter(found.models), None), devices=found.devices, device="auto"
-        )
-        for problem in found.problems:
+        known, self._catalogue_read = self._catalogue_read, True
+        chosen = self.state.model
+        same = (item for item in found.models if chosen is not None and item.path == chosen.path)
+        model = next(same, None) or next(iter(found.models), None)
+        device = self.state.device if known else "auto"
+        self._update(models=found.models, model=model, devices=found.devices, device=device)
+        for problem in () if known else found.problems:
             notices.warn(problem)
 
     def _on_catalogue_failed(self, error: BaseException) -> None:
@@ -192,6 +202,7 @@ class RunModelController:
     def _on_layers(self) -> None:
         if self._shown and not any(layer in self._viewer.layers for layer in self._shown):
             self._shown = []
+            self._follow(None)
             self.result_gone.emit()
         names = self._slides.names()
         slide = self.state.slide if self.state.slide in names else next(iter(names), None)
@@ -222,6 +233,7 @@ class RunModelController:
         self._shown = growing.finish(shown, layer) if growing is not None else []
         if not self._shown:
             self._shown = add_result(self._viewer, layer, shown)
+        self._follow(next((x for x in reversed(self._shown) if facts_of(x).get("kind") == "labels"), None))
         seconds = sum(run.record.seconds.values())
         self._update(message=f"Done in {duration(seconds)}.")
         self.finished.emit(Result(run, shown, layer.name))
@@ -232,6 +244,8 @@ class RunModelController:
         notices.tell(
             f"Found {found} in {area(run.record.analysed_mm2)}\n{run.record.model_title} on {layer.name}"
         )
+        for warning in run.record.warnings:
+            notices.warn(warning)
         if run.record.failed_tiles:
             notices.warn(
                 f"{len(run.record.failed_tiles)} tiles of {layer.name} could not be read and are left out; "
@@ -249,6 +263,19 @@ class RunModelController:
         self._stop_growing()
         self._end()
         self._update(message="Cancelled. What is finished is kept: Run goes on from there.")
+
+    def _follow(self, layer: Layer | None) -> None:
+        """Hear of corrections to the labels of a layer, and of no other."""
+        if self._counts is not None:
+            self._counts.events.metadata.disconnect(self._on_counts)
+        self._counts = layer
+        if layer is not None:
+            layer.events.metadata.connect(self._on_counts)
+
+    def _on_counts(self, event: Any = None) -> None:
+        counts = None if self._counts is None else facts_of(self._counts).get(COUNTS)
+        if counts:
+            self.counted.emit(tuple(counts))
 
     def _stop_growing(self) -> None:
         if self._growing is not None:

@@ -13,7 +13,7 @@ from napari_lumen.plugin.wording import area
 
 if TYPE_CHECKING:
     from napari_lumen.annotations.classes import Color
-    from napari_lumen.inference.run import RunRecord
+    from napari_lumen.inference.run import ClassCount, RunRecord
     from napari_lumen.plugin.layers import ColorScale
 
 _COUNT_TIP = {
@@ -21,6 +21,7 @@ _COUNT_TIP = {
     "watershed": "Objects of at least {:g} µm². Those that touch are told apart where a neck shows.",
     "none": "This model finds areas, not objects.",
 }
+_CORRECTED_TIP = " With what people have corrected."
 _BAR_HEIGHT = 12
 _NARROW = 0.05  # a scale whose ends two digits would not tell apart
 
@@ -32,6 +33,8 @@ class Legend(QWidget):
         super().__init__(parent)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
+        self._record: RunRecord | None = None
+        self._table: QWidget | None = None
         self.setVisible(False)
 
     def show_run(self, record: RunRecord, scales: tuple[ColorScale, ...], slide: str) -> None:
@@ -52,10 +55,19 @@ class Legend(QWidget):
         heading = QLabel(f"<b>{escape(record.model_title)}</b><br>{escape(slide)}")
         heading.setWordWrap(True)
         self._layout.addWidget(heading)
-        self._layout.addWidget(_class_table(record))
+        self._record, self._table = record, _class_table(record, record.counts)
+        self._layout.addWidget(self._table)
         for scale in scales:
             self._layout.addWidget(ScaleBar(scale))
         self.setVisible(True)
+
+    def show_counts(self, counts: tuple[ClassCount, ...]) -> None:
+        """Show other counts of the run: those with what people have corrected."""
+        if self._record is None or self._table is None:
+            return
+        before, self._table = self._table, _class_table(self._record, counts, corrected=True)
+        self._layout.replaceWidget(before, self._table)
+        before.deleteLater()
 
 
 class Swatch(QWidget):
@@ -112,22 +124,24 @@ class _Gradient(QWidget):
         painter.fillRect(rect, gradient)
 
 
-def _class_table(record: RunRecord) -> QWidget:
+def _class_table(record: RunRecord, counts: tuple[ClassCount, ...], *, corrected: bool = False) -> QWidget:
     """Return a table: colour, class, objects, area; and the area that was looked at."""
     table = QWidget()
     grid = QGridLayout(table)
     grid.setContentsMargins(0, 4, 0, 0)
     grid.setColumnStretch(1, 1)
     tip = _COUNT_TIP[record.card.objects].format(record.min_object_um2)
-    for column, text in ((1, "Class"), (2, "Count"), (3, "Area")):
+    tip += _CORRECTED_TIP if corrected else ""
+    heading = "Class, corrected" if corrected else "Class"
+    for column, text in ((1, heading), (2, "Count"), (3, "Area")):
         grid.addWidget(_cell(text, right=column > 1, tip=tip if column == 2 else ""), 0, column)
-    for row, count in enumerate(record.counts, start=1):
+    for row, count in enumerate(counts, start=1):
         grid.addWidget(Swatch(record.classes[count.name].color), row, 0)
         grid.addWidget(_cell(count.name), row, 1)
         objects = "–" if count.objects is None else f"{count.objects:,}"
         grid.addWidget(_cell(objects, right=True, tip=tip), row, 2)
         grid.addWidget(_cell(area(count.area_mm2), right=True), row, 3)
-    last = len(record.counts) + 1
+    last = len(counts) + 1
     grid.addWidget(_cell("Analysed"), last, 1)
     grid.addWidget(_cell(area(record.analysed_mm2), right=True), last, 3)
     return table

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from napari_lumen.training.augmentation.blur import gaussian_blur, median_blur
 from napari_lumen.training.augmentation.colour import enhance, random_enhance
-from napari_lumen.training.augmentation.crop import crop_scaled, random_crop, random_scale_crop
+from napari_lumen.training.augmentation.crop import crop_scaled, random_crop
 from napari_lumen.training.augmentation.elastic import random_elastic
 from napari_lumen.training.augmentation.hed import hed_shift, random_hed_shift
 from napari_lumen.training.augmentation.turning import (
     flip,
     quarter_turn,
     random_flip,
-    random_quarter_turn,
     random_rotation,
     rotate,
 )
@@ -33,8 +32,6 @@ __all__ = [
     "random_enhance",
     "random_flip",
     "random_hed_shift",
-    "random_quarter_turn",
     "random_rotation",
-    "random_scale_crop",
     "rotate",
 ]

@@ -35,28 +35,6 @@ def random_crop(
     return image[part].copy(), labels[part].copy()
 
 
-def random_scale_crop(
-    image: Image, labels: Labels, rng: np.random.Generator, *, size: int, least: float = 0.5
-) -> tuple[Image, Labels]:
-    """Scale by U(`least`, 1) and cut out a square of `size` px (DA-RefineNet, its fine input).
-
-    Where the picture would become smaller than the square, it is scaled to just cover it.
-
-    Parameters
-    ----------
-    image, labels : ndarray
-        At least of `size` px.
-    rng : numpy.random.Generator
-    size : int
-    least : float
-    """
-    height, width = labels.shape
-    scale = max(float(rng.uniform(least, 1)), size / min(height, width))
-    reach = size / scale
-    y, x = (float(rng.uniform(0, max(0.0, side - reach))) for side in (height, width))
-    return crop_scaled(image, labels, y, x, reach, size)
-
-
 def crop_scaled(
     image: Image, labels: Labels, y: float, x: float, reach: float, size: int
 ) -> tuple[Image, Labels]:

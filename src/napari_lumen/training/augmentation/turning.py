@@ -30,12 +30,6 @@ def random_flip(image: Image, labels: Labels, rng: np.random.Generator) -> tuple
     )
 
 
-def random_quarter_turn(image: Image, labels: Labels, rng: np.random.Generator) -> tuple[Image, Labels]:
-    """Turn by 0, 90, 180 or 270 degrees."""
-    quarters = int(rng.integers(4))
-    return quarter_turn(image, quarters), quarter_turn(labels, quarters)
-
-
 def rotate(
     image: Image, labels: Labels, degrees: float, *, fill: float | None = None
 ) -> tuple[Image, Labels]:

@@ -17,11 +17,13 @@ from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import AnnotationError
 from napari_lumen.geometry import Grid, Window
 from napari_lumen.slides import Slide
-from napari_lumen.training.data.image_set import Labels
+from napari_lumen.training.data.fingerprints import checksum
+from napari_lumen.training.data.image_set import RGB, Labels
 from napari_lumen.training.data.item import IGNORE, Item
 
 _AREAS = ("Polygon", "MultiPolygon")
 _BACKGROUND, _NO_LABEL = "(background)", "(no label)"
+_OVERVIEW = 256  # px, longer side
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class AnnotationRules:
             known = ", ".join(entry.name for entry in self.classes)
             raise AnnotationError(
                 f"{slide} has an annotation {f'of the class {name!r}' if name else 'without a class'}; there "
-                f"is {known}. Add the class, or name it among those that are ignored."
+                f"is {known}. Add the class, or name it in the field ignored of the data."
             ) from None
 
 
@@ -113,6 +115,20 @@ class AnnotatedSlide:
         out[(y < 0) | (y >= height)] = IGNORE
         out[:, (x < 0) | (x >= width)] = IGNORE
         return out
+
+    def overview(self) -> RGB:
+        """Return the slide reduced to at most 256 px, to be compared with others: uint8 (h, w, 3)."""
+        step = max(1.0, max(self.slide.shape) / _OVERVIEW)
+        height, width = (max(1, round(side / step)) for side in self.slide.shape)
+        grid = Grid((height, width), (self.slide.shape[0] / height, self.slide.shape[1] / width))
+        return self.slide.read_grid(grid, Window(0, 0, height, width))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A checksum of the slide, its annotations and the rules."""
+        shapes = [(item.class_name, item.geometry.wkb) for item in self.annotations]
+        tissue = None if self.tissue is None else self.tissue.wkb
+        return checksum(self.slide.fingerprint, self.rules, shapes, tissue)
 
     @cached_property
     def areas(self) -> dict[int, list[BaseGeometry]]:

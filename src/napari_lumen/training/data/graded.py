@@ -10,6 +10,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
 from napari_lumen.slides.cache import TileCache
 from napari_lumen.training.data.files import IMAGE_SUFFIXES, Decoded, files_by_stem, read_rgb
+from napari_lumen.training.data.fingerprints import checksum
 from napari_lumen.training.data.image_set import RGB
 from napari_lumen.training.data.item import Item
 from napari_lumen.training.data.item_table import Columns, read_table
@@ -146,3 +147,7 @@ class GradedImages:
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel, or None where it is not known."""
         return self._files[index].mpp
+
+    def fingerprint(self, index: int) -> str:
+        """Return a checksum of the file and class of an item."""
+        return checksum(self._files[index].image, self._grades[index])

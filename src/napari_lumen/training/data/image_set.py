@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.slides import Slide
 from napari_lumen.training.data.item import Item
 
 RGB = npt.NDArray[np.uint8]
@@ -38,6 +39,14 @@ class ImageSet(Pictures, Protocol):
 
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel, or None where it is not known."""
+
+
+@runtime_checkable
+class OfSlides(Protocol):
+    """Images whose slides are open."""
+
+    def slide(self, index: int) -> Slide:
+        """Return the slide that an item was cut from."""
 
 
 class InstanceSet(ImageSet, Protocol):

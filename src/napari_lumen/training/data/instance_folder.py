@@ -12,6 +12,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError, first_line
 from napari_lumen.slides.cache import TileCache
 from napari_lumen.training.data.files import Decoded, read_rgb, read_values
+from napari_lumen.training.data.fingerprints import checksum
 from napari_lumen.training.data.image_set import RGB, Instances, Labels
 from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.data.labelled_files import LabelledFile, require_label_values, require_same_size
@@ -75,6 +76,12 @@ class InstanceFolder:
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel, or None where it is not known."""
         return self._files[index].mpp
+
+    def fingerprint(self, index: int) -> str:
+        """Return a checksum of both files of an item, and of the classes of its objects."""
+        file = self._files[index]
+        classes = {} if self._class_of is None else self._class_of.get(file.item.name, {})
+        return checksum(file.image, file.labels, self._class_of is None, sorted(classes.items()))
 
 
 def read_object_classes(path: Path, classes: ClassTable) -> dict[str, dict[int, int]]:

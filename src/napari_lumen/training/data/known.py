@@ -12,6 +12,7 @@ import numpy as np
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
 from napari_lumen.slides.cache import TileCache
+from napari_lumen.training.data.fingerprints import checksum
 from napari_lumen.training.data.graded import GradedImages, graded_by_table
 from napari_lumen.training.data.image_set import RGB, Labels
 from napari_lumen.training.data.instance_folder import InstanceFolder
@@ -128,6 +129,11 @@ class ConsepTiles:
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel."""
         return _CONSEP_MPP
+
+    def fingerprint(self, index: int) -> str:
+        """Return a checksum of the files of all patches of a tile."""
+        parts = self._parts[self.items[index].name]
+        return checksum(*(self._patches.fingerprint(patch) for _, _, patch in parts))
 
 
 def glas(folder: Path, *, cache: TileCache | None = None) -> GradedImages:

@@ -11,6 +11,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
 from napari_lumen.slides.cache import TileCache
 from napari_lumen.training.data.files import Decoded, read_rgb, read_values
+from napari_lumen.training.data.fingerprints import checksum
 from napari_lumen.training.data.image_set import RGB, Labels
 from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.data.labelled_files import LabelledFile, require_label_values, require_same_size
@@ -69,6 +70,11 @@ class LabelledFolder:
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel, or None where it is not known."""
         return self._files[index].mpp
+
+    def fingerprint(self, index: int) -> str:
+        """Return a checksum of both files of an item."""
+        file = self._files[index]
+        return checksum(file.image, file.labels, self._values, self._read.__name__)
 
     def _class_values(self, path: Path) -> Labels:
         return read_class_values(path, self.classes, self._values)

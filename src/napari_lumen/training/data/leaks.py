@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from napari_lumen.errors import RunError
 from napari_lumen.training.data.image_set import RGB, Pictures
@@ -12,6 +12,14 @@ from napari_lumen.training.data.near_duplicates import SAME_FIELD, near_duplicat
 from napari_lumen.training.data.splits import Split
 
 Origin = Literal["patient", "slide", "tile", "group"]
+
+
+@runtime_checkable
+class OfPatches(Protocol):
+    """Patches from random places of slides."""
+
+    def overviews(self) -> Pictures:
+        """Return a picture of each slide, whose items say the `slide` that its patches say."""
 
 
 def check_leaks(
@@ -23,7 +31,8 @@ def check_leaks(
 ) -> None:
     """Raise where two parts of a split share a patient, a slide, a tile or nearly the same image.
 
-    Stain groups are compared where the split is by group.
+    Stain groups are compared where the split is by group. Of patches that were drawn from slides, the slides
+    are compared.
 
     Parameters
     ----------
@@ -48,13 +57,23 @@ def check_leaks(
         _check_origin(chosen, part_of, origin)
     if least is None:
         return
-    for pair in near_duplicates(_Chosen(pictures, part_of), least=least, check=check):
-        one, other = part_of[pair.first], part_of[pair.second]
-        if one != other:
+    shown: Pictures = _Chosen(pictures, part_of)
+    if isinstance(pictures, OfPatches):
+        shown = pictures.overviews()
+        part_of = _parts_of_slides(chosen, shown, part_of)
+    for pair in near_duplicates(shown, least=least, check=check):
+        one, other = part_of.get(pair.first), part_of.get(pair.second)
+        if one != other and one is not None and other is not None:
             raise RunError(
                 f"{pair.first!r} of {one!r} and {pair.second!r} of {other!r} show the same field, with a "
                 f"correlation of {pair.correlation:.3f}; put both on one side, or leave one out."
             )
+
+
+def _parts_of_slides(patches: Sequence[Item], slides: Pictures, part_of: dict[str, str]) -> dict[str, str]:
+    """Return the part of each slide that has patches, by its name; no slide is in two."""
+    by_slide = {patch.slide: part_of[patch.name] for patch in patches}
+    return {item.name: by_slide[item.slide] for item in slides.items if item.slide in by_slide}
 
 
 def _check_origin(items: Sequence[Item], part_of: dict[str, str], origin: Origin) -> None:

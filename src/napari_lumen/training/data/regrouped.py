@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
+from napari_lumen.training.data.fingerprints import checksum, fingerprint
 from napari_lumen.training.data.image_set import RGB, ImageSet, Labels
 from napari_lumen.training.data.item import IGNORE
 
@@ -59,3 +60,7 @@ class Regrouped:
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel, or None where it is not known."""
         return self._images.mpp(index)
+
+    def fingerprint(self, index: int) -> str:
+        """Return a checksum of the item in the other set, and of the groups."""
+        return checksum(fingerprint(self._images, index), self._values)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Window
+from napari_lumen.slides import Slide
 from napari_lumen.training.data.annotated import AnnotatedSlide
 from napari_lumen.training.data.area_sampling import AreaSampler
+from napari_lumen.training.data.fingerprints import checksum
 from napari_lumen.training.data.image_set import RGB, Labels
-
-_OVERVIEW = 256  # px, longer side
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Place:
 
 
 class SlidePatches:
-    """Slides from which each epoch draws other patches; its items are the slides, to be split.
+    """Slides from which patches are drawn, of the classes in turn.
 
-    Patch `i` of epoch `e` is always the same, whatever was drawn before: it depends on (`seed`, `e`, `i`).
+    Patch `i` is always the same, however many are drawn: it depends on `seed` and `i`.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class SlidePatches:
     size : int
         Their side, px.
     count : int
-        Patches an epoch.
+        Patches in all.
     background : bool
         Whether patches of the background are drawn, as of one class more.
     seed : int
@@ -94,29 +94,13 @@ class SlidePatches:
                 f"{', '.join(item.name for item in self.items)}; outline areas of the classes first."
             )
 
-    @property
-    def drawn(self) -> dict[int, float]:
-        """Area in µm² of each class value that patches are drawn from, 0 the background."""
-        return {value: sampler.area for value, (sampler, _) in self._samplers.items()}
-
-    def part(self, names: Collection[str]) -> SlidePatches:
-        """Return the same of some of the slides, such as those of one side of a split."""
-        return SlidePatches(
-            [one for one in self._slides if one.item.name in names],
-            mpp=self._mpp,
-            size=self.size,
-            count=self.count,
-            background=self._background,
-            seed=self._seed,
-        )
-
     def overviews(self) -> SlideOverviews:
         """Return a small picture of each slide, for `check_leaks`."""
         return SlideOverviews(self)
 
-    def epoch(self, number: int) -> PatchEpoch:
-        """Return the patches of an epoch: an `ImageSet`."""
-        return PatchEpoch(self, number)
+    def patches(self) -> DrawnPatches:
+        """Return the patches: an `ImageSet`."""
+        return DrawnPatches(self)
 
     def slide(self, index: int) -> AnnotatedSlide:
         """Return a slide by its number."""
@@ -126,12 +110,12 @@ class SlidePatches:
         """Return µm per pixel of the patches."""
         return self._mpp
 
-    def place(self, epoch: int, index: int) -> Place:
-        """Return where a patch of an epoch is."""
+    def place(self, index: int) -> Place:
+        """Return where a patch is."""
         values = list(self._samplers)
         value = values[index % len(values)]
         sampler, owners = self._samplers[value]
-        rng = np.random.default_rng((self._seed, epoch, index))
+        rng = np.random.default_rng((self._seed, index))
         polygon, (x, y) = sampler.draw(rng)
         return Place(owners[polygon], value, y, x)
 
@@ -148,58 +132,58 @@ class SlidePatches:
         return found
 
 
-class PatchEpoch:
-    """The patches of one epoch: an `ImageSet` that also reads other fields around their centres.
+class DrawnPatches:
+    """Patches of slides: an `ImageSet`. Items are named after their slide and number."""
 
-    Items are named after their slide, epoch and number, and keep its slide and patient.
-    """
-
-    def __init__(self, patches: SlidePatches, number: int) -> None:
+    def __init__(self, patches: SlidePatches) -> None:
         self._patches = patches
         self.classes = patches.classes
-        self.places = tuple(patches.place(number, index) for index in range(patches.count))
+        self.places = tuple(map(patches.place, range(patches.count)))
         self.items = tuple(
             replace(
                 patches.items[place.slide],
-                name=f"{patches.items[place.slide].name}, epoch {number}, patch {index}",
+                name=f"{patches.items[place.slide].name}, patch {index}",
             )
             for index, place in enumerate(self.places)
         )
 
     def image(self, index: int) -> RGB:
-        """Return a patch: uint8 (size, size, 3), white outside the slide."""
-        return self.view(index)
-
-    def labels(self, index: int) -> Labels:
-        """Return its class values: uint8 (size, size)."""
-        return self.view_labels(index)
-
-    def mpp(self, index: int) -> float | None:
-        """Return µm per pixel."""
-        return self._patches.mpp(index)
-
-    def view(self, index: int, *, mpp: float | None = None, size: int | None = None) -> RGB:
-        """Return a field around the centre of a patch, of another pixel size or side: uint8 (size, size, 3).
+        """Return a patch: uint8 (size, size, 3), white outside the slide.
 
         Raises
         ------
         SlideError
             When the slide cannot be decoded there.
         """
-        annotated, grid, window = self._field(index, mpp, size)
+        annotated, grid, window = self._field(index)
         return annotated.slide.read_grid(grid, window)
 
-    def view_labels(self, index: int, *, mpp: float | None = None, size: int | None = None) -> Labels:
-        """Return the class values of such a field: uint8 (size, size)."""
-        annotated, grid, window = self._field(index, mpp, size)
+    def labels(self, index: int) -> Labels:
+        """Return its class values: uint8 (size, size)."""
+        annotated, grid, window = self._field(index)
         return annotated.labels(grid, window)
 
-    def _field(self, index: int, mpp: float | None, size: int | None) -> tuple[AnnotatedSlide, Grid, Window]:
+    def mpp(self, index: int) -> float | None:
+        """Return µm per pixel."""
+        return self._patches.mpp(index)
+
+    def slide(self, index: int) -> Slide:
+        """Return the slide that a patch is of."""
+        return self._patches.slide(self.places[index].slide).slide
+
+    def overviews(self) -> SlideOverviews:
+        """Return a small picture of each slide: where patches of two of them are is chance."""
+        return self._patches.overviews()
+
+    def fingerprint(self, index: int) -> str:
+        """Return a checksum of the slide, its annotations, and where the patch is."""
         place = self.places[index]
+        return checksum(self._patches.slide(place.slide).fingerprint, place.y, place.x, self._patches.size)
+
+    def _field(self, index: int) -> tuple[AnnotatedSlide, Grid, Window]:
+        place, side = self.places[index], self._patches.size
         annotated = self._patches.slide(place.slide)
-        side = size or self._patches.size
-        own = annotated.slide.require_mpp()
-        target = mpp or self._patches.mpp(index)
+        own, target = annotated.slide.require_mpp(), self._patches.mpp(index)
         step = target / own[0], target / own[1]
         grid = Grid((side, side), step, (place.y - side / 2 * step[0], place.x - side / 2 * step[1]))
         return annotated, grid, Window(0, 0, side, side)
@@ -214,8 +198,4 @@ class SlideOverviews:
 
     def image(self, index: int) -> RGB:
         """Return a slide reduced to at most 256 px: uint8 (h, w, 3)."""
-        slide = self._patches.slide(index).slide
-        step = max(1.0, max(slide.shape) / _OVERVIEW)
-        height, width = (max(1, round(side / step)) for side in slide.shape)
-        grid = Grid((height, width), (slide.shape[0] / height, slide.shape[1] / width))
-        return slide.read_grid(grid, Window(0, 0, height, width))
+        return self._patches.slide(index).overview()

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_lumen.errors import RunError, first_line
+from napari_lumen.errors import RunError
 from napari_lumen.holding import write_text
+from napari_lumen.models.card import first_problem
 from napari_lumen.training.data.item import Item
 
 By = Literal["patient", "slide", "tile", "group", "image"]
@@ -71,11 +72,11 @@ class Split(BaseModel):
             When it cannot be read, or is no split.
         """
         try:
-            return cls.model_validate_json(path.read_text())
+            return cls.model_validate_json(path.read_bytes())
         except OSError as error:
             raise RunError(f"Cannot read the split {path}: {error.strerror or error}.") from error
         except ValidationError as error:
-            raise RunError(f"{path} is no split: {first_line(error)}; split the data anew.") from error
+            raise RunError(f"{path} is no split: {first_problem(error)}; split the data anew.") from error
 
 
 def split_items(
@@ -94,7 +95,8 @@ def split_items(
     ----------
     items : sequence of Item
     proportions : mapping of str to float
-        Of each part, in items; any positive numbers, such as 540 and 130.
+        Of each part, in items; any positive numbers, such as 540 and 130. Without any, what is not `fixed`
+        is in no part.
     by : {"patient", "slide", "tile", "group", "image"}
     seed : int
         The same items, proportions and seed give the same split.
@@ -109,16 +111,16 @@ def split_items(
     Raises
     ------
     RunError
-        When an item does not say its patient (slide, ...), two have the same name, or there are fewer
-        patients than parts.
+        When an item does not say its patient (slide, ...), two have the same name, a name is of none, or
+        there are fewer patients than parts.
     """
-    if not proportions or not all(share > 0 for share in proportions.values()):
+    if not (proportions or fixed) or not all(share > 0 for share in proportions.values()):
         raise RunError(f"The proportions of a split must be positive, not {dict(proportions)}.")
     if len({item.name for item in items}) < len(items):
         raise RunError("Two items have the same name; give each its own.")
     keys = [_key(item, by) for item in items]
     held = _held(keys, fixed or {}, by)
-    lumps = _lumps(items, keys, together)
+    lumps = _lumps(items, keys, tuple(together))
     parts: dict[str, list[int]] = {part: [] for part in [*proportions, *(fixed or {})]}
     free = []
     for lump in lumps:
@@ -138,8 +140,9 @@ def split_items(
         raise RunError(
             f"There are {len(lumps)} {what} that may be divided, for {len(parts)} parts; ask for fewer parts."
         )
-    for part, lump in _assigned(free, items, parts, proportions, strata or {}, seed):
-        parts[part].extend(lump)
+    if proportions:
+        for part, lump in _assigned(free, items, parts, proportions, strata or {}, seed):
+            parts[part].extend(lump)
     named = {part: tuple(items[index].name for index in sorted(inside)) for part, inside in parts.items()}
     return Split(by=by, seed=seed, parts=named)
 
@@ -166,7 +169,7 @@ def _held(keys: Sequence[str], fixed: Mapping[str, Sequence[str]], by: By) -> di
 
 
 def _lumps(
-    items: Sequence[Item], keys: Sequence[str], together: Iterable[tuple[str, str]]
+    items: Sequence[Item], keys: Sequence[str], together: Sequence[tuple[str, str]]
 ) -> list[list[int]]:
     """Return the items that must stay on one side, as lists of their numbers in the order of the first."""
     place = {item.name: index for index, item in enumerate(items)}
@@ -177,6 +180,9 @@ def _lumps(
             index = lump_of[index]
         return index
 
+    for name in (name for pair in together for name in pair):
+        if name not in place:
+            raise RunError(f"There is no item {name!r} to be kept together with another; check the name.")
     first: dict[str, int] = {}
     links = [(first.setdefault(key, index), index) for index, key in enumerate(keys)]
     links += [(place[one], place[other]) for one, other in together]

@@ -11,12 +11,13 @@ from napari_lumen.training.losses.exponential_logarithmic import (
     exponential_logarithmic,
     exponential_logarithmic_sigmoid,
 )
-from napari_lumen.training.losses.masked import masked_cross_entropy
+from napari_lumen.training.losses.masked import count_labelled, masked_cross_entropy
 from napari_lumen.training.losses.two_term import global_share, two_term
 
 __all__ = [
     "adaptive_logarithmic_hybrid",
     "balanced_cross_entropy",
+    "count_labelled",
     "exponential_logarithmic",
     "exponential_logarithmic_sigmoid",
     "global_share",

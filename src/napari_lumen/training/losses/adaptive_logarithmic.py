@@ -16,7 +16,7 @@ def balanced_cross_entropy(logits: Tensor, target: Tensor, *, positive_weight: f
     Parameters
     ----------
     logits : Tensor
-        (N, 1, H, W), of the foreground.
+        Of the foreground, (N, 1, H, W) or any other shape.
     target : Tensor
         Same shape, 0 or 1.
     positive_weight : float

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from napari_lumen.training.example import Batch
+
 NO_LABEL = -100
 
 
@@ -32,3 +34,8 @@ def masked_cross_entropy(logits: Tensor, target: Tensor, *, no_label: int = NO_L
     if not (target != no_label).any():
         return logits.sum() * 0
     return F.cross_entropy(logits, target.long(), ignore_index=no_label)
+
+
+def count_labelled(batch: Batch) -> int:
+    """Return how many places of the target ``labels`` of a batch have one: what that mean is of."""
+    return int((batch.targets["labels"] != NO_LABEL).sum())

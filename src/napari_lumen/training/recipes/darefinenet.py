@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 from torch import nn
 
 from napari_lumen.models import InputSpec, View, attention_modules, build
 from napari_lumen.training.fields import FieldTiles, TileViews
 from napari_lumen.training.phase import Choice
-from napari_lumen.training.recipe import Plan, Recipe, TrainingData
+from napari_lumen.training.recipe import DYE_CHANGE, Plan, Recipe, TrainingData
 from napari_lumen.training.regions import RegionPhase
 
 _UNKNOWN_MPP = 0.5  # of images that say none: the card must name one
@@ -63,11 +63,12 @@ class DARefineNetRecipe(Recipe):
     least_scale: float = Field(
         default=0.5, gt=0, le=1, description="A fine view is scaled by this to 1 of its pixels, and cropped."
     )
+    dye_change: float = DYE_CHANGE
     epochs: tuple[int, ...] = Field(default=(25, 25, 25), description="Of each step.")
-    encoder_rates: tuple[float, ...] = Field(
+    encoder_rates: tuple[NonNegativeFloat, ...] = Field(
         default=(5e-4, 2.5e-4, 1e-4), description="Learning rate of the encoders in each step."
     )
-    decoder_rates: tuple[float, ...] = Field(
+    decoder_rates: tuple[NonNegativeFloat, ...] = Field(
         default=(5e-3, 2.5e-3, 1e-3), description="Learning rate of the decoder in each step."
     )
     validate_every: tuple[int, ...] = Field(
@@ -134,6 +135,7 @@ class DARefineNetRecipe(Recipe):
                 tiles_per_epoch=self.tiles,
                 favoured_share=self.favoured_share,
                 least_scale=self.least_scale,
+                dye_change=self.dye_change,
                 batch=self.batch,
                 encoder_rate=self.encoder_rates[step],
                 decoder_rate=self.decoder_rates[step],

@@ -5,21 +5,23 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
 from torch import Tensor, nn
 from torch.optim import Adam
 
 from napari_lumen.errors import RunError
 from napari_lumen.models import InputSpec, View, build
+from napari_lumen.training.augmentation import random_hed_shift
+from napari_lumen.training.data.image_set import RGB, Labels
 from napari_lumen.training.dense import NO_LABEL, DensePhase
 from napari_lumen.training.framing import Cropped, Framing, Resized
 from napari_lumen.training.losses import adaptive_logarithmic_hybrid
 from napari_lumen.training.phase import Choice
-from napari_lumen.training.recipe import Plan, Recipe, TrainingData
+from napari_lumen.training.recipe import DYE_CHANGE, Plan, Recipe, TrainingData
 
 _UNKNOWN_MPP = 0.5  # of images that say none and are resized: the card must name one
-_NEVER = -30.0  # logit of pixels without a label: no probability, and no gradient to speak of
 
 
 class FocusNetPPRecipe(Recipe):
@@ -40,17 +42,28 @@ class FocusNetPPRecipe(Recipe):
     mpp: float | None = Field(default=None, gt=0, description="µm per pixel of cropped squares.")
     epochs: int = Field(default=50, gt=0)
     batch: int = Field(default=8, gt=0)
-    rates: tuple[tuple[int, float], ...] = Field(
+    rates: tuple[tuple[NonNegativeInt, PositiveFloat], ...] = Field(
         default=((0, 1e-4), (16, 1e-5), (26, 1e-6), (41, 1e-7)),
+        min_length=1,
         description="(epoch, rate): Adam's learning rate from that epoch on.",
     )
-    positive_weight: float = Field(default=0.7, description="Omega of the balanced cross entropy.")
-    false_positive_weight: float = Field(default=0.3, description="alpha of the Tversky loss.")
-    false_negative_weight: float = Field(default=0.7, description="beta of the Tversky loss.")
-    cross_entropy_share: float = Field(default=0.5, description="k of equation 1.")
-    gamma: float = Field(default=0.1, description="Of equation 2.")
-    omega: float = Field(default=10.0, description="Of equation 2.")
-    epsilon: float = Field(default=0.5, description="Of equation 2.")
+    dye_change: float = DYE_CHANGE
+    positive_weight: float = Field(
+        default=0.7, ge=0, le=1, description="Omega of the balanced cross entropy."
+    )
+    false_positive_weight: float = Field(default=0.3, ge=0, description="alpha of the Tversky loss.")
+    false_negative_weight: float = Field(default=0.7, ge=0, description="beta of the Tversky loss.")
+    cross_entropy_share: float = Field(default=0.5, ge=0, le=1, description="k of equation 1.")
+    gamma: float = Field(default=0.1, gt=0, description="Of equation 2.")
+    omega: float = Field(default=10.0, gt=0, description="Of equation 2.")
+    epsilon: float = Field(default=0.5, gt=0, description="Of equation 2.")
+
+    @field_validator("rates")
+    @classmethod
+    def _from_the_first_epoch(cls, rates: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+        if min(start for start, _ in rates) > 0:
+            raise ValueError("there is none for epoch 0; the first pair must begin there")
+        return rates
 
     def plan(self, data: TrainingData[Any]) -> Plan:
         """Build the network and the one phase; the epoch of the lowest validation loss is kept."""
@@ -78,6 +91,7 @@ class FocusNetPPRecipe(Recipe):
             optimiser=partial(_adam, rate=self.rates[0][1]),
             batch=self.batch,
             rate=self.rate,
+            augment=partial(_dyed, strength=self.dye_change) if self.dye_change else None,
             choice=Choice("loss", best="lowest"),
         )
         card = {
@@ -96,11 +110,13 @@ class FocusNetPPRecipe(Recipe):
         return max((start, rate) for start, rate in self.rates if start <= epoch)[1]
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of logits (N, 1, h, w); pixels without a label add nothing to it."""
-        target = target[:, None]
+        """Return the loss of logits (N, 1, h, w), over the pixels that have a label; 0 where none has."""
+        known = target != NO_LABEL
+        if not known.any():
+            return logits.sum() * 0
         return adaptive_logarithmic_hybrid(
-            logits.masked_fill(target == NO_LABEL, _NEVER),
-            target > 0,
+            logits[:, 0][known],
+            target[known] > 0,
             positive_weight=self.positive_weight,
             false_positive_weight=self.false_positive_weight,
             false_negative_weight=self.false_negative_weight,
@@ -109,6 +125,10 @@ class FocusNetPPRecipe(Recipe):
             omega=self.omega,
             epsilon=self.epsilon,
         )
+
+
+def _dyed(image: RGB, labels: Labels, rng: np.random.Generator, strength: float) -> tuple[RGB, Labels]:
+    return random_hed_shift(image, rng, strength=strength), labels
 
 
 def _adam(network: nn.Module, rate: float) -> Adam:

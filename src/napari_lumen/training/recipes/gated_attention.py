@@ -54,6 +54,13 @@ class GatedAttentionRecipe(Recipe):
         default=0.1, ge=0, le=1, description="What lambda, the global head's share of the loss, falls by."
     )
     share_every: int = Field(default=20, gt=0, description="Epochs between changes of lambda.")
+    colour_change: float = Field(
+        default=0,
+        ge=0,
+        lt=1,
+        description="Saturation, contrast, brightness and sharpness of training images change by factors of "
+        "1 plus or minus it; the paper names none.",
+    )
     mean: tuple[float, float, float] = Field(default=(0.485, 0.456, 0.406), description="Of ImageNet.")
     std: tuple[float, float, float] = Field(default=(0.229, 0.224, 0.225), description="Of ImageNet.")
 
@@ -102,6 +109,7 @@ class GatedAttentionRecipe(Recipe):
             "rate_every": self.rate_every,
             "momentum": self.momentum,
             "weight_decay": self.weight_decay,
+            "colour_change": self.colour_change,
         }
         phase: GradedPhase
         if is_gated:

@@ -47,6 +47,9 @@ class MultiStageRecipe(Recipe):
         default=(), description="Names of the classes that are tumour; needed where the data have several."
     )
     encoder: Literal["googlenet", "resnet18"] = Field(default="googlenet", description="Of the extractor.")
+    encoder_width: int = Field(
+        default=64, gt=0, description="Channels that resnet18 begins with; fewer are for small machines."
+    )
     pretrained: str | None = Field(
         default=None, description="File or URL of the encoder's first weights; the paper's are ImageNet's."
     )
@@ -210,6 +213,7 @@ class MultiStageRecipe(Recipe):
     def _arguments(self) -> dict[str, Any]:
         return {
             "encoder": self.encoder,
+            "encoder_width": self.encoder_width,
             "variant": "end_to_end" if self.method == "separate" else self.method,
             "map_size": self.map_size,
             "features": self.features,

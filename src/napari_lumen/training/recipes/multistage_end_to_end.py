@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from napari_lumen.errors import RunError
 from napari_lumen.models.card import SlideMap as Layout
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.losses import masked_cross_entropy
@@ -82,19 +81,8 @@ class EndToEndPhase(Phase):
     _maps: list[SlideMap] = field(init=False, repr=False)
 
     def begin(self, network: nn.Module, turn: Turn) -> None:
-        """List the maps.
-
-        Raises
-        ------
-        RunError
-            When a step has fewer maps than there are devices.
-        """
+        """List the maps."""
         self._maps = training_maps(self.slides, self.training, self.layout, self.map_size)
-        if min(len(self._maps), self.batch) < turn.world:
-            raise RunError(
-                f"End-to-end learning makes steps of {self.batch} of {len(self._maps)} maps, one a device; "
-                f"there are {turn.world} devices. Ask for fewer, or raise end_to_end_batch."
-            )
 
     def begin_epoch(self, network: nn.Module, epoch: int) -> None:
         """Fix all statistics."""
@@ -144,7 +132,7 @@ class EndToEndPhase(Phase):
         model, found = cast(MultiStageInTraining, network).model, PatchScores()
         for one in slide_maps(self.slides, self.validation, self.layout):
             vectors = vectors_of(model, self.slides, one, self.view, self.mini_batch, turn)
-            found.add(map_probability(model, one, vectors), one.labels)
+            found.add(turn.finite(map_probability(model, one, vectors)), one.labels)
         return found.scores()
 
     def _descend(self, turn: Turn, part: Batch) -> float:

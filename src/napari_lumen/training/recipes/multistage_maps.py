@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -14,8 +14,7 @@ from napari_lumen.errors import RunError
 from napari_lumen.models.card import SlideMap as Layout
 from napari_lumen.models.multistage import MultiStage, tumour_probability
 from napari_lumen.training.example import Batch, Example
-from napari_lumen.training.losses import masked_cross_entropy
-from napari_lumen.training.losses.masked import NO_LABEL
+from napari_lumen.training.losses import count_labelled, masked_cross_entropy
 from napari_lumen.training.phase import TRAIN, Choice, Draw, Phase, shuffled_batches
 from napari_lumen.training.recipes.multistage_layout import (
     KeptVectors,
@@ -31,7 +30,6 @@ from napari_lumen.training.recipes.multistage_scores import PatchScores
 from napari_lumen.training.recipes.multistage_slides import SlideSet
 from napari_lumen.training.turn import Turn
 
-LabelledLoss = Callable[[nn.Module, Batch], Tensor]
 _BOTTLENECK = 16  # cells of a map that are one at the U-Net's bottleneck, which its statistics cannot take
 
 
@@ -127,7 +125,7 @@ class MapPhase(Phase):
 
     def step(self, turn: Turn, batches: Mapping[str, Batch]) -> Mapping[str, float]:
         """Make one step over the labelled cells of all its maps; none where nothing is labelled."""
-        return descend_labelled(turn, batches[TRAIN], self.loss)
+        return turn.descend("weights", batches[TRAIN], self.loss, weight=count_labelled)
 
     def validate(self, network: nn.Module, turn: Turn) -> Mapping[str, float]:
         """Score the labelled patches of the validation slides; see `PatchScores`."""
@@ -135,7 +133,7 @@ class MapPhase(Phase):
         for number, one in enumerate(self._held_out, start=len(self._maps)):
             turn.check()
             vectors = self._vectors.get(number).to(turn.device)
-            found.add(map_probability(model, one, vectors), one.labels)
+            found.add(turn.finite(map_probability(model, one, vectors)), one.labels)
         return found.scores()
 
 
@@ -143,31 +141,3 @@ def map_probability(model: MultiStage, one: SlideMap, vectors: Tensor) -> Tensor
     """Return the probability of tumour (N,) of the patches of a map, as a run would."""
     laid_out, logits = model.classify(vectors, one.cells.to(vectors.device))
     return laid_out.gather(tumour_probability(logits)).flatten()
-
-
-def descend_labelled(turn: Turn, batch: Batch, loss: LabelledLoss) -> Mapping[str, float]:
-    """Make one step by a mean over all labelled places of a batch, however it is cut into parts.
-
-    Parameters
-    ----------
-    turn : Turn
-        With the optimiser ``weights``.
-    batch : Batch
-        With the targets ``labels``, `NO_LABEL` where there is none.
-    loss : callable
-        Its mean over the labelled places of a part; 0 without any.
-    """
-    labelled = count_labelled(batch)
-    if not turn.on_any_device(labelled > 0):  # moments of Adam would move the weights all the same
-        return {"loss": 0.0}
-
-    def weighted(network: nn.Module, part: Batch) -> Tensor:
-        share = count_labelled(part) / max(labelled, 1) * len(batch) / len(part)
-        return loss(network, part) * share
-
-    return turn.descend("weights", batch, weighted)
-
-
-def count_labelled(batch: Batch) -> int:
-    """Return how many places have a label."""
-    return int((batch.targets["labels"] != NO_LABEL).sum())

@@ -81,7 +81,7 @@ class PatchPhase(Phase):
             )
 
     def order(self, epoch: int, rng: np.random.Generator) -> Sequence[Draw]:
-        """Return every labelled patch once, or as many of either class."""
+        """Return the labelled patches, or as many of either class; a last, smaller step is left out."""
         chosen = np.arange(len(self._patches))
         if self.balanced:
             classes = [np.flatnonzero(self._patches[:, 3] == label) for label in (0, 1)]
@@ -120,7 +120,7 @@ class PatchPhase(Phase):
         ):
             turn.check()
             vectors = stages.model.patch_features(on_device(pixels, stages.model, turn))
-            logits = stages.classify_patches(full_precision(vectors))
+            logits = turn.finite(stages.classify_patches(full_precision(vectors)))
             found.add(tumour_probability(logits[..., None, None]).flatten(), labels[numbers])
         return found.scores()
 

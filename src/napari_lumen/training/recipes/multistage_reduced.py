@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from napari_lumen.errors import RunError
 from napari_lumen.geometry import Window
 from napari_lumen.models import InputSpec
 from napari_lumen.models.card import SlideMap as Layout
@@ -20,11 +19,10 @@ from napari_lumen.models.multistage import tumour_probability
 from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.dense import to_input
 from napari_lumen.training.example import Batch, Example
-from napari_lumen.training.losses import masked_cross_entropy
+from napari_lumen.training.losses import count_labelled, masked_cross_entropy
 from napari_lumen.training.losses.masked import NO_LABEL
 from napari_lumen.training.phase import TRAIN, Choice, Draw, Phase, shuffled_batches
 from napari_lumen.training.recipes.multistage_layout import SlideMap, slide_maps, training_maps
-from napari_lumen.training.recipes.multistage_maps import descend_labelled
 from napari_lumen.training.recipes.multistage_network import MultiStageInTraining
 from napari_lumen.training.recipes.multistage_scores import PatchScores
 from napari_lumen.training.recipes.multistage_slides import SlideSet
@@ -70,19 +68,8 @@ class ReducedPhase(Phase):
     _maps: list[SlideMap] = field(init=False, repr=False)
 
     def begin(self, network: nn.Module, turn: Turn) -> None:
-        """List the fields.
-
-        Raises
-        ------
-        RunError
-            When a step has fewer fields than there are devices.
-        """
+        """List the fields."""
         self._maps = training_maps(self.slides, self.training, self.layout, self.map_size)
-        if min(len(self._maps), self.batch) < turn.world:
-            raise RunError(
-                f"Steps have {self.batch} of {len(self._maps)} fields, one a device; there are {turn.world} "
-                "devices. Ask for fewer, or raise segmentation_batch."
-            )
 
     def order(self, epoch: int, rng: np.random.Generator) -> Sequence[Draw]:
         """Return every field once, in random order."""
@@ -104,7 +91,7 @@ class ReducedPhase(Phase):
 
     def step(self, turn: Turn, batches: Mapping[str, Batch]) -> Mapping[str, float]:
         """Make one step over the labelled pixels of all its fields; none where nothing is labelled."""
-        return descend_labelled(turn, batches[TRAIN], self.loss)
+        return turn.descend("weights", batches[TRAIN], self.loss, weight=count_labelled)
 
     def validate(self, network: nn.Module, turn: Turn) -> Mapping[str, float]:
         """Score the labelled patches by the mean over each; see `PatchScores`."""
@@ -113,7 +100,7 @@ class ReducedPhase(Phase):
             turn.check()
             extent = one.cells.amax(dim=0) - one.cells.amin(dim=0) + 1
             image, _, laid_out = self._field(one, max(self.map_size, int(extent.max())))
-            probability = tumour_probability(network(image[None].to(turn.device)))
+            probability = turn.finite(tumour_probability(network(image[None].to(turn.device))))
             cells = mean_per_cell(probability, self.cell)
             found.add(laid_out.gather(cells.cpu()).flatten(), one.labels)
         return found.scores()

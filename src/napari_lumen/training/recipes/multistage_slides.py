@@ -23,7 +23,6 @@ CellLabels = npt.NDArray[np.int16]
 
 _SAMPLES = 32  # a side of a patch: a share of its area is known to a thousandth
 _CELLS_AT_ONCE = 64  # a side, when labels are painted
-_OVERVIEW = 256  # px, longer side
 
 
 class SlideSet(Protocol):
@@ -98,11 +97,11 @@ class WholeSlides:
 
     def image(self, index: int) -> RGB:
         """Return a slide reduced to at most 256 px: uint8 (h, w, 3)."""
-        slide = self._slides[index].slide
-        step = max(1.0, max(slide.shape) / _OVERVIEW)
-        height, width = (max(1, round(side / step)) for side in slide.shape)
-        grid = Grid((height, width), (slide.shape[0] / height, slide.shape[1] / width))
-        return slide.read_grid(grid, Window(0, 0, height, width))
+        return self._slides[index].overview()
+
+    def fingerprint(self, index: int) -> str:
+        """Return a checksum of a slide and its annotations."""
+        return self._slides[index].fingerprint
 
 
 class PatchedSlides:

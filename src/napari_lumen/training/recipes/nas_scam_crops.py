@@ -17,6 +17,7 @@ from torch.optim import Adam, Optimizer
 from napari_lumen.errors import RunError
 from napari_lumen.models import InputSpec, View
 from napari_lumen.models.attention import map_strides
+from napari_lumen.stain.normalisation import USUAL_COLOURS, ColourStatistics, Dyes, Macenko, Method, Reinhard
 from napari_lumen.training.class_balance import class_balanced_steps
 from napari_lumen.training.crops import CropList, OverlappingCrops
 from napari_lumen.training.data.image_set import ImageSet
@@ -26,8 +27,7 @@ from napari_lumen.training.losses import exponential_logarithmic_sigmoid
 from napari_lumen.training.phase import TRAIN, Choice, Draw
 from napari_lumen.training.recipe import Recipe, TrainingData
 from napari_lumen.training.recipes.nas_scam_augmentation import OneChange
-from napari_lumen.training.stain_normalisation import USUAL_COLOURS, ColourStatistics, Reinhard
-from napari_lumen.training.stained_images import ReinhardImages
+from napari_lumen.training.stained_images import StainedImages
 
 SEARCH = "search"  # role of the crops that alphas are learnt from
 SCORE = "dice pooled"
@@ -95,10 +95,11 @@ class CropRecipe(Recipe, ABC):
     width: int = Field(default=16, gt=0, description="Channels of the host U-Net's stem.")
     mode: Literal["P", "S"] = Field(default="P", description="P: parallel, S: serial attention.")
     augmentation: OneChange = Field(default_factory=OneChange, description="Random change of a crop.")
-    colours: ColourStatistics | None = Field(
+    colours: ColourStatistics | Dyes | None = Field(
         default=USUAL_COLOURS,
-        description="CIELAB mean and deviation of the tissue that Reinhard's method gives every image; null "
-        "leaves the colours as they are, which is what a run sees.",
+        description="Stain that every slide is brought to, in training and in runs: CIELAB mean and "
+        "deviation of the tissue for Reinhard's method, or haematoxylin, eosin and their strongest densities "
+        "for Macenko's. Images that name no slide are one each. null leaves the colours as they are.",
     )
     loss: Literal["exponential_logarithmic", "dice_only"] = Field(
         default="exponential_logarithmic", description="dice_only: its Dice half alone, as in the release."
@@ -127,9 +128,18 @@ class CropRecipe(Recipe, ABC):
         """Return how crops are cut."""
         return OverlappingCrops(self.size, self.stride, self.test_stride, self.mpp)
 
+    @property
+    def stain(self) -> Method | None:
+        """How images come to one stain."""
+        if self.colours is None:
+            return None
+        return Macenko(self.colours) if isinstance(self.colours, Dyes) else Reinhard(self.colours)
+
     def shown(self, data: TrainingData[ImageSet]) -> ImageSet:
         """Return the images in the colours that the network sees."""
-        return data.images if self.colours is None else ReinhardImages(data.images, Reinhard(self.colours))
+        if self.stain is None:
+            return data.images
+        return StainedImages(data.images, self.stain, self.spec(data).views[0].mpp)
 
     def listed(self, data: TrainingData[ImageSet]) -> CropList:
         """List the crops for training.
@@ -190,7 +200,8 @@ class CropRecipe(Recipe, ABC):
         """Return what the network eats: crops of which neighbours overlap as in the paper's test."""
         known = [mpp for number in data.part("train") if (mpp := data.images.mpp(number)) is not None]
         mpp = self.mpp or (float(np.median(known)) if known else _MONUSAC_MPP)
-        return InputSpec(views=(View(size=self.size, mpp=mpp),), overlap=self.size - self.test_stride)
+        view = View(size=self.size, mpp=mpp)
+        return InputSpec(views=(view,), overlap=self.size - self.test_stride, stain=self.stain)
 
     def card(
         self, data: TrainingData[ImageSet], network: nn.Module, architecture: str, arguments: dict[str, Any]

@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim import Adam, Optimizer
 
 from napari_lumen.holding import write_text
+from napari_lumen.models import build
 from napari_lumen.models.genotype import Genotype
 from napari_lumen.models.nas_scam import NASSCAM
 from napari_lumen.training.data.image_set import ImageSet
@@ -120,7 +121,8 @@ class NASSCAMSearchRecipe(CropRecipe):
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = NASSCAM(**arguments)
+            network = build("nas_scam", **arguments)
+            assert isinstance(network, NASSCAM)
             for alpha in network.alphas():
                 nn.init.normal_(alpha, std=self.alpha_deviation)
         part = SEARCH if SEARCH in data.split.parts else "validation"

@@ -1,0 +1,275 @@
+"""The Evaluate panel without its widgets: what is scored against what, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from napari_lumen.errors import LumenError
+from napari_lumen.geometry import Region
+from napari_lumen.plugin import notices
+from napari_lumen.plugin.annotation_frame import Frame
+from napari_lumen.plugin.controllers.correct_target import results_of
+from napari_lumen.plugin.controllers.correct_view import SlideView
+from napari_lumen.plugin.controllers.evaluate_state import ALL, FILE, EvaluateState, Scored, Where
+from napari_lumen.plugin.controllers.slides import SlideLayers
+from napari_lumen.plugin.error_layer import show_errors
+from napari_lumen.plugin.evaluation_truth import Truth, truth_layers, truth_of_file, truth_of_layers
+from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
+from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
+from napari_lumen.plugin.regions import view_region
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_lumen.annotations.classes import ClassTable
+    from napari_lumen.comparison import SlideEvaluation
+
+_AROUND = 0.5  # of a place's side, shown on either side of it
+
+
+class EvaluateController:
+    """State and rules of the Evaluate panel.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    jobs : JobRunner
+    """
+
+    changed = Signal(EvaluateState)
+
+    def __init__(self, viewer: ViewerModel, jobs: JobRunner) -> None:
+        self._viewer = viewer
+        self._jobs = jobs
+        self._view = SlideView(viewer)
+        self._slides = SlideLayers(viewer)
+        self._job: Job | None = None
+        self._heard: list[Layer] = []
+        self._closed = False
+        self.state = EvaluateState()
+        self._slides.changed.connect(self.look)
+        self.look()
+
+    # what the user chooses
+
+    def choose_slide(self, name: str) -> None:
+        """Choose the slide, by its name."""
+        layer = self._slides.named(name)
+        if layer is not None:
+            self._viewer.layers.selection.active = layer  # the selected slide is the one that is meant
+            self.look()
+
+    def choose_run(self, run: Scored) -> None:
+        """Choose what is scored."""
+        self._update(run=run)
+
+    def choose_truth(self, truth: str) -> None:
+        """Choose what it is scored against, by its key."""
+        self._update(truth=truth)
+
+    def choose_file(self, path: Path) -> None:
+        """Score against a file."""
+        self._update(file=path, truth=FILE)
+        self.look()
+
+    def choose_where(self, where: Where) -> None:
+        """Choose what part of the slide counts."""
+        self._update(where=where)
+
+    def score_objects(self, on: bool) -> None:
+        """Choose whether connected areas are scored, too."""
+        self._update(objects=on)
+
+    # what the user does
+
+    def evaluate(self) -> None:
+        """Score what is chosen; does nothing while `state.blocked` says why not."""
+        state, layer = self.state, self._slides.named(self.state.slide)
+        if state.busy or state.blocked or layer is None or state.run is None:
+            return
+        region = None
+        if state.where == "view":
+            region = view_region(
+                self._viewer, step_of(layer), self._slides.slide(layer).shape, origin_of(layer)
+            )
+            if region.empty:
+                self._update(message=f"The view shows nothing of {layer.name}: move it over the slide.")
+                return
+        read = self._truth(layer)
+        chosen, objects = state.run, state.objects
+
+        def work(emit: Emit, cancel: Event) -> tuple[SlideEvaluation, Truth]:
+            from napari_lumen.comparison import evaluate_slide
+            from napari_lumen.inference.run import Run
+
+            truth = read(Run.open(chosen.run).record.classes)
+            found = evaluate_slide(
+                chosen.run,
+                truth.drawn,
+                corrected=chosen.corrected,
+                ignored_classes=truth.ignored,
+                objects="areas" if objects else None,
+                region=region,
+                on_progress=emit,
+                cancel=cancel,
+            )
+            return found, truth
+
+        def done(outcome: tuple[SlideEvaluation, Truth]) -> None:
+            found, truth = outcome
+            said = ""
+            if truth.unknown:
+                said = f"Not counted, since the run has no such class: {', '.join(truth.unknown)}."
+            self._update(result=found, message=said)
+            if layer in self._viewer.layers:
+                show_errors(self._viewer, found, layer)
+
+        self._run("Comparing …", work, done)
+
+    def cancel(self) -> None:
+        """Ask what is being done to stop; it does so after the tile that it is at."""
+        if self._job is not None and self.state.busy:
+            self._job.cancel.set()
+            self._update(cancelling=True)
+
+    def save(self, folder: Path) -> None:
+        """Write the report, as the command line does."""
+        found = self.state.result
+        if found is not None and not self.state.busy:
+            self._run(
+                "Writing the report …",
+                lambda emit, cancel: found.write(folder),
+                lambda page: self._update(message=f"Report: {page}"),
+            )
+
+    def go_to(self, index: int) -> None:
+        """Move the view to one of the worst places."""
+        found = self.state.result
+        if found is None or not 0 <= index < len(found.places):
+            return
+        alike = (x for x in self._slides.layers() if fingerprint_of(x) == found.run.record.fingerprint)
+        layer = next(alike, None)
+        if layer is not None:
+            region = found.places[index].region
+            down, across = region.height * _AROUND, region.width * _AROUND
+            seen = Region(
+                region.y - down, region.x - across, region.height + 2 * down, region.width + 2 * across
+            )
+            self._view.move_to(layer, seen, fit=True)
+
+    def close(self) -> None:
+        """Stop everything and wait for it; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.close()
+        self._slides.changed.disconnect(self.look)
+        self._hear([])
+        self._slides.close()
+
+    # what happens
+
+    def look(self, event: Any = None) -> None:
+        """See which slides, runs and truths there are now."""
+        names = self._slides.names()
+        selected = self._slides.selected()
+        slide = self.state.slide if self.state.slide in names else next(iter(names), None)
+        if selected is not None:
+            slide = self._slides.name(selected)
+        layer = self._slides.named(slide)
+        runs = () if layer is None else self._runs(layer)
+        run = next((item for item in runs if item == self.state.run), None) or next(iter(runs), None)
+        truths = () if layer is None else self._truths(layer)
+        keys = [key for key, _ in truths]
+        truth = self.state.truth if self.state.truth in keys else next(iter(keys), None)
+        self._update(slides=names, slide=slide, runs=runs, run=run, truths=truths, truth=truth)
+
+    def _runs(self, layer: Layer) -> tuple[Scored, ...]:
+        """Return the runs that are shown over a slide, topmost first; with corrections where there are."""
+        shown = list(reversed(results_of(fingerprint_of(layer), self._viewer.layers)))
+        self._hear(shown)
+        found: dict[str, str] = {}
+        for result in shown:
+            facts = facts_of(result)
+            found.setdefault(facts["run"], f"{facts['model']} ({Path(facts['run']).name})")
+        choices = []
+        for run, title in found.items():
+            choices.append(Scored(run, False, title))
+            if _is_corrected(Path(run)):
+                choices.append(Scored(run, True, f"{title}, corrected"))
+        return tuple(choices)
+
+    def _hear(self, layers: list[Layer]) -> None:
+        """Hear of corrections to the runs of these layers, and of no others."""
+        for layer in self._heard:
+            layer.events.metadata.disconnect(self.look)
+        self._heard = layers
+        for layer in layers:
+            layer.events.metadata.connect(self.look)
+
+    def _truths(self, layer: Layer) -> tuple[tuple[str, str], ...]:
+        names = [item.name for item in truth_layers(layer, self._viewer.layers)]
+        found = [(f"layer {name}", name) for name in names]
+        if len(found) > 1:
+            found.append((ALL, "All that is drawn"))
+        if self.state.file is not None:
+            found.append((FILE, self.state.file.name))
+        return tuple(found)
+
+    def _truth(self, slide: Layer) -> Callable[[ClassTable], Truth]:
+        """Return what reads the chosen truth off the GUI thread, given the classes of the run."""
+        state = self.state
+        if state.truth == FILE and state.file is not None:
+            path = state.file
+            return lambda classes: truth_of_file(path, classes)
+        layers = truth_layers(slide, self._viewer.layers)
+        if state.truth == ALL:
+            chosen = [item for item in layers if item.visible]
+            name = "all that is drawn"
+        else:
+            chosen = [item for item in layers if f"layer {item.name}" == state.truth][:1]
+            name = chosen[0].name if chosen else ""
+        data, frame = [item.as_layer_data_tuple() for item in chosen], Frame.of(slide)
+        return lambda classes: truth_of_layers(name, data, frame, classes)
+
+    def _run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
+        self._update(busy=busy, cancelling=False, done=None, message="")
+
+        def ended(message: str = "") -> None:
+            self._job = None
+            self._update(busy="", cancelling=False, done=None, message=message)
+
+        def finished(outcome: Any) -> None:
+            ended()
+            done(outcome)
+
+        def failed(error: BaseException) -> None:
+            ours = isinstance(error, LumenError)
+            ended(str(error) if ours else "That stopped on an unexpected error.")
+            if not ours:
+                notices.show(error)
+
+        self._job = self._jobs.start(
+            work,
+            Callbacks(lambda share: self._update(done=share), finished, failed, lambda: ended("Cancelled.")),
+        )
+
+    def _update(self, **changes: Any) -> None:
+        state = replace(self.state, **changes)
+        if state != self.state:
+            self.state = state
+            self.changed.emit(state)
+
+
+def _is_corrected(run: Path) -> bool:
+    from napari_lumen.corrections import corrections_folder
+    from napari_lumen.corrections.index import INDEX
+
+    return (corrections_folder(run) / INDEX).is_file()

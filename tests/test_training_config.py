@@ -1,0 +1,92 @@
+"""What a configuration says, and how it is told what is wrong with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_lumen.errors import RunError
+from napari_lumen.training import SplitRule, TrainingConfig, train
+from training_pictures import GradedArrays, LabelledArrays, write_config, write_discs
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    config = TrainingConfig.read(write_config(tmp_path, title='Discs "dark"'))
+    assert config.title == 'Discs "dark"'
+    assert config.recipe["rates"] == [[0, 0.01]]
+    assert config.data.folder == tmp_path / "data"  # type: ignore[union-attr]
+    assert config.split.proportions == {"train": 8, "validation": 4}
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("recipe.epochs=5", 5),
+        ("recipe.rates=[[0, 0.5], [3, 0.1]]", [[0, 0.5], [3, 0.1]]),
+        ("recipe.framing=crop", "crop"),
+        ('recipe.framing="crop"', "crop"),
+        ("recipe.epochs=", None),
+    ],
+)
+def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: object) -> None:
+    config = TrainingConfig.read(write_config(tmp_path), [change])
+    assert config.recipe.get(change.partition("=")[0].removeprefix("recipe.")) == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"recipe": {"epoch": 3}}, "training.toml: Recipe focusnetpp: field 'epoch'"),
+        ({"recipe": {"epochs": "many"}}, "field 'epochs'"),
+        ({"recipe": {"name": "focus"}}, "There is no recipe 'focus'"),
+        ({"data": {"folders": "x"}}, "field 'data.folders'"),
+        ({"data": {"mpp": -1}}, "field 'data.mpp'"),
+        ({"data": {"kind": "cells"}}, "field 'data.kind'"),
+        ({"split": {"by": "colour"}}, "field 'split.by'"),
+        ({"settings": {"device": 3}}, "field 'settings.device'"),
+        ({"epochs": 3}, "field 'epochs'"),
+    ],
+)
+def test_an_error_names_the_field_as_it_stands_in_the_file(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(RunError, match=said) as caught:
+        TrainingConfig.read(write_config(tmp_path, **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_change_that_is_wrong_is_not_blamed_on_the_file_alone(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"training.toml with recipe.epochs=many: .*field 'epochs'"):
+        TrainingConfig.read(write_config(tmp_path), ["recipe.epochs=many"])
+
+
+def test_classes_are_spread_over_the_parts_where_that_is_asked_for() -> None:
+    grey = np.zeros((4, 4, 3), np.uint8)
+    images = GradedArrays([grey] * 20, [int(number < 4) for number in range(20)])
+    shares = {"train": 0.5, "validation": 0.5}
+    for seed in range(8):
+        split = SplitRule(stratified=True, proportions=shares, seed=seed).divide(images)
+        rare = [sum(images.grade(number) for number in split.indices(images.items, part)) for part in shares]
+        assert rare == [2, 2]
+    with pytest.raises(RunError, match="one class each"):
+        SplitRule(stratified=True).divide(LabelledArrays([grey], [grey[..., 0]]))
+
+
+def test_a_file_that_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "training.toml"
+    file.write_text('name = "discs"\nrecipe: focusnetpp\n')
+    with pytest.raises(RunError, match=r"training.toml is no TOML: .*line 2"):
+        TrainingConfig.read(file)
+
+
+def test_images_of_one_slide_are_parted_only_when_that_is_said(tmp_path: Path) -> None:
+    folder = write_discs(tmp_path / "data")
+    names = "".join(f"{number:02},case\n" for number in range(12))
+    (folder / "items.csv").write_text("name,slide\n" + names)
+    file = write_config(tmp_path, data={"table": "data/items.csv"}, recipe={"epochs": 1})
+    with pytest.raises(RunError, match="are both of the slide 'case'"):
+        train(file, tmp_path / "out")
+    training = train(TrainingConfig.read(file, ["split.within=true"]), tmp_path / "out")
+    assert training.state.state == "finished"
