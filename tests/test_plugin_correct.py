@@ -89,8 +89,12 @@ class Bench:
     def press(self, key: str) -> None:
         layer = self.viewer.layers.selection.active
         assert layer is not None
-        found = {str(binding): call for binding, call in {**layer.keymap}.items()}
-        found[key](layer)
+        for of in (layer, self.viewer):
+            found = {str(binding): call for binding, call in of.keymap.items()}
+            if key in found:
+                found[key](of)
+                return
+        raise KeyError(key)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,17 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
 from shapely import box
+from typer.testing import CliRunner
 
 import napari_lumen
 from fakes import ArraySlide
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.cli import app
+from napari_lumen.comparison import evaluate_slide
 from napari_lumen.corrections import CorrectionStore
-from napari_lumen.errors import AnnotationError, RunError
+from napari_lumen.errors import AnnotationError, Cancelled, RunError
 from napari_lumen.geometry import Grid, Window, level0_to_world
 from napari_lumen.plugin.annotation_frame import Frame
 from napari_lumen.plugin.annotation_shapes import shape_layers
@@ -202,6 +206,42 @@ def test_corrections_are_asked_for_only_where_there_are_some(bench: Bench, tmp_p
         napari_lumen.evaluate(bench.run.path, truth, corrected=True)
     with pytest.raises(AnnotationError, match="no run"):
         napari_lumen.evaluate(truth, truth, corrected=True)
+
+
+def test_outlines_without_a_class_are_refused_where_the_run_has_several(bench: Bench) -> None:
+    bench.draw(nucleus(128, 128), Annotation(box(0, 0, 9, 9)))
+    bench.controller.evaluate()
+    assert "1 outlines of truth have no class" in bench.controller.state.message
+    assert bench.controller.state.result is None
+
+
+def test_the_command_line_scores_corrections_too(bench: Bench, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.geojson"
+    write_geojson(truth, [nucleus(128, 128), nucleus(192, 128)])
+    window = Grid((16, 16), (2.0, 2.0), (128.0, 192.0))
+    before = np.zeros((16, 16), np.uint8)
+    CorrectionStore(bench.run.path).commit(window, before, before + 1, "me")
+    call = ["evaluate", str(bench.run.path), str(truth), "--out", str(tmp_path / "report")]
+    plain = CliRunner().invoke(app, call)
+    corrected = CliRunner().invoke(app, [*call, "--corrected", "--objects", "areas"])
+    assert (plain.exit_code, corrected.exit_code) == (0, 0), corrected.stderr
+    assert "0.6667" in plain.stdout
+    assert "1.0000" in corrected.stdout
+    assert "laid over the run" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_cancelling_between_two_tiles_stops_there(bench: Bench, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.geojson"
+    write_geojson(truth, [nucleus(128, 128)])
+    cancel, shares = Event(), []
+
+    def stop(share: float) -> None:
+        shares.append(share)
+        cancel.set()
+
+    with pytest.raises(Cancelled):
+        evaluate_slide(bench.run.path, truth, tile=128, on_progress=stop, cancel=cancel)
+    assert shares == [1 / 16]  # of 512 px a side of the run's grid
 
 
 def test_the_view_bounds_what_counts(bench: Bench) -> None:

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
-from shapely.geometry import box
+from shapely.geometry import Point, box
 
 from fakes import ArraySlide
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.classified import Classified
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.corrections.index import CorrectionIndex
 from napari_lumen.errors import RunError
 from napari_lumen.models import available, load_model, read_card
+from napari_lumen.plugin.annotation_frame import Frame
 from napari_lumen.plugin.annotation_layers import annotations_on, class_names
+from napari_lumen.plugin.annotation_pyramid import pyramid_layer
+from napari_lumen.plugin.controllers.annotations_in_view import AnnotationsInView
 from napari_lumen.plugin.controllers.train import TrainController
 from napari_lumen.plugin.live_training import LiveTraining, Watch
 from napari_lumen.plugin.recipe_fields import changed, read, recipe_choice, written
@@ -154,6 +158,20 @@ def test_a_layer_that_names_no_class_gives_its_name_and_one_that_does_its_colour
     viewer.add_shapes(shapes, name="file", features=features, metadata={"napari_lumen": facts}, **unit)
     found = [(item.class_name, item.color) for item in annotations_on(viewer, layer)]
     assert found == [("gland", None), ("gland", None), ("tumour", (1, 2, 3)), (None, None)]
+
+
+def test_a_pyramid_of_annotations_is_learned_from_whole_and_the_outlines_in_view_not_twice(
+    viewer: ViewerModel,
+) -> None:
+    layer = open_slide(viewer)
+    shapes = [Annotation(box(at, 10, at + 5, 15), "gland") for at in range(0, 200, 10)]
+    lone = Annotation(Point(3, 3), "gland")
+    data, keywords, _ = pyramid_layer(Classified.of([*shapes, lone]), Frame.of(layer), "file")
+    viewer.add_labels(data, **keywords)
+    in_view = AnnotationsInView(viewer)
+    in_view.show(viewer.layers[-1])
+    assert len(viewer.layers) == 3
+    assert [item.geometry for item in annotations_on(viewer, layer)] == [item.geometry for item in shapes]
 
 
 def annotated(slide: ArraySlide, elsewhere: Any) -> AnnotatedSlide:

@@ -71,7 +71,7 @@ def tiny(**changes: Any) -> DARefineNetRecipe:
         "context": 2,
         "least_scale": 0.75,
         "batch": 4,
-        "epochs": (3, 1),
+        "epochs": (7, 1),
         "encoder_rates": (0.05, 0.02),
         "decoder_rates": (0.06, 0.03),
         "validate_every": (1, 1),

@@ -225,6 +225,18 @@ def test_a_step_without_labels_changes_nothing(number: int) -> None:
     assert torch.equal(weights(plan.network), before)
 
 
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["patches", "maps", "end to end"])
+def test_held_out_slides_that_are_answered_by_no_number_end_the_training(number: int) -> None:
+    plan = recipe().plan(data(Fields(7)))
+    phase, turn = plan.phases[number], Turn(Fabric(accelerator="cpu", devices=1), plan.network)
+    with torch.no_grad():
+        phase.begin(plan.network, turn)
+        for weight in plan.network.parameters():
+            weight.fill_(torch.nan)
+        with pytest.raises(RunError, match="held-out data is nan or infinite"):
+            phase.validate(plan.network.eval(), turn)
+
+
 def test_too_few_maps_for_batch_normalisation_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There are 1 maps of 4 x 4 patches"):
         fit(recipe(method="imagenet").plan(data(Fields(4))), tmp_path)

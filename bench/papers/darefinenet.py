@@ -8,16 +8,17 @@ from bench.papers.experiment import Experiment, Variant
 from bench.papers.regions import context_regions
 from bench.papers.shared import CONSEP_TILES, SHARED
 
-_ARGUMENTS = {"depth": 18, "context_depth": 18, "encoder_width": 32, "light": True}
+_ARGUMENTS = {"depth": 18, "context_depth": 18, "encoder_width": 32, "light": True, "dropout": 0.1}
 _NUMBERS = {
     "name": "darefinenet",
     "size": 128,
     "tiles": 240,
-    "batch": 6,
-    "epochs": [12, 6, 6],
-    "encoder_rates": [2e-2, 1e-2, 2.5e-3],
-    "decoder_rates": [5e-3, 2.5e-3, 1e-3],
-    "validate_every": [3, 2, 2],
+    "batch": 12,
+    "epochs": [24, 12, 12],
+    "encoder_rates": [5e-2, 2e-2, 5e-3],
+    "decoder_rates": [1e-2, 5e-3, 1e-3],
+    "validate_every": [4, 3, 2],
+    "largest_gradient": 2.0,
     "frozen_statistics": False,
 }
 _VARIANTS = (
@@ -33,7 +34,7 @@ _CLAIM = (
     "own numbers make it 41.3 and 1.23."
 )
 _SETTING = (
-    "ResNet-18 encoders from scratch, half as wide as usual, the light decoder, views of 128 px; 24 epochs "
+    "ResNet-18 encoders from scratch, half as wide as usual, the light decoder, views of 128 px; 48 epochs "
     "of 240 tiles in three steps; mean IoU of all test pixels."
 )
 _SCORES = {"mean IoU": "mean IoU", "accuracy": "accuracy"}

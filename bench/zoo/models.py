@@ -65,8 +65,9 @@ def _regions() -> Shipped:
                 "batch": 6,
                 "favoured": ["in situ carcinoma", "invasive carcinoma"],
                 "epochs": [14, 7, 7],
-                "encoder_rates": [5e-2, 2e-2, 5e-3],
-                "decoder_rates": [2e-2, 1e-2, 2.5e-3],
+                "encoder_rates": [2e-2, 1e-2, 2.5e-3],
+                "decoder_rates": [5e-3, 2.5e-3, 1e-3],
+                "largest_gradient": 2.0,
                 "validate_every": [2, 2, 1],
                 "frozen_statistics": False,
             },
@@ -78,13 +79,13 @@ def _regions() -> Shipped:
 def _heat_map() -> Shipped:
     return Shipped(
         _drawn(
-            "invasive-multistage",
-            title="Invasive carcinoma, slide heat map (multi-stage, drawn tissue)",
-            summary="Trained on drawn sections only: where on a slide invasive carcinoma is, by patches of "
+            "carcinoma-multistage",
+            title="Carcinoma, slide heat map (multi-stage, drawn tissue)",
+            summary="Trained on drawn sections only: where on a slide carcinoma is, by patches of "
             "128 µm, seen all together.",
             recipe={
                 "name": "multistage",
-                "tumour": ["invasive carcinoma"],
+                "tumour": ["in situ carcinoma", "invasive carcinoma"],
                 "encoder": "resnet18",
                 "encoder_width": 24,
                 "width": 12,

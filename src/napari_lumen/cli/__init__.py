@@ -21,6 +21,7 @@ from napari_lumen.cli.demo import demo
 from napari_lumen.cli.evaluations import app as evaluate_app
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
+from napari_lumen.cli.project import app as project_app
 from napari_lumen.cli.stages import app as stages_app
 from napari_lumen.cli.train import search, train
 
@@ -64,6 +65,7 @@ app.add_typer(annotations_app)
 app.add_typer(models.app)
 app.add_typer(runs.app)
 app.add_typer(corrections_app)
+app.add_typer(project_app)
 app.command()(demo)
 
 

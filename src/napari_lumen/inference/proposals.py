@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_lumen.slides import Slide
 
 FIELD_UM = 128.0  # 256 px of 0.5 µm: a window that a person corrects in a minute or two
-_PASSED = 4  # times as many fields as asked for are sent through the network again, the most unsure first
+_PASSED = 2  # times as many fields as asked for are sent through the network again, the most unsure first
 
 
 def propose(
@@ -30,6 +30,7 @@ def propose(
     other: Run | None = None,
     slide: Slide | None = None,
     seed: int = 0,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
     cancel: Event | None = None,
 ) -> tuple[Proposal, ...]:
     """Return the fields that are most worth correcting next, the best first.
@@ -54,6 +55,8 @@ def propose(
         Needed for flips; for diversity it gives the colours.
     seed : int
         For random.
+    on_progress : callable, optional
+        For flips, which take seconds: called with how many fields are done, and of how many.
     cancel : Event, optional
 
     Raises
@@ -74,13 +77,19 @@ def propose(
         return tuple(candidates.proposal(index, 0.0, by, "Drawn at random.") for index in order)
     if by == "diversity":
         return _by_diversity(candidates, left, count, slide)
-    scores, say = _scores(candidates, left, count, by, other, slide)
+    scores, say = _scores(candidates, left, count, by, other, slide, on_progress)
     best = sorted(scores, key=lambda index: (-scores[index], index))[:count]
     return tuple(candidates.proposal(index, scores[index], by, say(scores[index])) for index in best)
 
 
 def _scores(
-    candidates: CandidateFields, left: list[int], count: int, by: By, other: Run | None, slide: Slide | None
+    candidates: CandidateFields,
+    left: list[int],
+    count: int,
+    by: By,
+    other: Run | None,
+    slide: Slide | None,
+    on_progress: Callable[[int, int], None],
 ) -> tuple[dict[int, float], Callable[[float], str]]:
     """Return a score of each candidate, and how to say it."""
     if by == "entropy":
@@ -97,8 +106,9 @@ def _scores(
     chosen = sorted(unsure, key=lambda index: -unsure[index])[: count * _PASSED]
     passes = FieldPasses(candidates.run, slide)
     scores = {}
-    for index in chosen:
+    for done, index in enumerate(chosen):
         candidates.check()
+        on_progress(done, len(chosen))
         scores[index] = passes.disagreement(candidates.fields[index].region)
     return scores, lambda score: f"Flipped and turned, the model says otherwise: {score:.2f}."
 

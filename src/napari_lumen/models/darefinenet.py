@@ -141,7 +141,7 @@ class DARefineNet(nn.Module):
             wide = 2 * width if level == 4 and not light else width
             self._add_level(level, wide, width, light=light, gate_hidden=gate_hidden)
         self.dropout = nn.Dropout(dropout)
-        self.classify = conv(width, classes, 3, bias=True)
+        self.classify = conv(width, classes, 3, bias=True, branch=True)
 
     def _add_level(self, level: int, width: int, outputs: int, *, light: bool, gate_hidden: bool) -> None:
         """Add the decoder block of a level, `width` channels inside and `outputs` out (Figs. 3 and 6)."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.plugin.annotation_pyramid import SET
+from napari_lumen.plugin.annotation_shapes import KIND, annotations_of
+from napari_lumen.plugin.controllers.annotations_in_view import KIND_IN_VIEW
 from napari_lumen.plugin.placing import drawn_on, facts_of, fingerprint_of, is_slide, origin_of, step_of
 from napari_lumen.plugin.regions import outline
 
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer, Shapes
 
 _COLUMNS = ("class", "class_name", "classification")  # of a layer's features
+_AREAS = ("Polygon", "MultiPolygon")
 _NO_CLASSES = ("Background", "Region*", "Ignore*")  # names that stand for rules, see `AnnotationRules`
 
 
@@ -20,6 +25,7 @@ def annotations_on(viewer: ViewerModel, slide: Layer) -> list[Annotation]:
     """Return the closed shapes that lie on a slide, hidden layers left out.
 
     The class of a shape is what its layer's table of features says; of a layer that names no class, its name.
+    Annotations from a file are taken whole, also where only those in view are outlined.
     """
     from napari.layers import Shapes
 
@@ -30,9 +36,19 @@ def annotations_on(viewer: ViewerModel, slide: Layer) -> list[Annotation]:
         if facts_of(layer) and not is_slide(layer) and fingerprint_of(layer) == fingerprint_of(slide)
     ]
     for layer in [*drawn_on(slide, viewer.layers), *ours]:
-        if isinstance(layer, Shapes) and layer.visible and "run" not in facts_of(layer):
+        facts = facts_of(layer)
+        if not layer.visible or "run" in facts or facts.get("kind") == KIND_IN_VIEW:
+            continue
+        if facts.get("kind") == KIND:
+            found += [item for item in _read(layer) if item.geometry.geom_type in _AREAS]
+        elif isinstance(layer, Shapes):
             found += _annotations(layer, slide)
     return found
+
+
+def _read(layer: Layer) -> Sequence[Annotation]:
+    whole = facts_of(layer).get(SET)
+    return annotations_of(layer.as_layer_data_tuple()) if whole is None else whole.annotations()
 
 
 def class_names(annotations: list[Annotation]) -> list[str]:

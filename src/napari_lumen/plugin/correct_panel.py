@@ -15,6 +15,7 @@ from napari_lumen.plugin.panel import Panel
 from napari_lumen.plugin.widgets.correct import CorrectForm
 from napari_lumen.plugin.widgets.correct_classes import PaintClasses
 from napari_lumen.plugin.widgets.correct_drafts import DraftOffers
+from napari_lumen.plugin.widgets.correct_proposals import ProposalQueue
 from napari_lumen.plugin.widgets.correct_tools import ObjectToolRow
 from napari_lumen.plugin.widgets.correct_windows import CorrectedList
 
@@ -38,6 +39,7 @@ class CorrectPanel(Panel):
         self.form = CorrectForm()
         self.classes = PaintClasses()
         self.tools = ObjectToolRow()
+        self.queue = ProposalQueue()
         self.windows = CorrectedList()
         self.drafts = DraftOffers()
         super().__init__(
@@ -46,6 +48,7 @@ class CorrectPanel(Panel):
             self.form,
             self.classes,
             self.tools,
+            self.queue,
             self.windows,
             self.form.keys,
         )
@@ -105,6 +108,9 @@ class CorrectPanel(Panel):
         form.next_clicked.connect(controller.next)
         self.classes.chosen.connect(controller.desk.choose_class)
         self.tools.toggled.connect(controller.tools.toggle)
+        self.queue.proposed.connect(controller.proposals.propose)
+        self.queue.chosen.connect(controller.proposals.go_to)
+        self.queue.cleared.connect(controller.proposals.clear)
         self.windows.go_clicked.connect(controller.go_to)
         self.windows.revert_clicked.connect(controller.revert)
         self.drafts.restore_clicked.connect(controller.drafts.restore)
@@ -115,6 +121,9 @@ class CorrectPanel(Panel):
         self.form.show_state(state)
         self.classes.show_classes(state.classes, state.counts)
         self.classes.show_selected(state.selected if state.open else None)
-        self.tools.show_tool(state.tool, ready=state.blocked is None and not state.busy)
+        ready = state.blocked is None and not state.busy
+        self.tools.show_tool(state.tool, ready=ready)
+        can = ready and not state.open
+        self.queue.show_queue(state.ways, state.proposals, ready=can, looking=state.looking)
         self.windows.show_windows(state.windows, state.classes, busy=bool(state.busy) or state.open)
         self.drafts.show_drafts(state.drafts)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_lumen.errors import AnnotationError
 from napari_lumen.plugin.annotation_shapes import KIND
 from napari_lumen.plugin.annotation_writer import annotations_in, table_of
 from napari_lumen.plugin.placing import drawn_on, facts_of, fingerprint_of
@@ -18,28 +16,9 @@ if TYPE_CHECKING:
 
     from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.annotations.shapes import Annotation
-    from napari_lumen.comparison import Drawn
+    from napari_lumen.comparison.truth import Truth
     from napari_lumen.plugin.annotation_frame import Frame
     from napari_lumen.plugin.layers import LayerData
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What was drawn, and the classes of it that do not count.
-
-    Attributes
-    ----------
-    drawn : Drawn or Path
-        A path of an image of labels.
-    ignored : tuple of str
-        Classes that do not count.
-    unknown : tuple of str
-        Those of them that are none of the run's.
-    """
-
-    drawn: Drawn | Path
-    ignored: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
 
 
 def truth_layers(slide: Layer, layers: Sequence[Layer]) -> list[Layer]:
@@ -75,6 +54,9 @@ def truth_of_layers(name: str, layers: Sequence[LayerData], frame: Frame, classe
     AnnotationError
         When nothing encloses an area, or no class is one of the run's.
     """
+    from napari_lumen.comparison.pairs import Drawn
+    from napari_lumen.comparison.truth import truth_for
+
     found: list[Annotation] = []
     for layer in layers:
         outlines = annotations_in([layer], frame)
@@ -82,8 +64,8 @@ def truth_of_layers(name: str, layers: Sequence[LayerData], frame: Frame, classe
         if title in classes and not any(item.class_name for item in outlines):
             outlines = [replace(item, class_name=title) for item in outlines]
         found += outlines
-    ignored = {item.name for item in table_of(layers) if item.ignore}
-    return _truth(name, "", found, classes, ignored)
+    ignored = [item.name for item in table_of(layers) if item.ignore]
+    return truth_for(Drawn(name, found), classes, ignored)
 
 
 def truth_of_file(path: Path, classes: ClassTable) -> Truth:
@@ -95,26 +77,10 @@ def truth_of_file(path: Path, classes: ClassTable) -> Truth:
         As `truth_of_layers`, and when the file cannot be read.
     """
     from napari_lumen.annotations.formats import read_annotations
+    from napari_lumen.comparison.pairs import Drawn
     from napari_lumen.comparison.sources import IMAGE_SUFFIXES
+    from napari_lumen.comparison.truth import Truth, truth_for
 
     if path.name.lower().endswith(IMAGE_SUFFIXES):
         return Truth(path)
-    return _truth(path.name, str(path), read_annotations(path), classes, set())
-
-
-def _truth(name: str, place: str, found: list[Annotation], classes: ClassTable, ignored: set[str]) -> Truth:
-    from napari_lumen.comparison import Drawn
-    from napari_lumen.comparison.rules import RULES
-
-    closed = [item for item in found if item.geometry.area > 0]
-    if not closed:
-        raise AnnotationError(f"{place or name} outlines no area: there is nothing to compare the run with.")
-    names = Counter(item.class_name for item in closed)
-    unknown = {name for name in names if name and name not in classes and name not in RULES}
-    if not any(name is None or name in classes for name in names):
-        raise AnnotationError(
-            f"{place or name} has the classes {', '.join(sorted(unknown)) or 'none'}, and the run "
-            f"{', '.join(item.name for item in classes)}: rename those of the annotations as the run's."
-        )
-    left_out = sorted(unknown | ignored)
-    return Truth(Drawn(name, closed, place), tuple(left_out), tuple(sorted(unknown)))
+    return truth_for(Drawn(path.name, read_annotations(path), str(path)), classes)

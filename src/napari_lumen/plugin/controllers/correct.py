@@ -17,6 +17,7 @@ from napari_lumen.plugin.controllers.correct_counts import CorrectCounts
 from napari_lumen.plugin.controllers.correct_desk import CorrectDesk
 from napari_lumen.plugin.controllers.correct_drafts import CorrectDrafts
 from napari_lumen.plugin.controllers.correct_objects import TOOLS, ObjectTools
+from napari_lumen.plugin.controllers.correct_proposals import CorrectProposals
 from napari_lumen.plugin.controllers.correct_shown import CorrectShown
 from napari_lumen.plugin.controllers.correct_state import (
     MOST_SIDE,
@@ -63,6 +64,7 @@ class CorrectController:
         self.desk = CorrectDesk(viewer, self.board, self.choice, self._shown, drafts)
         self._counts = CorrectCounts(self.board, self.choice, self.desk, self._shown)
         self.tools = ObjectTools(viewer, self.board, self.choice, self.desk, self.open, self._counts.look)
+        self.proposals = CorrectProposals(viewer, self.board, self.choice, self.open_on)
         self._viewer = viewer
         self._view = SlideView(viewer)
         self._closed = False
@@ -100,7 +102,12 @@ class CorrectController:
         self._open_on(layer, target, seen)
 
     def open_on(self, region: Region) -> None:
-        """Move the view to a part of the slide, level-0 px, and open an edit window over it."""
+        """Move the view to a part of the slide, level-0 px, and open an edit window over it.
+
+        A window that is open is closed if nothing was changed in it.
+        """
+        if self.state.open and not self.state.busy and not self.desk.unsaved:
+            self.desk.close()
         ready = self._ready()
         if ready is not None:
             self._view.move_to(ready[0], region, fit=True)
@@ -172,9 +179,15 @@ class CorrectController:
             self.desk.put_by()
 
     def next(self) -> None:
-        """Commit the open window, if there is one, and open the next field that is not corrected yet."""
+        """Commit the open window, if there is one, and open the next field that is not corrected yet.
+
+        It is the best of those proposed; without any, the next in reading order in which something was found.
+        """
         if self.desk.window is not None:
             self.accept(self.next)
+            return
+        if self.state.proposals:
+            self.proposals.go_to(0)
             return
         ready = self._ready()
         if ready is None:
@@ -239,6 +252,7 @@ class CorrectController:
         self.board.jobs.close()
         for key in self._keys():
             self._viewer.bind_key(key, None, overwrite=True)
+        self.proposals.close()
         self.choice.close()
         self.desk.leave()
 

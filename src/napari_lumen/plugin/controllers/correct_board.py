@@ -13,7 +13,7 @@ from napari_lumen.corrections.author import this_user
 from napari_lumen.errors import LumenError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.controllers.correct_state import CorrectState
-from napari_lumen.plugin.jobs import Callbacks, Emit, JobRunner
+from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
 
 
 class CorrectBoard:
@@ -37,7 +37,7 @@ class CorrectBoard:
             self.state = state
             self.changed.emit(state)
 
-    def run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
+    def run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> Job:
         """Do the work of a command beside the GUI thread, then call `done` with what came of it.
 
         Parameters
@@ -45,7 +45,12 @@ class CorrectBoard:
         busy : str
             What to show meanwhile.
         work, done : callable
-            As of `Callbacks`. An error is shown, and `done` is not called.
+            As of `Callbacks`. What is emitted is shown instead of `busy`. An error is shown, and `done` is
+            not called.
+
+        Returns
+        -------
+        Job
         """
         self.update(busy=busy, message="")
 
@@ -58,5 +63,9 @@ class CorrectBoard:
             self.update(busy="", message=str(error) if ours else "That stopped on an unexpected error.")
             notices.show(error)
 
-        cancelled = lambda: self.update(busy="")  # noqa: E731
-        self.jobs.start(work, Callbacks(lambda event: None, finished, failed, cancelled))
+        def cancelled() -> None:
+            self.update(busy="")
+
+        return self.jobs.start(
+            work, Callbacks(lambda text: self.update(busy=text), finished, failed, cancelled)
+        )

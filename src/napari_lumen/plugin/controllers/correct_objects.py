@@ -143,10 +143,10 @@ class ObjectTools:
         self._board.update(tool=tool.name, message=tool.hint)
 
     def _put_away(self, window: EditWindow) -> None:
-        if self._tool is None:
+        tool, self._tool = self._tool, None
+        if tool is None:
             return
         layer = window.layer
-        self._tool = None
         layer.events.mode.disconnect(self._on_mode)
         layer.mouse_drag_callbacks.remove(self._on_drag)
         layer.bind_key("Z", None, overwrite=True)
@@ -158,7 +158,8 @@ class ObjectTools:
         if self._stroke is not None:
             self._stroke.close()
             self._stroke = None
-        self._board.update(tool="", message="")
+        message = self._board.state.message
+        self._board.update(tool="", message="" if message == tool.hint else message)
 
     def _on_opened(self, window: EditWindow) -> None:
         if self._wanted is not None:

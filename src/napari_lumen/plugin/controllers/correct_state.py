@@ -13,6 +13,7 @@ from napari_lumen.geometry import Grid, Region
 if TYPE_CHECKING:
     from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.corrections import CorrectedWindow, DraftRecord
+    from napari_lumen.corrections.proposals import Proposal
     from napari_lumen.geometry import Pair
     from napari_lumen.inference.run import ClassCount
 
@@ -59,6 +60,12 @@ class CorrectState:
         Whether there is an edit window.
     selected : int
         Class value that the brush paints.
+    ways : tuple of (str, str)
+        How fields to correct next can be found, and in words; empty without a run.
+    proposals : tuple of Proposal
+        What was found, the best first, less what is corrected by now.
+    looking : bool
+        Whether proposals are being looked for, which can be stopped.
     tool : str
         The tool for objects that is in hand; "" for none.
     busy : str
@@ -88,6 +95,9 @@ class CorrectState:
     preserve: bool = False
     open: bool = False
     selected: int = 0
+    ways: tuple[tuple[str, str], ...] = ()
+    proposals: tuple[Proposal, ...] = ()
+    looking: bool = False
     tool: str = ""
     busy: str = ""
     blocked: str | None = None

@@ -66,6 +66,8 @@ class EditWindow:
         self.layer.selected_label = next(iter(classes)).value
         self.layer.mode = "paint"
         self.brush = ScreenBrush(viewer, self.layer)
+        self.bind_digits(self.choose)
+        self.layer.bind_key("G", _polygon, overwrite=True)  # napari's own key for it is 3
 
     def snapshot(self) -> Pixels:
         """Return a copy of the labels as they are now."""
@@ -76,9 +78,7 @@ class EditWindow:
         return not np.array_equal(self.layer.data, self.before)
 
     def bind(self, keys: dict[str, Callable[[], None]]) -> None:
-        """Bind keys while the window's layer is selected; 0 to 9 choose what the brush paints."""
-        self.bind_digits(self.choose)
-        self.layer.bind_key("G", _polygon, overwrite=True)  # napari's own key for it is 3
+        """Bind keys while the window's layer is selected."""
         for key, call in keys.items():
             self.layer.bind_key(key, _calling(call), overwrite=True)
 

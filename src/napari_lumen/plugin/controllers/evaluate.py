@@ -19,7 +19,7 @@ from napari_lumen.plugin.controllers.correct_view import SlideView
 from napari_lumen.plugin.controllers.evaluate_state import ALL, FILE, EvaluateState, Scored, Where
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.error_layer import show_errors
-from napari_lumen.plugin.evaluation_truth import Truth, truth_layers, truth_of_file, truth_of_layers
+from napari_lumen.plugin.evaluation_truth import truth_layers, truth_of_file, truth_of_layers
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
 from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
 from napari_lumen.plugin.regions import view_region
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.comparison import SlideEvaluation
+    from napari_lumen.comparison.truth import Truth
 
 _AROUND = 0.5  # of a place's side, shown on either side of it
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from psygnal import Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_lumen.plugin.controllers.correct_objects import TOOLS
 
@@ -23,13 +23,11 @@ class ObjectToolRow(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addWidget(QLabel("Objects"), 0, 0)
-        self.buttons: dict[str, QToolButton] = {}
+        self.buttons: dict[str, QPushButton] = {}
         for index, tool in enumerate(TOOLS, start=1):
-            button = QToolButton()
-            button.setText(f"{tool.title} ({tool.key})")
+            button = QPushButton(f"{tool.title} ({tool.key})")
             button.setToolTip(tool.hint)
             button.setCheckable(True)
-            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.clicked.connect(partial(self._on_clicked, tool.name))
             layout.addWidget(button, index // _COLUMNS, index % _COLUMNS)
             self.buttons[tool.name] = button
