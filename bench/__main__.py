@@ -1,4 +1,4 @@
-"""``python -m bench reading | viewing | models | inference | training | annotations | papers [--json]``."""
+"""``python -m bench NAME [--json]``: see `NAMES`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from bench.report import Report
 
-NAMES = ("reading", "viewing", "models", "inference", "training", "annotations", "papers")
+NAMES = ("reading", "viewing", "models", "inference", "training", "annotations", "papers", "loop")
 
 
 def main() -> None:
@@ -19,10 +19,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--attention", action="store_true", help="viewing: of attention, without a window")
     options = parser.parse_args()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    report = Report(options.name, machine, datetime.now(UTC).date().isoformat())
-    importlib.import_module(f"bench.{options.name}").run(report)
+    if options.attention and options.name != "viewing":
+        parser.error("--attention is of viewing")
+    name = "attention" if options.attention else options.name
+    report = Report(name, machine, datetime.now(UTC).date().isoformat())
+    importlib.import_module(f"bench.{name}").run(report)
     report.print_table(sys.stdout)
     if options.json:
         sys.stdout.write(report.as_json() + "\n")

@@ -136,6 +136,7 @@ def test_a_stroke_joins_objects_without_leaving_a_neck() -> None:
     assert (after[10:14, 30:33] == GLAND).all()
     assert (after[disc(shape, (25, 70), 6)] == GLAND).all()
     assert objects.merged(labels, [(25, 20), (25, 28)]) is None
+    assert objects.merged(labels, [(-20, 200), (-9, 300)]) is None
 
 
 def test_two_halves_of_a_nucleus_that_the_run_told_apart_become_one() -> None:

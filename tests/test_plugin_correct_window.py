@@ -167,6 +167,15 @@ def test_tools_change_whole_objects_by_clicks_and_strokes(
     assert (state.state.tool, str(edit.mode)) == ("", "paint")
     qtbot.keyClick(canvas, Qt.Key.Key_A)
     assert [count.objects for count in state.state.counts] == [1233, 2]
+    panel.controller.revert("0001")
+    panel.queue.propose.click()
+    assert panel.queue.list.item(0).text().startswith("1.  The model is unsure: entropy ")
+    place = panel.queue.list.visualItemRect(panel.queue.list.item(0)).center()
+    qtbot.mouseClick(panel.queue.list.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert panel.form.accept.isVisible()
+    assert viewer.layers.selection.active.data.shape == (256, 256)
+    panel.queue.clear.click()
+    assert not panel.queue.list.isVisible()
     panel.controller.close()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from napari_lumen.inference.run import ClassCount, Run
 from napari_lumen.project import Project
 from test_project import project, run_on, square
 
@@ -53,3 +54,23 @@ def test_a_slide_of_a_project_is_opened_evaluated_and_its_worst_place_gone_to(
     assert "report.html" in form.status.text()
     panel.controller.close()
     evaluation.controller.close()
+
+
+def test_the_legend_shows_the_counts_of_a_corrected_run(qtbot: Any, project: Project, tmp_path: Path) -> None:
+    from qtpy.QtWidgets import QLabel
+
+    from napari_lumen.plugin.widgets.legend import Legend
+
+    legend = Legend()
+    qtbot.addWidget(legend)
+    record = Run.open(run_on(project, tmp_path / "run")).record
+
+    def texts() -> list[str]:
+        labels = legend.findChildren(QLabel)
+        return [label.text() for label in labels if not label.parent().isHidden()]
+
+    legend.show_run(record, (), "case")
+    assert "1,234" in texts()
+    legend.show_counts((ClassCount(name="nucleus", objects=1230, area_mm2=0.26), *record.counts[1:]))
+    qtbot.waitUntil(lambda: "1,234" not in texts(), timeout=5_000)
+    assert {"1,230", "0.26 mm²", "Class, corrected"} <= set(texts())

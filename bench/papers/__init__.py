@@ -8,14 +8,14 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench.papers import darefinenet, focusnetpp, gated_attention, multistage, nas_scam
 from bench.papers.experiment import SEEDS, Experiment, Result, Variant, read_results
-from bench.papers.shared import SHARED
+from bench.papers.shared import LOOP_MARK, SHARED
 from bench.papers.tables import page
 from bench.report import Figure, Report
 from napari_lumen.models import load_model
@@ -83,11 +83,18 @@ def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
 
 
 def _train(experiment: Experiment, recipe: dict[str, Any], folder: Path) -> Training:
+    if experiment.encoder is not None:
+        recipe = {**recipe, "arguments": _begun(recipe["arguments"], str(experiment.encoder()))}
     split = {**experiment.split, "seed": recipe["seed"]} if experiment.resplit else experiment.split
     config = TrainingConfig.model_validate(
         {"name": "model", "recipe": recipe, "data": experiment.data, "split": split}
     )
     return train(config, folder, images=None if experiment.images is None else experiment.images())
+
+
+def _begun(arguments: Mapping[str, Any], encoder: str) -> dict[str, Any]:
+    both = {"pretrained": encoder, "context_pretrained": encoder}
+    return {**arguments, **({"pretrained": encoder} if arguments["variant"] == "single" else both)}
 
 
 def _write_page(experiments: list[Experiment]) -> None:
@@ -96,7 +103,8 @@ def _write_page(experiments: list[Experiment]) -> None:
         note = _HERE / "notes" / f"{experiment.name}.md"
         results = read_results(_RESULTS / experiment.name, experiment)
         found.append((experiment, results, note.read_text() if note.exists() else ""))
-    _PAGE.write_text(page(found))
+    _, mark, loop = _PAGE.read_text().partition(LOOP_MARK) if _PAGE.exists() else ("", "", "")
+    _PAGE.write_text(f"{page(found)}\n{mark}{loop}" if mark else page(found))
 
 
 def _add_figures(report: Report, experiment: Experiment) -> None:

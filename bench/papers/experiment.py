@@ -51,6 +51,8 @@ class Experiment:
         What is done here, for the reader of the table.
     data, split : mapping
         Of a `TrainingConfig`.
+    encoder : callable, optional
+        Makes the weights that all encoders begin with; their arguments get its path.
     resplit : bool
         Whether each seed divides the data anew, where a single test part is too small to tell.
     images : callable, optional
@@ -72,6 +74,7 @@ class Experiment:
     scores: Mapping[str, str]
     variants: tuple[Variant, ...]
     ratio: str
+    encoder: Callable[[], Path] | None = None
     resplit: bool = False
     images: Callable[[], ImageSet] | None = None
 

@@ -19,6 +19,8 @@ from napari_lumen.cli.convert import convert
 from napari_lumen.cli.corrections import app as corrections_app
 from napari_lumen.cli.demo import demo
 from napari_lumen.cli.evaluations import app as evaluate_app
+from napari_lumen.cli.explain import explain
+from napari_lumen.cli.figure import figure
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
 from napari_lumen.cli.project import app as project_app
@@ -60,6 +62,8 @@ app.command()(search)
 app.add_typer(recipes.app)
 app.add_typer(evaluate_app)
 app.add_typer(stages_app)
+app.command()(explain)
+app.command()(figure)
 app.command()(convert)
 app.add_typer(annotations_app)
 app.add_typer(models.app)

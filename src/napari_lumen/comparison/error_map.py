@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,13 @@ import zarr
 from zarr.storage import MemoryStore
 
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.errors import Cancelled
 from napari_lumen.evaluation import ImagePair
 from napari_lumen.evaluation.errors import error_labels
 from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.halving import halve_labels
 
-_CHUNK = 1024  # px, even: halving never looks beyond a chunk
+_CHUNK = 1024  # px
 _VALUES = 256  # of a class
 
 
@@ -115,18 +118,24 @@ class ErrorMap:
             (place, true), predicted = divmod(key // _VALUES, _VALUES), key % _VALUES
             self._wrong[divmod(place, wide)][true, predicted] += count
 
-    def finish(self) -> None:
-        """Make the coarser levels, once all parts are there."""
+    def finish(self, cancel: Event | None = None) -> None:
+        """Make the coarser levels, once all parts are there.
+
+        Raises
+        ------
+        Cancelled
+        """
         chunks = self._chunks
-        for fine, coarse in zip(self._levels, self._levels[1:], strict=False):
-            for row, column in chunks:
-                window = Window(row * _CHUNK, column * _CHUNK, _CHUNK, _CHUNK)
-                part: npt.NDArray[np.uint8] = np.asarray(fine[window.slices], np.uint8)
-                part = np.pad(part, [(0, side % 2) for side in part.shape])
-                half = _CHUNK // 2
-                place = Window(row * half, column * half, part.shape[0] // 2, part.shape[1] // 2)
-                coarse[place.slices] = halve_labels(part)
+        for fine, coarse in pairwise(self._levels):
             chunks = {(row // 2, column // 2) for row, column in chunks}
+            for row, column in chunks:
+                if cancel is not None and cancel.is_set():
+                    raise Cancelled("The evaluation was cancelled; nothing was kept.")
+                window = Window(row * 2 * _CHUNK, column * 2 * _CHUNK, 2 * _CHUNK, 2 * _CHUNK)
+                part: npt.NDArray[np.uint8] = np.asarray(fine[window.slices], np.uint8)
+                half = halve_labels(np.pad(part, [(0, side % 2) for side in part.shape]))
+                place = Window(row * _CHUNK, column * _CHUNK, *half.shape)
+                coarse[place.slices] = half
 
     @property
     def levels(self) -> list[Any]:

@@ -109,7 +109,7 @@ def evaluate_slide(
         )
     except ValueError as error:
         raise AnnotationError(f"{predicted} cannot be scored against {there}: {error}.") from error
-    errors.finish()
+    errors.finish(cancel)
     title, facts = headed(predicted, there, wanted)
     return SlideEvaluation(opened, evaluation, errors, errors.worst(found.classes), title, facts)
 

@@ -115,9 +115,9 @@ def split(labels: Pixels, path: Sequence[Pair], gap: int = 1, number: Numbering 
     line = _traced(path, labels.shape, gap)
     divided = []
     for found in _objects_on(labels, line, number):
-        rest = found.mask & ~line[found.window.slices]
-        if connected(rest).max() > 1:
-            divided.append(LabelObject(found.window, found.mask & line[found.window.slices], found.value))
+        cut = line.on(found.window) & found.mask
+        if connected(found.mask & ~cut).max() > 1:
+            divided.append(LabelObject(found.window, cut, found.value))
     return _painted(labels, divided, 0) if divided else None
 
 
@@ -144,7 +144,7 @@ def merged(labels: Pixels, path: Sequence[Pair], number: Numbering = connected) 
     for item in found:
         pieces[_within(item.window, window)] |= item.mask
     reach = 2 * min(float(ndimage.distance_transform_edt(np.pad(item.mask, 1)).max()) for item in found)
-    near = ndimage.distance_transform_edt(~line[window.slices]) <= reach
+    near = ndimage.distance_transform_edt(~line.on(window)) <= reach
     before = labels[window.slices]
     after = before.copy()
     after[convex_hull_image(pieces & near) & (before == 0)] = found[0].value
@@ -176,7 +176,7 @@ def reclassified(
         found = [
             item
             for item in _objects_on(labels, inside, number)
-            if inside[item.window.slices][item.mask].mean() > 0.5
+            if inside.on(item.window)[item.mask].mean() > 0.5
         ]
     found = [item for item in found if item.value != value]
     return _painted(labels, found, value) if found else None
@@ -249,25 +249,37 @@ def _fitted(window: Window, mask: Mask, value: int) -> LabelObject:
     return LabelObject(place, mask[rows, columns], value)
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """What a line covers or an outline holds: a mask (h, w) of a window, False beyond it."""
+
+    window: Window
+    mask: Mask
+
+    def on(self, window: Window) -> Mask:
+        """Return the mask of another window."""
+        found = np.zeros((window.height, window.width), bool)
+        common = self.window.intersect(window)
+        if common.height and common.width:
+            found[_within(common, window)] = self.mask[_within(common, self.window)]
+        return found
+
+
 def _objects_on(
-    labels: Pixels, where: Mask, number: Numbering, first: Sequence[Pair] = ()
+    labels: Pixels, drawn: _Drawn, number: Numbering, first: Sequence[Pair] = ()
 ) -> Iterator[LabelObject]:
-    """Yield the objects with pixels in a mask, once each; those at the places of `first` before others."""
-    left = where & (labels > 0)
-    for pixel in (_pixel(place) for place in first):
-        if _inside(pixel, labels.shape) and left[pixel]:
-            yield from _taken(labels, left, pixel, number)
-    for pixel in zip(*(axis.tolist() for axis in np.nonzero(left)), strict=True):
-        if left[pixel]:
-            yield from _taken(labels, left, pixel, number)
-
-
-def _taken(labels: Pixels, left: Mask, pixel: tuple[int, int], number: Numbering) -> Iterator[LabelObject]:
-    """Yield the object at a pixel, and take its pixels from what is left."""
-    found = object_at(labels, pixel, number)
-    if found is not None:
-        left[found.window.slices][found.mask] = False
-        yield found
+    """Yield the objects with pixels in what is drawn, once each; those at `first` before others."""
+    window = drawn.window
+    left = drawn.mask & (labels[window.slices] > 0)
+    places = [(round(y) - window.y, round(x) - window.x) for y, x in first]
+    places += list(zip(*(axis.tolist() for axis in np.nonzero(left)), strict=True))
+    for place in places:
+        if _inside(place, left.shape) and left[place]:
+            found = object_at(labels, (place[0] + window.y, place[1] + window.x), number)
+            if found is not None:
+                common = found.window.intersect(window)
+                left[_within(common, window)] &= ~found.mask[_within(common, found.window)]
+                yield found
 
 
 def _painted(labels: Pixels, objects: Sequence[LabelObject], value: int) -> Patch:
@@ -289,25 +301,34 @@ def _within(window: Window, other: Window) -> tuple[slice, slice]:
     return Window(window.y - other.y, window.x - other.x, window.height, window.width).slices
 
 
-def _traced(path: Sequence[Pair], shape: tuple[int, ...], width: int = 1) -> Mask:
+def _traced(path: Sequence[Pair], shape: tuple[int, int], width: int = 1) -> _Drawn:
     """Return the pixels of a line, of which each shares an edge with the next: nothing slips through."""
-    line = np.zeros(shape, bool)
+    window = _spanning(path, shape, width)
+    line = np.zeros((window.height, window.width), bool)
     corners = [_pixel(place) for place in path]
     for (row, column), (last_row, last_column) in zip(corners, corners[1:] or corners, strict=False):
         steps = 2 * max(abs(last_row - row), abs(last_column - column)) + 1
-        rows = np.rint(np.linspace(row, last_row, steps)).astype(int)
-        columns = np.rint(np.linspace(column, last_column, steps)).astype(int)
+        rows = np.rint(np.linspace(row, last_row, steps)).astype(int) - window.y
+        columns = np.rint(np.linspace(column, last_column, steps)).astype(int) - window.x
         rows, columns = np.concatenate([rows, rows[1:]]), np.concatenate([columns, columns[:-1]])
-        kept = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+        kept = (rows >= 0) & (rows < window.height) & (columns >= 0) & (columns < window.width)
         line[rows[kept], columns[kept]] = True
-    return line if width == 1 else ndimage.binary_dilation(line, np.ones((width, width), bool))
+    return _Drawn(
+        window, line if width == 1 else ndimage.binary_dilation(line, np.ones((width, width), bool))
+    )
 
 
-def _outlined(path: Sequence[Pair], shape: tuple[int, ...]) -> Mask:
+def _outlined(path: Sequence[Pair], shape: tuple[int, int]) -> _Drawn:
+    window = _spanning(path, shape)
+    size = window.height, window.width
+    if not all(size):
+        return _Drawn(window, np.zeros(size, bool))
+    return _Drawn(window, polygon2mask(size, np.asarray(path, float) - (window.y, window.x)))
+
+
+def _spanning(path: Sequence[Pair], shape: tuple[int, int], margin: int = 1) -> Window:
+    """Return the pixels that a path lies in, and some around them."""
     corners = np.asarray(path, float)
-    top, left = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-    bottom, right = np.minimum(np.ceil(corners.max(axis=0)) + 1, shape).astype(int)
-    inside = np.zeros(shape, bool)
-    if bottom > top and right > left:
-        inside[top:bottom, left:right] = polygon2mask((bottom - top, right - left), corners - (top, left))
-    return inside
+    top, left = (int(edge) - margin for edge in np.floor(corners.min(axis=0)))
+    bottom, right = (int(edge) + margin + 1 for edge in np.ceil(corners.max(axis=0)))
+    return Window(top, left, bottom - top, right - left).intersect(Window(0, 0, *shape))

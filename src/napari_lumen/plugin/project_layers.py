@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,22 +27,22 @@ AUTHOR = "author"  # in the facts of a layer of annotations: whose they are
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What belongs to a slide.
+class Part:
+    """Something that belongs to a slide: a run, or what one person has drawn.
 
     Attributes
     ----------
     run : RunLayers or None
-        Of its newest run that could be read.
-    drawn : tuple of (str, list of LayerData)
-        Whose, and the layers.
-    problems : tuple of str
-        What could not be read, a sentence each.
+    author : str
+    drawn : list of LayerData
+    problem : str
+        What could not be read, a sentence; "" when all could.
     """
 
-    run: RunLayers | None
-    drawn: tuple[tuple[str, list[LayerData]], ...]
-    problems: tuple[str, ...]
+    run: RunLayers | None = None
+    author: str = ""
+    drawn: Sequence[LayerData] = ()
+    problem: str = ""
 
 
 def add_slide(viewer: ViewerModel, slide: Slide, ready: Ready) -> Layer:
@@ -53,8 +55,10 @@ def add_slide(viewer: ViewerModel, slide: Slide, ready: Ready) -> Layer:
     return added[0]
 
 
-def read_parts(project: Project, name: str, frame: Frame, slide_name: str) -> Parts:
-    """Read what belongs to a slide; call it off the GUI thread.
+def parts_of(project: Project, name: str, frame: Frame, slide_name: str) -> list[Callable[[], Part]]:
+    """Return what reads the parts of a slide, each off the GUI thread: its newest run, then each drawing.
+
+    One after the other, so that the window lives between two: to add a layer takes it a moment.
 
     Parameters
     ----------
@@ -66,37 +70,39 @@ def read_parts(project: Project, name: str, frame: Frame, slide_name: str) -> Pa
     slide_name : str
         Name of that layer.
     """
-    from napari_lumen.inference.run import Run
-
     entry = project.slide(name)
-    problems: list[str] = []
-    shown = None
-    for text in reversed(entry.runs):
-        try:
-            shown = run_layers(Run.open(project.place(text)), slide_name)
-            break
-        except LumenError as error:
-            problems.append(str(error))
-    drawn = []
-    for item in entry.annotations:
-        try:
-            layers, _ = read_layers(Path(project.place(item.path)), frame)
-        except LumenError as error:
-            problems.append(str(error))
-        else:
-            drawn.append((item.author, layers))
-    return Parts(shown, tuple(drawn), tuple(problems))
+    runs = [Path(project.place(text)) for text in entry.runs[-1:]]
+    return [
+        *(partial(_read_run, run, slide_name) for run in runs),
+        *(partial(_read_drawn, Path(project.place(x.path)), x.author, frame) for x in entry.annotations),
+    ]
 
 
-def add_parts(viewer: ViewerModel, slide: Layer, parts: Parts) -> None:
+def add_part(viewer: ViewerModel, slide: Layer, part: Part) -> None:
     """Show what belongs to a slide above it; each person's annotations apart, under their name."""
     from napari.layers import Layer
 
-    if parts.run is not None:
-        add_result(viewer, slide, parts.run)
+    if part.run is not None:
+        add_result(viewer, slide, part.run)
     stem = slide.name.partition(".")[0] or slide.name
-    for author, layers in parts.drawn:
-        for index, data in enumerate(layers):
-            layer = viewer.add_layer(Layer.create(*data))
-            layer.name = f"{stem} · {author}" + (f" ({index + 1})" if index else "")
-            layer.metadata[KEY] = {**facts_of(layer), AUTHOR: author}
+    for index, data in enumerate(part.drawn):
+        layer = viewer.add_layer(Layer.create(*data))
+        layer.name = f"{stem} · {part.author}" + (f" ({index + 1})" if index else "")
+        layer.metadata[KEY] = {**facts_of(layer), AUTHOR: part.author}
+
+
+def _read_run(folder: Path, slide_name: str) -> Part:
+    from napari_lumen.inference.run import Run
+
+    try:
+        return Part(run=run_layers(Run.open(folder), slide_name))
+    except LumenError as error:
+        return Part(problem=str(error))
+
+
+def _read_drawn(file: Path, author: str, frame: Frame) -> Part:
+    try:
+        layers, _ = read_layers(file, frame)
+    except LumenError as error:
+        return Part(problem=str(error))
+    return Part(author=author, drawn=layers)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_lumen.corrections.proposals import Proposal
 
 _COLOR = "#39e600"  # no stain is green, and an edit window is amber
-_EDGE = 1 / 60  # of a field
+_EDGE = 1 / 80  # of a field
 
 
 def proposal_boxes(proposals: Sequence[Proposal], slide: Layer, run: str) -> Shapes:
@@ -48,7 +48,8 @@ def proposal_boxes(proposals: Sequence[Proposal], slide: Layer, run: str) -> Sha
             "rank": list(range(1, len(proposals) + 1)),
             "reason": [item.reason for item in proposals],
         },
-        text={"string": "{rank}", "size": 12, "color": _COLOR, "anchor": "upper_left"},
+        opacity=1.0,
+        text={"string": "{rank}", "size": 14, "color": _COLOR, "anchor": "center"},
         scale=step_of(slide),
         translate=origin_of(slide),
         units=slide.units,

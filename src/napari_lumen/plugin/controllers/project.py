@@ -20,7 +20,7 @@ from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.evaluation_truth import truth_layers
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
 from napari_lumen.plugin.placing import facts_of, fingerprint_of
-from napari_lumen.plugin.project_layers import AUTHOR, add_parts, add_slide, read_parts
+from napari_lumen.plugin.project_layers import AUTHOR, Part, add_part, add_slide, parts_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -143,7 +143,7 @@ class ProjectController:
 
         def done(opened: Any) -> None:
             layer = add_slide(self._viewer, *opened)
-            self._add_parts(project, name, layer)
+            self._add_parts(name, layer, parts_of(project, name, Frame.of(layer), layer.name))
 
         self._run(f"Opening {name} …", work, done)
 
@@ -224,20 +224,19 @@ class ProjectController:
         )
         self._look()
 
-    def _add_parts(self, project: Project, name: str, layer: Layer) -> None:
-        frame = Frame.of(layer)
+    def _add_parts(self, name: str, layer: Layer, left: Sequence[Callable[[], Part]]) -> None:
+        """Read and show what belongs to a slide, one part after the other."""
+        if not left or layer not in self._viewer.layers:
+            return
 
-        def done(parts: Any) -> None:
+        def done(part: Part) -> None:
             if layer in self._viewer.layers:
-                add_parts(self._viewer, layer, parts)
-                for problem in parts.problems:
-                    notices.warn(problem)
+                add_part(self._viewer, layer, part)
+            if part.problem:
+                notices.warn(part.problem)
+            self._add_parts(name, layer, left[1:])
 
-        self._run(
-            f"Reading what belongs to {name} …",
-            lambda emit, cancel: read_parts(project, name, frame, layer.name),
-            done,
-        )
+        self._run(f"Reading what belongs to {name} …", lambda emit, cancel: left[0](), done)
 
     def _look(self, event: Any = None) -> None:
         """See which slide and which drawing are in use."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_lumen.plugin.controllers.project_state import ProjectState
 
 _STEPS = 1000
+_NAME = 3  # letters at least
 _NONE = "No project is open. Open one, or make one of a new folder."
 
 
@@ -66,6 +67,8 @@ class ProjectForm(QWidget):
         self.author.setToolTip("Under whose name what is drawn is kept. Each person's stays apart.")
         self.keep = QPushButton("Keep what is drawn")
         self.first, self.second = choice_box("Who has drawn."), choice_box("With whom they are compared.")
+        for people in (self.first, self.second):
+            people.setMinimumContentsLength(_NAME)  # two stand side by side
         self.compare = QPushButton("Compare")
         self.compare.setToolTip("Dice and Cohen's kappa of the two on the selected slide.")
         self.score = QPushButton("Score the run")

@@ -1,0 +1,135 @@
+"""How far two people agree on a slide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.scanlines import Outlines
+from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.errors import ProjectError
+from napari_lumen.evaluation import Overlap, confusion_matrix, kappa
+from napari_lumen.geometry import Grid, Region, windows
+
+_LARGEST = 1 << 27  # pixels that are compared; above it every second one, and so on
+_TILE = 2048  # px
+_MOST = 254  # classes in 8 bits, beside the background
+_NO_CLASS = "no class"
+_RULES = ("Region*", "Ignore*")  # names that are no classes
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """Two people's annotations of one slide, compared pixel by pixel.
+
+    Attributes
+    ----------
+    classes : ClassTable
+        Without the background.
+    confusion : ndarray (classes + 1, classes + 1)
+        Pixels; rows are the first person's, columns the second's, the background first.
+    dice, kappa : mapping of str to float
+        By class against all else; NaN where neither has drawn it.
+    overall : float
+        Cohen's kappa over all classes and the background.
+    region : Region
+        The rectangle around all that either has drawn, level-0 px; more background would raise kappa.
+    step : float
+        Level-0 pixels per pixel that was compared.
+    """
+
+    classes: ClassTable
+    confusion: npt.NDArray[np.int64]
+    dice: Mapping[str, float]
+    kappa: Mapping[str, float]
+    overall: float
+    region: Region
+    step: float
+
+
+def agreement(
+    first: Sequence[Annotation],
+    second: Sequence[Annotation],
+    classes: ClassTable | None = None,
+    region: Region | None = None,
+) -> Agreement:
+    """Compare what two people have drawn on one slide.
+
+    Parameters
+    ----------
+    first, second : sequence of Annotation
+        In level-0 pixels (x, y). Where outlines of one person overlap, the later lies on top.
+    classes : ClassTable, optional
+        Known classes; others are added.
+    region : Region, optional
+        Where to compare, level-0 px; the rectangle around all outlines when left out.
+
+    Raises
+    ------
+    ProjectError
+        When neither has outlined an area, or there are too many classes.
+    """
+    sides = [[item for item in side if _counts(item)] for side in (first, second)]
+    names = dict.fromkeys(item.class_name or _NO_CLASS for side in sides for item in side)
+    if not names:
+        raise ProjectError("Neither of the two has outlined an area: there is nothing to compare.")
+    known = () if classes is None else tuple(item for item in classes if item.name in names)
+    shown = ClassTable(classes=known)
+    for name in names:
+        if name not in shown:
+            shown = shown.added(name)
+    if len(shown) > _MOST:
+        raise ProjectError(f"There are {len(shown):,} classes, but at most {_MOST} can be told apart.")
+    order = {item.name: index for index, item in enumerate(shown, 1)}
+    outlines = [
+        Outlines(
+            [item.geometry for item in side],
+            np.array([order[item.class_name or _NO_CLASS] for item in side], np.uint8),
+        )
+        for side in sides
+    ]
+    grid = _grid(region or _around(sides))
+    values = range(len(shown) + 1)
+    confusion = np.zeros((len(values), len(values)), np.int64)
+    for window in windows(grid.shape, _TILE):
+        one, other = (side.paint(grid, window) for side in outlines)
+        confusion += confusion_matrix(other, one, values)
+    dice = Overlap.of_confusion(confusion).dice()
+    return Agreement(
+        shown,
+        confusion,
+        {name: float(dice[index]) for name, index in order.items()},
+        {name: float(kappa(_one_against_all(confusion, index))) for name, index in order.items()},
+        float(kappa(confusion)),
+        grid.region,
+        grid.step[0],
+    )
+
+
+def _counts(item: Annotation) -> bool:
+    return item.geometry.area > 0 and item.class_name not in _RULES
+
+
+def _around(sides: Sequence[Sequence[Annotation]]) -> Region:
+    left, top, right, bottom = shapely.total_bounds([item.geometry for side in sides for item in side])
+    left, top = max(0.0, float(np.floor(left))), max(0.0, float(np.floor(top)))
+    return Region(top, left, max(1.0, float(np.ceil(bottom)) - top), max(1.0, float(np.ceil(right)) - left))
+
+
+def _grid(region: Region) -> Grid:
+    step = 1
+    while (region.height / step) * (region.width / step) > _LARGEST:
+        step *= 2
+    shape = (max(1, int(region.height // step)), max(1, int(region.width // step)))
+    return Grid(shape, (float(step), float(step)), (region.y, region.x))
+
+
+def _one_against_all(confusion: npt.NDArray[np.int64], index: int) -> npt.NDArray[np.int64]:
+    both = confusion[index, index]
+    row, column = confusion[index].sum() - both, confusion[:, index].sum() - both
+    return np.array([[confusion.sum() - both - row - column, column], [row, both]])
