@@ -1,0 +1,138 @@
+"""One forward pass of one field of view, with everything recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_lumen.errors import ModelError, RunError, first_line
+from napari_lumen.inference.forward import Forward, out_of_memory
+from napari_lumen.models import AttentionInfo, Model, attention_modules, record_attention
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What a network said and recorded of one field.
+
+    Attributes
+    ----------
+    probability : ndarray
+        float32 (classes, h, w), or (classes,) of a network that answers for the whole field. The background
+        is left out.
+    attention : dict of str to ndarray
+        float32 by name: maps (h, w), gates (C,), boxes (K, 5), tables.
+    channels : dict of str to ndarray
+        float32 (C, h, w) before their gate, by the name of the gate.
+    seconds : float
+        Of the pass.
+    """
+
+    probability: Array
+    attention: dict[str, Array]
+    channels: dict[str, Array]
+    seconds: float
+
+
+class FieldPass(Forward):
+    """A network made ready on a device for fields one by one.
+
+    One thread at a time may use it, see `record_attention`.
+
+    Parameters
+    ----------
+    model : Model
+    device : torch.device
+
+    Attributes
+    ----------
+    infos : tuple of AttentionInfo
+        All that the network records.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        super().__init__(model, device)
+        self.infos: tuple[AttentionInfo, ...] = tuple(info for info, _ in attention_modules(self._network))
+
+    def record(self, views: Sequence[npt.NDArray[np.uint8]], channels: Sequence[str] = ()) -> Recorded:
+        """Send a field through the network.
+
+        Parameters
+        ----------
+        views : sequence of ndarray
+            (h, w, 3) uint8, one a view.
+        channels : sequence of str
+            Gates whose features are kept as well.
+
+        Raises
+        ------
+        RunError
+            When memory does not suffice.
+        ModelError
+            When the network cannot read such a field, or answers for other classes than its card.
+        """
+        start = time.perf_counter()
+        try:
+            probability, attention, features = self._recorded(views, channels)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError, ValueError) as error:
+            if out_of_memory(error):
+                raise RunError(
+                    f"The memory of {self._device} does not suffice for this field of {self._card.title}. "
+                    "Choose a smaller field or another device."
+                ) from error
+            raise ModelError(
+                f"{self._card.title} cannot read a field of {views[0].shape[1]} x {views[0].shape[0]} px: "
+                f"{first_line(error)}. Explain one tile, without a region."
+            ) from error
+        if len(probability) != len(self._card.classes):
+            raise ModelError(
+                f"The card of {self._card.title} is not usable: field 'classes': it names "
+                f"{len(self._card.classes)}, and the network answers for {len(probability)}. Correct the "
+                "card."
+            )
+        return Recorded(probability, attention, features, time.perf_counter() - start)
+
+    def probabilities(self, views: Sequence[npt.NDArray[np.uint8]]) -> Array:
+        """Return the probability alone, (classes, h, w) or (classes,), with nothing recorded."""
+        with torch.inference_mode():
+            said: Array = self._answer(views).cpu().numpy()[0]
+        return said
+
+    def _recorded(
+        self, views: Sequence[npt.NDArray[np.uint8]], channels: Sequence[str]
+    ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+        with torch.inference_mode(), ExitStack() as stack:
+            maps = stack.enter_context(record_attention(self._network)) if self.infos else {}
+            behind = (
+                stack.enter_context(record_attention(self._network, *channels, features=True))
+                if channels
+                else {}
+            )
+            probability = self._answer(views)
+            attention = {
+                info.name: _single(info, maps[info.name]) for info in self.infos if info.name in maps
+            }
+            features = {name: behind[f"{name}.features"][0].float().cpu().numpy() for name in channels}
+            return probability.cpu().numpy()[0], attention, features
+
+    def _answer(self, views: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        tensors = tuple(self._prepared(view[None]) for view in views)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
+            logits = self._network(tensors if len(tensors) > 1 else tensors[0])
+        return self._probability(logits.float())
+
+
+def _single(info: AttentionInfo, recorded: torch.Tensor) -> Array:
+    """Return what was recorded of the one field."""
+    value: Any = recorded.float().cpu().numpy()
+    if info.kind == "table":
+        return np.asarray(value, np.float32)
+    return np.asarray(value[0, 0] if info.kind == "spatial" else value[0], np.float32)

@@ -1,0 +1,264 @@
+"""The maps of a run, and what it says at a point; the model itself is not needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_lumen.errors import RunError
+from napari_lumen.explain.analysed import Analysed
+from napari_lumen.explain.distribution import Distribution
+from napari_lumen.explain.entropy import entropy_bits, most_entropy
+from napari_lumen.explain.run_map import RunMap, Values, cell_at
+from napari_lumen.explain.run_model import known_attention
+from napari_lumen.explain.titles import full_title
+from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.inference.run import RasterRecord, Run
+
+PROBABILITY, ENTROPY = "probability", "entropy"
+
+
+@dataclass(frozen=True)
+class PointReading:
+    """What a run says at a point.
+
+    Attributes
+    ----------
+    y, x : float
+        Level-0 px.
+    analysed : bool
+        Whether the model saw it.
+    values : mapping of str to float
+        Of each map by its name; NaN where nothing was computed.
+    percentiles : mapping of str to float
+        Which share of the map's values lies below, 0 to 100, of the maps whose distributions were given.
+    probabilities : mapping of str to float
+        By class, in [0, 1]; empty where the model did not see it.
+    class_name : str or None
+        Of the label there.
+    tile : Region or None
+        The tile that answered for it, what it shares with its neighbours included, level-0 px.
+    """
+
+    y: float
+    x: float
+    analysed: bool
+    values: Mapping[str, float]
+    percentiles: Mapping[str, float]
+    probabilities: Mapping[str, float]
+    class_name: str | None
+    tile: Region | None
+
+
+class RunMaps:
+    """The maps of a run folder; only its files are read.
+
+    Parameters
+    ----------
+    run : Run
+
+    Attributes
+    ----------
+    run : Run
+    maps : tuple of RunMap
+        Attention first, then the probability of each class, then the entropy.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._infos = known_attention(run.record.card)
+        self._rasters = {raster.path: _Levels(run, raster) for raster in run.record.rasters}
+        self.maps: tuple[RunMap, ...] = tuple(self._found())
+
+    def __getitem__(self, name: str) -> RunMap:
+        return self.find(name)
+
+    def find(self, name: str) -> RunMap:
+        """Return a map by its name; a class alone names its probability.
+
+        Raises
+        ------
+        RunError
+            When the run has no such map; the message lists those it has.
+        """
+        by_name = {item.name: item for item in self.maps}
+        found = by_name.get(name) or by_name.get(f"{PROBABILITY}.{name}")
+        if found is None:
+            raise RunError(f"{self.run.path} has no map {name!r}; it has {', '.join(by_name)}.")
+        return found
+
+    @property
+    def attention(self) -> tuple[RunMap, ...]:
+        """The maps of attention alone."""
+        return tuple(item for item in self.maps if item.kind == "attention")
+
+    def hint(self) -> str | None:
+        """Return how to get attention where the run kept none, one sentence; None where it kept some."""
+        if self.attention:
+            return None
+        card = self.run.record.card
+        spatial = [info.name for info in self._infos.values() if info.kind == "spatial"]
+        if not self._infos:
+            return (
+                f"{card.title} records no attention: run a model whose network does, or look at its "
+                "probability and entropy."
+            )
+        example = ", ".join(f'"{name}"' for name in spatial[:2])
+        return (
+            f"This run kept no attention, since the card of {card.title} asks for none: explain one field, "
+            f'or name maps in the card ("attention": [{example}]) and run again.'
+        )
+
+    def tile_at(self, y: float, x: float) -> Region | None:
+        """Return the tile that answers for a point, level-0 px; None beyond the run's grid."""
+        record, labels = self.run.record, Run.grid(self.run.labels)
+        own = record.tile - record.overlap
+        step = (record.model_mpp / record.mpp[0], record.model_mpp / record.mpp[1])
+        if cell_at(labels, y, x) is None:
+            return None
+        margin = record.overlap // 2
+        edges = [
+            origin + (math.floor((at - origin) / (own * size)) * own - margin) * size
+            for at, origin, size in zip((y, x), labels.origin, step, strict=True)
+        ]
+        return Region(edges[0], edges[1], record.tile * step[0], record.tile * step[1])
+
+    def at(self, y: float, x: float, distributions: Mapping[str, Distribution] | None = None) -> PointReading:
+        """Return what the run says at a point.
+
+        Parameters
+        ----------
+        y, x : float
+            Level-0 px.
+        distributions : mapping of str to Distribution, optional
+            Of the maps whose percentiles are wanted, see `RunMap.distribution`.
+        """
+        values = {item.name: item.value_at(y, x) for item in self.maps}
+        analysed = self.analysed.at(y, x)
+        percentiles = {
+            name: spread.percentile(values[name]) for name, spread in (distributions or {}).items()
+        }
+        label = self._label_at(y, x) if analysed else None
+        return PointReading(
+            y, x, analysed, values, percentiles, self._probabilities(values), label, self.tile_at(y, x)
+        )
+
+    @cached_property
+    def analysed(self) -> Analysed:
+        """Where the model answered, cell by cell."""
+        return Analysed.of(self.run)
+
+    def _probabilities(self, values: Mapping[str, float]) -> dict[str, float]:
+        head = f"{PROBABILITY}."
+        return {
+            name.removeprefix(head): value
+            for name, value in values.items()
+            if name.startswith(head) and not math.isnan(value)
+        }
+
+    def _label_at(self, y: float, x: float) -> str | None:
+        raster = self.run.labels
+        window = cell_at(Run.grid(raster), y, x)
+        if window is None:
+            return None
+        value = int(self._rasters[raster.path].stored(0, raster, window)[0, 0])
+        found = next((item for item in self.run.record.classes if item.value == value), None)
+        return None if found is None else found.name
+
+    def _found(self) -> Iterator[RunMap]:
+        record = self.run.record
+        kept = {raster.name for raster in record.rasters if raster.kind == "attention"}
+        for raster in record.rasters:
+            if raster.kind == "attention":
+                yield self._attention(raster, kept)
+        probabilities = [raster for raster in record.rasters if raster.kind == "probability"]
+        for raster in probabilities:
+            yield RunMap(
+                f"{PROBABILITY}.{raster.name}",
+                f"Probability of {raster.name}",
+                raster.description,
+                "probability",
+                _grids(raster),
+                (0.0, 1.0),
+                "fixed",
+                True,
+                None,
+                partial(self._probability, raster),
+            )
+        if probabilities:
+            card = record.card
+
+            def undecided(level: int, window: Window) -> Values:
+                every = np.stack([self._probability(raster, level, window) for raster in probabilities])
+                return np.asarray(entropy_bits(card, every), np.float32)
+
+            yield RunMap(
+                ENTROPY,
+                "Entropy",
+                "How undecided the model is, in bits.",
+                "entropy",
+                _grids(probabilities[0]),
+                (0.0, most_entropy(card)),
+                "fixed",
+                True,
+                None,
+                undecided,
+            )
+
+    def _attention(self, raster: RasterRecord, kept: set[str]) -> RunMap:
+        info = self._infos.get(raster.name)
+        return RunMap(
+            raster.name,
+            full_title(raster.name),
+            raster.description,
+            "attention",
+            _grids(raster),
+            None if info is None else info.value_range,
+            "min-max" if info is None else info.display,
+            info is None or not info.per_tile,
+            None if info is None or info.raw not in kept else info.raw,
+            lambda level, window: self._rasters[raster.path].stored(level, raster, window).astype(np.float32),
+        )
+
+    def _probability(self, raster: RasterRecord, level: int, window: Window) -> Values:
+        steps = self._rasters[raster.path].stored(level, raster, window)
+        values = steps.astype(np.float32) / np.float32(255)
+        grid = _grids(raster)[level]
+        values[~self.analysed.on(grid, window)] = np.nan
+        return values
+
+
+class _Levels:
+    """The arrays of one group of a run, opened when first read."""
+
+    def __init__(self, run: Run, raster: RasterRecord) -> None:
+        self._folder = run.path / raster.path
+        self._arrays: dict[int, zarr.Array] = {}  # type: ignore[type-arg]
+
+    def stored(self, level: int, raster: RasterRecord, window: Window) -> npt.NDArray[np.generic]:
+        """Return a window as it is stored, (h, w)."""
+        if level not in self._arrays:
+            try:
+                self._arrays[level] = zarr.open_array(str(self._folder / str(level)), mode="r")
+            except (OSError, ValueError) as error:
+                raise RunError(
+                    f"The map {raster.name!r} of {self._folder.parent} cannot be read: it is damaged or "
+                    "gone. Run the model again with that folder."
+                ) from error
+        lead = () if raster.channel is None else (raster.channel,)
+        return np.asarray(self._arrays[level][(*lead, *window.slices)])
+
+
+def _grids(raster: RasterRecord) -> tuple[Grid, ...]:
+    finest = Run.grid(raster)
+    grids = []
+    for level, shape in enumerate(raster.shapes):
+        step = (finest.step[0] * 2**level, finest.step[1] * 2**level)
+        grids.append(Grid(shape, step, finest.origin))
+    return tuple(grids)
