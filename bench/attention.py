@@ -1,4 +1,4 @@
-"""Attention without a window: a field explained beside its forward pass, and what a run's maps take to read."""
+"""Attention without a window: a field explained beside its forward pass, and what maps of a run take."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import FrozenInstanceError
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,14 +159,17 @@ def made(name: str, arguments: dict[str, Any], size: int, views: int = 1, **card
     return Model(build(name, **arguments).eval(), ModelCard(**facts | card), Path("made"))
 
 
-NETWORKS: list[tuple[Model, list[str], set[str]]] = [
+NETWORKS: list[tuple[partial[Model], list[str], set[str]]] = [
     (
-        made("darefinenet", {"depth": 18, "context_depth": 18, "classes": 1, "encoder_width": 8}, 45, 2),
+        partial(
+            made, "darefinenet", {"depth": 18, "context_depth": 18, "classes": 1, "encoder_width": 8}, 45, 2
+        ),
         ["answer", "level 4", "level 3", "level 2", "level 1"],
         {"gate_4", "refined_1"},
     ),
     (
-        made(
+        partial(
+            made,
             "multistage",
             {"encoder": "resnet18", "encoder_width": 8, "width": 4, "patch": 32, "crop": 32},
             70,
@@ -175,7 +179,8 @@ NETWORKS: list[tuple[Model, list[str], set[str]]] = [
         {"tumour_prob", "feature_norm"},
     ),
     (
-        made(
+        partial(
+            made,
             "gated_attention",
             {"local_depth": 18, "encoder_width": 8, "classes": 2, "dilated_width": 8, "local_size": 64},
             50,
@@ -187,23 +192,24 @@ NETWORKS: list[tuple[Model, list[str], set[str]]] = [
         {"semantic", "semantic_S", "omega", "channel_gate", "instances"},
     ),
     (
-        made("focusnetpp", {"preset": "light"}, 50),
+        partial(made, "focusnetpp", {"preset": "light"}, 50),
         ["answer", "e1", "e2", "e3", "e4", "bottleneck", "d4", "d3", "d2", "d1", "network"],
         {"e3.2.att0", "bottleneck.1.se", "d1.0.att2", "scale4"},
     ),
     (
-        made("nas_scam", {"width": 4, "genotype": GENOTYPE, "classes": 1}, 50),
+        partial(made, "nas_scam", {"width": 4, "genotype": GENOTYPE, "classes": 1}, 50),
         ["answer", "U4", "U3", "U2", "U1", "D4", "D3", "D2", "D1"],
         {"U4.sam", "U4.cam", "D1.sam"},
     ),
 ]
 
 
-@pytest.fixture(scope="module", params=NETWORKS, ids=[model.card.architecture for model, _, _ in NETWORKS])
+@pytest.fixture(scope="module", params=NETWORKS, ids=[make.args[0] for make, _, _ in NETWORKS])
 def explained(
     request: pytest.FixtureRequest,
 ) -> tuple[Model, list[str], set[str], ArraySlide, ExplainedField]:
-    model, parts, names = request.param
+    make, parts, names = request.param
+    model = make()
     slide = ArraySlide(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
     return model, parts, names, slide, explain_field(slide, model, (100.0, 90.0))
 
@@ -233,7 +239,7 @@ def test_each_network_shows_what_its_paper_shows_and_what_it_recorded(explained:
 
 def test_gated_attention_shows_its_best_and_worst_channels_and_says_what_can_be_compared() -> None:
     slide = ArraySlide(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
-    field = explain_field(slide, NETWORKS[2][0], (100.0, 90.0))
+    field = explain_field(slide, NETWORKS[2][0](), (100.0, 90.0))
     gates = field["channel_gate"].values
     shown = [item for item in field.items() if ".channel." in item.name]
     numbers = [int(item.name.rpartition(".")[2]) for item in shown]
@@ -248,7 +254,7 @@ def test_gated_attention_shows_its_best_and_worst_channels_and_says_what_can_be_
 
 def test_a_channel_of_any_gate_is_a_map_where_it_was_kept() -> None:
     slide = ArraySlide(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8))
-    explainer = Explainer(NETWORKS[3][0], "cpu")
+    explainer = Explainer(NETWORKS[3][0](), "cpu")
     field = explainer.explain(slide, (100.0, 90.0), channels=["e4.1.se"])
     item = channel_map(field, "e4.1.se", 5)
     assert item.grid == field["e4.1.att0"].grid

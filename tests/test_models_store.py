@@ -33,6 +33,7 @@ from napari_lumen.models import (
 )
 from napari_lumen.models.library import kind_of, user_models
 
+SHIPPED = ("nuclei-focusnetpp-light", "synthetic-fields-gated-attention")
 SMALL = {"width": 4, "levels": 2}
 TWO = {"classes": [{"value": value, "name": str(value), "color": [0, 0, 0]} for value in (1, 2)]}
 VIEWS: dict[str, Any] = {"views": [{"size": 64, "mpp": 1}], "overlap": 0}
@@ -265,19 +266,33 @@ def test_weights_with_other_tensors_are_named(folder: Path, small: nn.Module) ->
 
 
 def test_an_unknown_model_lists_those_there_are(tmp_path: Path) -> None:
-    assert "no model 'nonsense'; there is nuclei-focusnetpp-light" in refusal("nonsense")
+    assert f"no model 'nonsense'; there is {', '.join(SHIPPED)}" in refusal("nonsense")
     assert "holds no model" in refusal(tmp_path)
     (tmp_path / "notes.txt").write_text("no model")
     assert "There is no model" in refusal(tmp_path / "notes.txt")
 
 
 def test_the_shipped_and_the_users_models_are_listed(small: nn.Module) -> None:
-    assert set(available()) == {"nuclei-focusnetpp-light"}
+    assert set(available()) == set(SHIPPED)
+    assert next(iter(available())) == "nuclei-focusnetpp-light"  # what a window offers first
     path = save_model(user_models(), small, card())
-    assert list(available()) == ["nuclei-focusnetpp-light", "tiny"]
+    assert [name for name in available() if name not in SHIPPED] == ["tiny"]
     assert find_model("tiny") == path
-    assert [kind_of(p) for p in available().values()] == ["shipped", "yours"]
+    assert [kind_of(p) for p in available().values()] == ["shipped"] * len(SHIPPED) + ["yours"]
     assert kind_of(path.parent.parent) == "folder"
+
+
+def test_what_ships_is_whole_small_and_says_what_it_was_trained_on() -> None:
+    paths = [available()[name] for name in SHIPPED]
+    assert sum(file.stat().st_size for path in paths for file in path.iterdir()) < 60e6
+    for path in paths:
+        shown = load_model(path).card
+        assert shown.name == path.name
+        assert shown.training is not None
+        assert shown.training.data
+        assert shown.scores
+        drawn = path.name.startswith("synthetic")
+        assert shown.summary.startswith("Trained on drawn sections only") == drawn
 
 
 def test_broken_models_break_no_list(small: nn.Module) -> None:
@@ -292,7 +307,7 @@ def test_broken_models_break_no_list(small: nn.Module) -> None:
     (place / "empty").mkdir()
     (place / "file.txt").write_text("no model")
     (place / "file.pt").write_bytes(b"no model")
-    assert list(available()) == ["nuclei-focusnetpp-light", "broken", "looped", "tiny"]
+    assert [name for name in available() if name not in SHIPPED] == ["broken", "looped", "tiny"]
     assert set(available(foreign=True)) - set(available()) == {"file"}
     assert available()["nuclei-focusnetpp-light"].parent != place  # the shipped one is not shadowed
     for name in ("broken", "looped", "file"):

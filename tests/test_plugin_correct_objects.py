@@ -13,6 +13,7 @@ from napari.utils.interactions import mouse_move_callbacks, mouse_press_callback
 
 from napari_lumen.corrections import CorrectionStore
 from napari_lumen.geometry import Region
+from plugin_fakes import StepJobs
 from test_plugin_correct import GLAND, NUCLEUS, Bench
 
 
@@ -188,3 +189,14 @@ def test_proposals_are_forgotten_with_their_run(bench: Bench) -> None:
     bench.controller.choice.choose_run("")
     assert (bench.controller.state.proposals, bench.controller.state.ways) == ((), ())
     assert all(layer.name != "Proposals" for layer in bench.viewer.layers)
+
+
+def test_looking_for_proposals_can_be_stopped(bench: Bench) -> None:
+    jobs = StepJobs(first_at_once=False)
+    bench.controller.board.jobs = jobs
+    bench.controller.proposals.propose("entropy")
+    assert (bench.controller.state.looking, bench.controller.state.busy) == (True, "Looking for fields …")
+    bench.controller.proposals.clear()
+    jobs.let_run()
+    state = bench.controller.state
+    assert (state.looking, state.busy, state.proposals) == (False, "", ())

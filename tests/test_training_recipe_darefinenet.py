@@ -375,6 +375,20 @@ def test_whole_fields_are_scored_by_one_confusion_matrix_as_bach_does(tmp_path: 
     assert "BACH score" not in phase.validate(Shade(4), Turn(fabric(), nn.Identity()))
 
 
+def test_tiles_without_a_label_are_not_answered() -> None:
+    black = np.zeros((64, 64, 3), np.uint8)
+    truth = np.full((64, 64), IGNORE, np.uint8)
+    truth[40:44, 15:17] = 0  # in two of 16 tiles
+    images = LabelledArrays([black, black], [truth, truth])
+    phase = tiny(mean=(0, 0, 0), std=(1, 1, 1), size=16).plan(divided(images, 1)).phases[0]
+    network, answered = Shade(3), []
+    network.register_forward_hook(lambda module, inputs, logits: answered.append(len(logits)))
+    scores = phase.validate(network, Turn(fabric(), nn.Identity()))
+    assert answered == [2]
+    assert scores["accuracy"] == 1
+    assert np.isfinite(scores["loss"])
+
+
 def test_a_class_that_is_nowhere_has_no_score() -> None:
     black = np.zeros((40, 40, 3), np.uint8)
     images = LabelledArrays([black, black], [np.zeros((40, 40), np.uint8)] * 2)

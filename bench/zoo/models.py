@@ -44,14 +44,17 @@ class Shipped:
 
 
 def shipped() -> list[Shipped]:
-    """Return all of them but the FocusNet++ of nuclei, which `napari_lumen.training.nuclei` trains."""
+    """Return all of them but the FocusNet++ of nuclei, which `napari_lumen.training.nuclei` trains.
+
+    Names of what has seen drawn tissue alone begin with ``synthetic``, which also puts them last in lists.
+    """
     return [_regions(), _heat_map(), _fields(), _nuclei()]
 
 
 def _regions() -> Shipped:
     return Shipped(
         _drawn(
-            "regions-darefinenet",
+            "synthetic-regions-darefinenet",
             title="Regions (DA-RefineNet, drawn tissue)",
             summary="Trained on drawn sections only: outlines regions of tissue at 2 µm/px, and tells "
             "carcinoma in situ from invasive carcinoma by what lies around.",
@@ -79,7 +82,7 @@ def _regions() -> Shipped:
 def _heat_map() -> Shipped:
     return Shipped(
         _drawn(
-            "carcinoma-multistage",
+            "synthetic-carcinoma-multistage",
             title="Carcinoma, slide heat map (multi-stage, drawn tissue)",
             summary="Trained on drawn sections only: where on a slide carcinoma is, by patches of "
             "128 µm, seen all together.",
@@ -113,7 +116,7 @@ def _heat_map() -> Shipped:
 def _fields() -> Shipped:
     return Shipped(
         _drawn(
-            "fields-gated-attention",
+            "synthetic-fields-gated-attention",
             title="Fields: benign, in situ, invasive (gated attention, drawn tissue)",
             summary="Trained on drawn sections only: classifies fields of 512 µm and shows what decided.",
             recipe={

@@ -10,8 +10,8 @@ from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.measure import perimeter
 
+from napari_lumen.corrections.drawn import Mask
 from napari_lumen.corrections.images import Pixels
-from napari_lumen.corrections.objects import Mask
 
 _LEAST = 0.1  # probability from which the model has seen something
 _THRESHOLDS = np.linspace(0.03, 0.9, 30)  # quantiles of the colour distance that are tried

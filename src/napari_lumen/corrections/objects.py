@@ -14,13 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.draw import polygon2mask
 from skimage.morphology import convex_hull_image
 
+from napari_lumen.corrections.drawn import Drawn, Mask, outlined, traced, within
 from napari_lumen.corrections.images import Pixels
 from napari_lumen.geometry import Pair, Window
 
-Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int32]
 Numbering = Callable[[Mask], Numbers]
 
@@ -112,7 +111,7 @@ def split(labels: Pixels, path: Sequence[Pair], gap: int = 1, number: Numbering 
     number : callable
         See `object_at`.
     """
-    line = _traced(path, labels.shape, gap)
+    line = traced(path, labels.shape, gap)
     divided = []
     for found in _objects_on(labels, line, number):
         cut = line.on(found.window) & found.mask
@@ -135,14 +134,14 @@ def merged(labels: Pixels, path: Sequence[Pair], number: Numbering = connected) 
     number : callable
         See `object_at`.
     """
-    line = _traced(path, labels.shape)
+    line = traced(path, labels.shape)
     found = list(_objects_on(labels, line, number, path))
     if len(found) < 2:
         return None
     window = _around([item.window for item in found])
     pieces = np.zeros((window.height, window.width), bool)
     for item in found:
-        pieces[_within(item.window, window)] |= item.mask
+        pieces[within(item.window, window)] |= item.mask
     reach = 2 * min(float(ndimage.distance_transform_edt(np.pad(item.mask, 1)).max()) for item in found)
     near = ndimage.distance_transform_edt(~line.on(window)) <= reach
     before = labels[window.slices]
@@ -172,7 +171,7 @@ def reclassified(
         single = object_at(labels, path[0], number)
         found = [] if single is None else [single]
     else:
-        inside = _outlined(path, labels.shape)
+        inside = outlined(path, labels.shape)
         found = [
             item
             for item in _objects_on(labels, inside, number)
@@ -199,7 +198,7 @@ def added(labels: Pixels, window: Window, mask: Mask, value: int) -> Patch | Non
     around = Window(window.y - 1, window.x - 1, window.height + 2, window.width + 2)
     around = around.intersect(Window(0, 0, *labels.shape))
     touching = ndimage.binary_dilation(labels[around.slices] == value, _NEIGHBOURS)
-    free = mask & (before == 0) & ~touching[_within(window, around)]
+    free = mask & (before == 0) & ~touching[within(window, around)]
     numbers = connected(free)
     if not numbers.any():
         return None
@@ -249,24 +248,8 @@ def _fitted(window: Window, mask: Mask, value: int) -> LabelObject:
     return LabelObject(place, mask[rows, columns], value)
 
 
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    """What a line covers or an outline holds: a mask (h, w) of a window, False beyond it."""
-
-    window: Window
-    mask: Mask
-
-    def on(self, window: Window) -> Mask:
-        """Return the mask of another window."""
-        found = np.zeros((window.height, window.width), bool)
-        common = self.window.intersect(window)
-        if common.height and common.width:
-            found[_within(common, window)] = self.mask[_within(common, self.window)]
-        return found
-
-
 def _objects_on(
-    labels: Pixels, drawn: _Drawn, number: Numbering, first: Sequence[Pair] = ()
+    labels: Pixels, drawn: Drawn, number: Numbering, first: Sequence[Pair] = ()
 ) -> Iterator[LabelObject]:
     """Yield the objects with pixels in what is drawn, once each; those at `first` before others."""
     window = drawn.window
@@ -278,7 +261,7 @@ def _objects_on(
             found = object_at(labels, (place[0] + window.y, place[1] + window.x), number)
             if found is not None:
                 common = found.window.intersect(window)
-                left[_within(common, window)] &= ~found.mask[_within(common, found.window)]
+                left[within(common, window)] &= ~found.mask[within(common, found.window)]
                 yield found
 
 
@@ -286,7 +269,7 @@ def _painted(labels: Pixels, objects: Sequence[LabelObject], value: int) -> Patc
     window = _around([item.window for item in objects])
     after = labels[window.slices].copy()
     for item in objects:
-        after[_within(item.window, window)][item.mask] = value
+        after[within(item.window, window)][item.mask] = value
     return Patch(window, after, len(objects))
 
 
@@ -295,40 +278,3 @@ def _around(windows: Sequence[Window]) -> Window:
     bottom = max(item.y + item.height for item in windows)
     right = max(item.x + item.width for item in windows)
     return Window(y, x, bottom - y, right - x)
-
-
-def _within(window: Window, other: Window) -> tuple[slice, slice]:
-    return Window(window.y - other.y, window.x - other.x, window.height, window.width).slices
-
-
-def _traced(path: Sequence[Pair], shape: tuple[int, int], width: int = 1) -> _Drawn:
-    """Return the pixels of a line, of which each shares an edge with the next: nothing slips through."""
-    window = _spanning(path, shape, width)
-    line = np.zeros((window.height, window.width), bool)
-    corners = [_pixel(place) for place in path]
-    for (row, column), (last_row, last_column) in zip(corners, corners[1:] or corners, strict=False):
-        steps = 2 * max(abs(last_row - row), abs(last_column - column)) + 1
-        rows = np.rint(np.linspace(row, last_row, steps)).astype(int) - window.y
-        columns = np.rint(np.linspace(column, last_column, steps)).astype(int) - window.x
-        rows, columns = np.concatenate([rows, rows[1:]]), np.concatenate([columns, columns[:-1]])
-        kept = (rows >= 0) & (rows < window.height) & (columns >= 0) & (columns < window.width)
-        line[rows[kept], columns[kept]] = True
-    return _Drawn(
-        window, line if width == 1 else ndimage.binary_dilation(line, np.ones((width, width), bool))
-    )
-
-
-def _outlined(path: Sequence[Pair], shape: tuple[int, int]) -> _Drawn:
-    window = _spanning(path, shape)
-    size = window.height, window.width
-    if not all(size):
-        return _Drawn(window, np.zeros(size, bool))
-    return _Drawn(window, polygon2mask(size, np.asarray(path, float) - (window.y, window.x)))
-
-
-def _spanning(path: Sequence[Pair], shape: tuple[int, int], margin: int = 1) -> Window:
-    """Return the pixels that a path lies in, and some around them."""
-    corners = np.asarray(path, float)
-    top, left = (int(edge) - margin for edge in np.floor(corners.min(axis=0)))
-    bottom, right = (int(edge) + margin + 1 for edge in np.ceil(corners.max(axis=0)))
-    return Window(top, left, bottom - top, right - left).intersect(Window(0, 0, *shape))

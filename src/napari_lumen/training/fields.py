@@ -156,7 +156,7 @@ class FieldTiles:
             rows, columns = (starts(length, side, self._stride * side) for length in labels.shape)
             for y in rows:
                 for x in columns:
-                    part = labels[_pixels(y, side), _pixels(x, side)]
+                    part = labels[pixels_of(y, side), pixels_of(x, side)]
                     if (part != IGNORE).any():
                         found.append((Tile(number, y, x), bool(np.isin(part, self._favoured).any())))
         if not found:
@@ -198,7 +198,8 @@ def _owned(begins: Sequence[float], side: float, length: int) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(edges)]
 
 
-def _pixels(start: float, side: float) -> slice:
+def pixels_of(start: float, side: float) -> slice:
+    """Return the pixels of a field that a tile touches along an axis."""
     return slice(max(0, math.floor(start)), math.ceil(start + side))
 
 

@@ -21,7 +21,7 @@ from napari_lumen.training.data.image_set import RGB, ImageSet, Labels
 from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.dense import NO_LABEL, to_input, to_target
 from napari_lumen.training.example import Batch, Example
-from napari_lumen.training.fields import FieldTiles, Part, Tile, TileViews, covering
+from napari_lumen.training.fields import FieldTiles, Part, Tile, TileViews, covering, pixels_of
 from napari_lumen.training.losses import count_labelled, masked_cross_entropy
 from napari_lumen.training.phase import TRAIN, Choice, Draw, Phase
 from napari_lumen.training.samples import Sample, class_values, spread
@@ -180,10 +180,18 @@ class RegionPhase(Phase):
     def _answers(
         self, network: nn.Module, number: int, turn: Turn
     ) -> Iterator[tuple[Part, npt.NDArray[np.int64], Tensor, Tensor]]:
-        """Yield the parts of a field with the classes of their pixels, and target and logits of the tile."""
+        """Yield the parts of a field with the classes of their pixels, and target and logits of the tile.
+
+        Tiles without any label are left out: they have no part in a score.
+        """
         image, labels = self.images.image(number), self.images.labels(number)
         step = self.views.step(self.images.mpp(number))
-        tiles = covering(labels.shape, self.views.size * step)
+        side = self.views.size * step
+        tiles = [
+            (y, x, part)
+            for y, x, part in covering(labels.shape, side)
+            if (labels[pixels_of(y, side), pixels_of(x, side)] != IGNORE).any()
+        ]
         for first in range(0, len(tiles), self.batch):
             turn.check()
             some = tiles[first : first + self.batch]

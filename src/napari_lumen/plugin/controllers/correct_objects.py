@@ -16,7 +16,8 @@ from napari_lumen.plugin.jobs import Emit
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_lumen.corrections.objects import Mask, Patch
+    from napari_lumen.corrections.drawn import Mask
+    from napari_lumen.corrections.objects import Patch
     from napari_lumen.geometry import Pair
     from napari_lumen.plugin.controllers.correct_board import CorrectBoard
     from napari_lumen.plugin.controllers.correct_choice import CorrectChoice

@@ -18,9 +18,10 @@ from napari_lumen.corrections import (
     folder_beside,
 )
 from napari_lumen.corrections.changes import part_of, sampled
+from napari_lumen.corrections.drawn import Mask
 from napari_lumen.corrections.index import INDEX
 from napari_lumen.corrections.object_growing import grown_on_color, grown_on_probability
-from napari_lumen.corrections.objects import Mask, Numbering, connected
+from napari_lumen.corrections.objects import Numbering, connected
 from napari_lumen.errors import RunError, SlideError
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.plugin.layers import KEY, class_colors, class_features
