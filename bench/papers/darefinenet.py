@@ -74,7 +74,7 @@ def experiments() -> Iterator[Experiment]:
         data={"kind": "images", "folder": "unused", "classes": ["unused"]},
         split={"by": "slide", "proportions": {"train": 5, "validation": 1, "test": 2}},
         scores=_SCORES,
-        variants=_variants(shrink=0.5, context=16.0, favoured=[]),
+        variants=_variants(shrink=0.25, context=16.0, favoured=[]),
         ratio="mean IoU",
     )
 

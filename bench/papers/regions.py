@@ -16,11 +16,11 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.slides.synthetic import CONTEXT_DEPTH, REGIONS, SyntheticSlide
 from napari_lumen.training.data.item import IGNORE, Item
 
-_MPP = 1.0
-_SLIDE, _FIELD = 4000, 1024  # px
-_SEEDS = range(8)
-_LEAST = 2_000  # px of a core that is worth a field
-_KEPT = Path(tempfile.gettempdir()) / "napari-lumen-context-regions.npz"
+_MPP = 2.0
+_SLIDE, _FIELD = 2048, 512  # px
+_SEEDS = range(32)
+_LEAST = 500  # px of a core that is worth a field
+_KEPT = Path(tempfile.gettempdir()) / "napari-lumen-context-regions-32.npz"
 _KINDS = ("in situ carcinoma", "invasive carcinoma")
 
 
@@ -67,11 +67,11 @@ class ContextRegions:
         return drawn
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return a field: uint8 (1024, 1024, 3)."""
+        """Return a field: uint8 (512, 512, 3)."""
         return self._images[index]
 
     def labels(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return 1 in situ, 2 invasive, `IGNORE` but in cores: uint8 (1024, 1024)."""
+        """Return 1 in situ, 2 invasive, `IGNORE` but in cores: uint8 (512, 512)."""
         return self._labels[index]
 
     def mpp(self, index: int) -> float | None:
