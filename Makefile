@@ -27,7 +27,7 @@ demo: $(INSTALLED)
 	$(if $(SCREEN),,env -u QT_QPA_PLATFORM LIBGL_ALWAYS_SOFTWARE=1 )$(BIN)/napari-lumen demo --out demo_output
 
 test: check
-	$(HEADLESS) $(BIN)/python -m pytest
+	$(HEADLESS) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -13,6 +13,14 @@ settings.register_profile("lumen", deadline=None)  # a busy machine is no failur
 settings.load_profile("lumen")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plugins_are_found_as_napari_does() -> None:
+    """Let napari look for plugins first, once: who asks npe2 before it breaks it for the rest."""
+    from napari.plugins import _initialize_plugins
+
+    _initialize_plugins()
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The real public data that lies beside the repository during development; never copied into it."""
