@@ -115,7 +115,7 @@ def test_every_suffix_of_a_slide_is_offered_to_our_reader(suffix: str, upper: bo
 @pytest.fixture
 def gesture(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when something is dropped on the window."""
-    monkeypatch.setattr(reader, "_from_a_gesture", lambda: True)
+    monkeypatch.setattr(reader, "from_a_gesture", lambda: True)
 
 
 def is_naparis(path: Path) -> bool:

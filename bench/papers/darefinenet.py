@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.papers.encoder import WIDTH, drawn_encoder
 from bench.papers.experiment import Experiment, Variant
 from bench.papers.regions import context_regions
-from bench.papers.shared import CONSEP_TILES, SHARED
+from bench.papers.shared import CONSEP_TILES, MADE, SHARED
 
 _ARGUMENTS = {"depth": 18, "context_depth": 18, "encoder_width": WIDTH, "light": True, "dropout": 0.1}
 _NUMBERS = {
@@ -71,7 +71,7 @@ def experiments() -> Iterator[Experiment]:
         "two must reach 0.9. 1,024 µm are seen as context.",
         images=context_regions,
         encoder=drawn_encoder,
-        data={"kind": "images", "folder": "unused", "classes": ["unused"]},
+        data=MADE,
         split={"by": "slide", "proportions": {"train": 5, "validation": 1, "test": 2}},
         scores=_SCORES,
         variants=_variants(shrink=0.25, context=16.0, favoured=[]),

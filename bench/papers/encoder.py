@@ -6,6 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from bench.papers.shared import MADE
 from bench.zoo.sections import GradedFields
 from napari_lumen.training import TrainingConfig, train
 
@@ -35,7 +36,7 @@ def drawn_encoder() -> Path:
                 "rate_every": 6,
                 "colour_change": 0.2,
             },
-            "data": {"kind": "images", "folder": "unused", "classes": ["unused"]},
+            "data": MADE,
             "split": {"by": "slide", "proportions": {"train": 0.85, "validation": 0.15}},
         }
     )

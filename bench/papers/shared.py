@@ -12,3 +12,8 @@ CONSEP_TILES: dict[str, Any] = {
     "proportions": {"train": 17, "validation": 4, "test": 6},
     "seed": 7,
 }
+MADE: dict[str, Any] = {
+    "kind": "images",
+    "folder": "unused",
+    "classes": ["unused"],
+}  # images are given instead

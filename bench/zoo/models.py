@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench.papers.shared import SHARED
+from bench.papers.shared import MADE, SHARED
 from bench.zoo.nuclei import StainedNuclei
 from bench.zoo.sections import GradedFields, Sections
 from napari_lumen.training import TrainingConfig
 from napari_lumen.training.data.image_set import Pictures
 
-_UNUSED = {"kind": "images", "folder": "unused", "classes": ["unused"]}
 _DRAWN = (
     "12 sections of 4 mm drawn by `napari_lumen.slides.synthetic`, seeds 100 to 111: glands, stroma, fat, "
     "lymph follicles, carcinoma in situ and invasive carcinoma. No image of a patient."
@@ -160,7 +159,7 @@ def _nuclei() -> Shipped:
             "colours": None,
         },
         "rebuilt": {"steps": 100, "epochs": 16},
-        "data": _UNUSED,
+        "data": MADE,
         "data_text": "Data Science Bowl 2018, stage1_train (CC0, BBBC038v1): stained and bright-field "
         "images, scaled so that the median nucleus measures 8 µm; 12 fields drawn by "
         "`napari_lumen.slides.synthetic`.",
@@ -189,7 +188,7 @@ def _drawn(name: str, *, title: str, summary: str, recipe: dict[str, Any]) -> Tr
             "title": title,
             "summary": summary,
             "recipe": recipe,
-            "data": _UNUSED,
+            "data": MADE,
             "data_text": _DRAWN,
             "licence": "CC0-1.0",
             "limits": _ONLY_DRAWN,

@@ -17,7 +17,7 @@ from napari_lumen.plugin.annotation_pyramid import pyramid_layer
 from napari_lumen.plugin.annotation_shapes import is_dots, shape_layers
 from napari_lumen.plugin.layers import LayerData
 from napari_lumen.plugin.opening import PATIENCE
-from napari_lumen.plugin.reader import _from_a_gesture, _or_sentence
+from napari_lumen.plugin.reader import from_a_gesture, or_sentence
 
 MOST_SHAPES = 10_000  # that napari draws and edits without waiting
 _SUFFIXES = (".gz", ".zip", ".geojson", ".json", ".xml")
@@ -95,12 +95,12 @@ def tell_repairs(path: Path, repairs: Sequence[str]) -> None:
 
 
 def _read(path: str | Sequence[str]) -> list[Any]:
-    return _or_sentence(_layers, Path(path if isinstance(path, str) else path[0]))
+    return or_sentence(_layers, Path(path if isinstance(path, str) else path[0]))
 
 
 def _layers(path: Path) -> list[LayerData]:
     frame = current_frame()
-    if _from_a_gesture():
+    if from_a_gesture():
         from qtpy.QtWidgets import QApplication
 
         from napari_lumen.plugin.jobs import Jobs

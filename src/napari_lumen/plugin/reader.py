@@ -50,7 +50,7 @@ def napari_get_reader(path: str | Sequence[str]) -> Reader | None:
     place = Path(path)
     if (place / _RUN_FILE).is_file():
         return _read_run
-    return _read_as_napari if _from_a_gesture() and _is_naparis(place) else _read_slide
+    return _read_as_napari if from_a_gesture() and _is_naparis(place) else _read_slide
 
 
 def _is_naparis(place: Path) -> bool:
@@ -79,11 +79,11 @@ def _read_as_napari(path: str | Sequence[str]) -> list[Any]:
 
 
 def _read_slide(path: str | Sequence[str]) -> list[Any]:
-    return _or_sentence(slide_layers, _one(path))
+    return or_sentence(slide_layers, _one(path))
 
 
 def _read_run(path: str | Sequence[str]) -> list[Any]:
-    return _or_sentence(run_and_slide_layers, _one(path))
+    return or_sentence(run_and_slide_layers, _one(path))
 
 
 def slide_layers(path: Path) -> list[LayerData]:
@@ -97,7 +97,7 @@ def slide_layers(path: Path) -> list[LayerData]:
     """
     from napari_lumen.plugin.opening import open_ready, open_waiting
 
-    return layers_of_slide(*(open_waiting(path) if _from_a_gesture() else open_ready(path)))
+    return layers_of_slide(*(open_waiting(path) if from_a_gesture() else open_ready(path)))
 
 
 def readable_slide(place: str | Path) -> Slide:
@@ -215,7 +215,7 @@ def _found_slide(run: Run) -> tuple[Slide, Ready] | None:
     from napari_lumen.plugin.opening import open_slide_of, open_slide_of_waiting
 
     try:
-        slide, ready = open_slide_of_waiting(run) if _from_a_gesture() else open_slide_of(run)
+        slide, ready = open_slide_of_waiting(run) if from_a_gesture() else open_slide_of(run)
     except Cancelled:  # of the slide: the results were asked for, too
         return None
     except SlideError as error:
@@ -227,7 +227,7 @@ def _found_slide(run: Run) -> tuple[Slide, Ready] | None:
     return slide, ready
 
 
-def _or_sentence(read: Callable[[Path], list[LayerData]], path: Path) -> list[Any]:
+def or_sentence(read: Callable[[Path], list[LayerData]], path: Path) -> list[Any]:
     """Read, and see that the user is told once, in one sentence, when that fails.
 
     Called from a gesture (a drop, a menu), napari would wrap the error in a paragraph of its own about
@@ -242,12 +242,12 @@ def _or_sentence(read: Callable[[Path], list[LayerData]], path: Path) -> list[An
         from napari_lumen.plugin import notices
 
         notices.show(error)
-        if _from_a_gesture():
+        if from_a_gesture():
             return [(None,)]  # npe2's word for "read, and there is nothing to show"
         raise
 
 
-def _from_a_gesture() -> bool:
+def from_a_gesture() -> bool:
     """Whether Qt's event loop is running above us."""
     core = sys.modules.get("qtpy.QtCore")
     if core is None or core.QCoreApplication.instance() is None:

@@ -6,12 +6,13 @@ import math
 
 from qtpy.QtCore import QSignalBlocker, QSize, QSizeF, Qt
 from qtpy.QtGui import QTextOption, QWheelEvent
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFrame, QSizePolicy, QTextEdit
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFrame, QListWidget, QSizePolicy, QTextEdit
 
 PIXEL_SIZE = "Pixel size (µm/px)"  # what stands beside the box for it
 _LARGEST_PIXEL = 100.0  # µm
 _NARROW = 60  # px
 _MARGIN = 2  # px
+_LIST_ROWS = 6
 
 
 def pixel_size_box() -> QDoubleSpinBox:
@@ -34,6 +35,15 @@ def choice_box(tip: str) -> QComboBox:
     box.setMinimumContentsLength(8)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return box
+
+
+def short_list() -> QListWidget:
+    """Return a list of six rows, which are cut at the right rather than scrolled."""
+    rows = QListWidget()
+    rows.setFixedHeight(_LIST_ROWS * rows.fontMetrics().height() + 2 * _LIST_ROWS)
+    rows.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    rows.setTextElideMode(Qt.TextElideMode.ElideRight)
+    return rows
 
 
 def fill(box: QComboBox, items: list[tuple[str, object]], chosen: object, empty: str) -> None:

@@ -10,19 +10,17 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
-    QListWidget,
     QListWidgetItem,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_lumen.plugin.widgets.controls import choice_box, fill
+from napari_lumen.plugin.widgets.controls import choice_box, fill, short_list
 
 if TYPE_CHECKING:
     from napari_lumen.corrections.proposals import Proposal
 
-_ROWS = 6
 _INDEX = Qt.ItemDataRole.UserRole
 
 
@@ -39,10 +37,7 @@ class ProposalQueue(QWidget):
         self.propose = QPushButton("Propose")
         self.propose.setToolTip("Find the fields that teach the model most, and box them on the slide.")
         self.clear = QPushButton("Clear")
-        self.list = QListWidget()
-        self.list.setFixedHeight(_ROWS * self.fontMetrics().height() + 2 * _ROWS)
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.list = short_list()
         self.list.setToolTip("A click opens an edit window there; N takes the next.")
         self._shown: tuple[Proposal, ...] = ()
         row = QHBoxLayout()

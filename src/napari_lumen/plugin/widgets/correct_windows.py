@@ -10,20 +10,19 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
-    QListWidget,
     QListWidgetItem,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_lumen.plugin.widgets.controls import short_list
 from napari_lumen.plugin.wording import corrected
 
 if TYPE_CHECKING:
     from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.corrections import CorrectedWindow
 
-_ROWS = 6
 _NAME = Qt.ItemDataRole.UserRole
 
 
@@ -36,10 +35,7 @@ class CorrectedList(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.title = QLabel()
-        self.list = QListWidget()
-        self.list.setFixedHeight(_ROWS * self.fontMetrics().height() + 2 * _ROWS)
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.list = short_list()
         self.go = QPushButton("Go to")
         self.revert = QPushButton("Revert")
         self.revert.setToolTip("What this window has changed no longer counts. Its files stay.")
