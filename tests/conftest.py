@@ -15,7 +15,7 @@ settings.load_profile("lumen")
 
 @pytest.fixture(scope="session", autouse=True)
 def plugins_are_found_as_napari_does() -> None:
-    """Let napari look for plugins first, once: who asks npe2 before it breaks it for the rest."""
+    """Let napari look for plugins first, and once: a second time breaks it, as asking npe2 before does."""
     from napari.plugins import _initialize_plugins
 
     _initialize_plugins()

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import shapely
 from napari.layers import Labels, Layer, Points, Shapes
-from napari.plugins import _initialize_plugins
 from npe2 import PluginManager
 from shapely import LineString, MultiLineString, MultiPoint, MultiPolygon, Point, Polygon, box
 
@@ -255,7 +254,6 @@ def test_a_repaired_outline_is_told(tmp_path: Path, told: list[Any]) -> None:
 
 
 def test_napari_offers_a_writer_for_each_format() -> None:
-    _initialize_plugins()  # as napari does, which remembers it
     manifest = PluginManager.instance().get_manifest("napari-lumen")
     writers = {item.display_name: item for item in manifest.contributions.writers or ()}
     assert set(writers) == {

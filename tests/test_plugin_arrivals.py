@@ -12,7 +12,6 @@ import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.layers import Layer
-from napari.plugins import _initialize_plugins
 
 from fakes import ArraySlide
 from napari_lumen import open_slide
@@ -29,7 +28,6 @@ from plugin_fakes import channel_slide, write_run
 
 @pytest.fixture
 def viewer() -> ViewerModel:
-    _initialize_plugins()  # a real window does so itself, and twice is once too often
     return ViewerModel()
 
 

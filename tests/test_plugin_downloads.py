@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from napari.components import ViewerModel
-from napari.plugins import _initialize_plugins
 from npe2 import PluginManager
 
 from napari_lumen.errors import Cancelled, SlideError
@@ -90,7 +89,6 @@ def test_cancel_leaves_no_file(server: str, tmp_path: Path) -> None:
 
 
 def test_the_sample_that_ships_opens_from_the_menu() -> None:
-    _initialize_plugins()
     viewer = ViewerModel()
     (layer,) = viewer.open_sample("napari-lumen", "lumen-sample")
     assert layer.name == sample_data.SAMPLE
@@ -122,6 +120,5 @@ def test_cmu_1_is_the_file_that_openslide_publishes() -> None:
 
 
 def test_both_samples_are_in_the_manifest() -> None:
-    _initialize_plugins()
     manifest = PluginManager.instance().get_manifest("napari-lumen")
     assert [sample.key for sample in manifest.contributions.sample_data or []] == ["lumen-sample", "cmu-1"]

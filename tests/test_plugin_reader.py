@@ -16,7 +16,6 @@ import pytest
 import tifffile
 import zarr
 from napari.components import ViewerModel
-from napari.plugins import _initialize_plugins
 from napari.plugins._npe2 import get_readers
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager
@@ -42,7 +41,6 @@ SLIDES = (
 
 @pytest.fixture
 def viewer() -> ViewerModel:
-    _initialize_plugins()
     return ViewerModel()
 
 
@@ -106,7 +104,6 @@ def test_a_slide_without_a_pixel_size_is_shown_in_pixels(viewer: ViewerModel, tm
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("upper", [False, True])
 def test_every_suffix_of_a_slide_is_offered_to_our_reader(suffix: str, upper: bool) -> None:
-    _initialize_plugins()
     name = f"/data/case 12{suffix.upper() if upper else suffix}"
     readers = {reader.plugin_name for reader in PluginManager.instance().iter_compatible_readers([name])}
     assert "napari-lumen" in readers
@@ -311,5 +308,4 @@ def test_opening_a_slide_loads_no_torch(tmp_path: Path) -> None:
 
 def test_our_reader_is_the_first_that_napari_offers_for_a_slide() -> None:
     """napari's own reader claims *.svs as well, and would load it whole."""
-    _initialize_plugins()
     assert min(get_readers("case.svs").values()) == "Lumen"
