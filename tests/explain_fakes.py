@@ -20,6 +20,11 @@ from napari_lumen.models.padding import pad_to_multiple
 TWO = ClassTable.of([(4, "pale", (0, 0, 255)), (9, "dark", (255, 0, 0))])
 
 
+class _Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+
 class Marker(nn.Module):
     """Its maps are how dark each cell of a stride is; without one, each of 7 x 7 parts of the input."""
 
@@ -34,7 +39,7 @@ class Marker(nn.Module):
                 f"map{stride}",
                 mark_attention(AttentionPoint(), "spatial", "Darkness.", stride=stride),
             )
-        self.gate = mark_attention(nn.Identity(), "channel", "Darkness of red, green and blue.")
+        self.gate = mark_attention(_Mean(), "channel", "Darkness of red, green and blue.")
         self.boxes = mark_attention(nn.Identity(), "boxes", "Two of three boxes.")
 
     def forward(self, x: Tensor | tuple[Tensor, ...]) -> Tensor:
@@ -48,7 +53,7 @@ class Marker(nn.Module):
                 else F.avg_pool2d(padded, stride, ceil_mode=True)
             )
             self.get_submodule(f"map{stride}")(value)
-        self.gate(1 - fine.mean(dim=(2, 3)))
+        self.gate(1 - fine)
         nothing = [float("nan")] * 5
         known = torch.tensor([[0.0, 0.0, 0.25, 0.5, 2.25], [0.5, 0.75, 1.0, 1.0, 7.5], nothing])
         self.boxes(known.repeat(len(fine), 1, 1))

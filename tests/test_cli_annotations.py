@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import shapely
+import tifffile
+import zarr
 from shapely.geometry import Polygon, box
 from typer.testing import CliRunner
 
@@ -48,3 +51,19 @@ def test_what_cannot_be_read_or_repaired_is_told(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["annotations", "convert", str(tmp_path / "a.geojson"), str(target)])
     assert result.exit_code == 0, result.output
     assert "cross" in result.stderr
+
+
+def test_annotations_become_ome_zarr_labels_over_their_slide(tmp_path: Path) -> None:
+    slide, source, target = tmp_path / "a.tif", tmp_path / "a.geojson", tmp_path / "a.zarr"
+    tifffile.imwrite(slide, np.zeros((300, 200, 3), np.uint8), photometric="rgb")
+    drawn = [Annotation(box(10, 20, 30, 50), "Tumor", (200, 0, 0)), Annotation(box(100, 100, 140, 160))]
+    write_annotations(source, drawn)
+    command = ["annotations", "convert", str(source), str(target)]
+    assert CliRunner().invoke(app, command).exit_code == 2
+    result = CliRunner().invoke(app, [*command, "--slide", str(slide), "--mpp", "0.5"])
+    assert result.exit_code == 0, result.output
+    found = read_annotations(target)
+    assert (found[0].class_name, found[0].color) == ("Tumor", (200, 0, 0))
+    assert [x.class_name for x in found] == ["Tumor", "no class"]
+    assert all(shapely.equals(x.geometry, y.geometry) for x, y in zip(found, drawn, strict=True))
+    assert zarr.open_group(target, mode="r")["0"].shape == (300, 200)

@@ -233,6 +233,20 @@ def test_a_full_disk_leaves_nothing_behind_and_the_same_commit_works_later(
     assert store.commit(*arguments).window.name == "0002"
 
 
+def test_a_run_that_was_deleted_meanwhile_gets_no_corrections(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ArraySlide(np.zeros((256, 256, 3), np.uint8)), Window(8, 8, 8, 8)).path
+    store = CorrectionStore(run)
+    grid, before = Grid((16, 16), (1.0, 1.0)), np.zeros((16, 16), np.uint8)
+    store.commit(grid, before, before + 1)
+    run.rename(tmp_path / "elsewhere")
+    for change in (lambda: store.commit(grid, before, before + 1), lambda: store.revert("0001")):
+        with pytest.raises(RunError, match="is gone: put its folder back"):
+            change()
+    assert not run.exists()
+    (tmp_path / "elsewhere").rename(run)
+    assert store.commit(grid, before, before + 1).window.name == "0002"
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = CorrectionStore(tmp_path / "file" / "corrections", SUBJECT)
@@ -243,7 +257,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
 def test_a_commit_waits_for_another_process_for_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("napari_lumen.corrections.store._PATIENCE", 0.2)
+    monkeypatch.setattr("napari_lumen.corrections.writing._PATIENCE", 0.2)
     store = CorrectionStore(tmp_path, SUBJECT)
     arguments = Grid((2, 2), (1, 1)), labels(2, 2), labels(2, 2)
     with held(tmp_path), pytest.raises(RunError, match="accept again: nothing is lost"):

@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 
+from fakes import Darkness, model_of
 from napari_lumen.corrections import CorrectionStore
+from napari_lumen.errors import ModelError
 from napari_lumen.geometry import Region
+from napari_lumen.inference import proposal_passes
+from plugin_fakes import NUCLEUS as TABLE
 from plugin_fakes import StepJobs
 from test_plugin_correct import GLAND, NUCLEUS, Bench
 
@@ -154,6 +158,68 @@ def test_an_object_that_the_run_half_saw_is_added_where_it_saw_it(bench: Bench) 
     drag(bench, (100 - origin[0], 110 - origin[1]))
     assert bench.controller.state.message == "Added 1 object. Ctrl+Z undoes it."
     assert (bench.edit.data == NUCLEUS).sum() == 256 + seen.sum()
+
+
+def ask(bench: Bench, row: int, column: int) -> str:
+    """Ask the model for the object at a pixel of the run, of 1 µm; return what is said."""
+    bench.press("U")
+    origin = np.round(np.asarray(bench.edit.translate) - 0.5)
+    drag(bench, (row - origin[0], column - origin[1]))
+    bench.press("U")
+    return bench.controller.state.message
+
+
+def test_an_object_that_the_model_hardly_saw_is_added_by_asking_it(bench: Bench) -> None:
+    assert bench.run is not None
+    probability = bench.run.levels(bench.run.record.rasters[1])[0].compute() * 255
+    rows, columns = np.indices(probability.shape)
+    seen = (rows - 100) ** 2 + (columns - 110) ** 2 <= 36
+    probability[seen] = 15  # 6 %: what no threshold of a run takes, and Add takes for colours only
+    array = np.stack([probability, np.zeros_like(probability)]).astype(np.uint8)
+    da.to_zarr(da.from_array(array), str(bench.run.path / "probability" / "0"), overwrite=True)
+    assert ask(bench, 100, 110) == "Added 1 object. Ctrl+Z undoes it."
+    assert (bench.edit.data == NUCLEUS).sum() == 256 + seen.sum()
+    before = bench.edit.data.copy()
+    assert "The model sees no nucleus there" in ask(bench, 130, 60)
+    np.testing.assert_array_equal(bench.edit.data, before)
+
+
+def test_the_model_itself_is_asked_where_the_run_kept_no_probabilities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    assert bench.run is not None
+    pixels = bench.slide._arrays[0]  # a dark disc of 12 µm that the run has missed
+    rows, columns = np.indices(pixels.shape[:2])
+    dark = (rows - 201) ** 2 + (columns - 221) ** 2 <= 12**2
+    pixels[dark] = 20
+    model = model_of(Darkness(), classes=TABLE)
+    monkeypatch.setattr(proposal_passes, "load_model", lambda name: model)
+    kept = tuple(x for x in bench.run.record.rasters if x.kind != "probability")
+    record = bench.run.record.model_copy(update={"rasters": kept})
+    (bench.run.path / "run.json").write_text(record.model_dump_json())
+    bench.start()
+    ask(bench, 100, 110)
+    added = (bench.edit.data == NUCLEUS).sum() - 256
+    assert added == pytest.approx(dark.sum() / 4, rel=0.1)  # pixels of the run are of 2 level-0 px
+    monkeypatch.setattr(proposal_passes, "load_model", gone)
+    bench.press("S")
+    bench.start()
+    before = bench.controller.state.message
+    assert ask(bench, 130, 60) != before
+    assert "no model" in bench.controller.state.message
+
+
+def gone(name: str) -> None:
+    raise ModelError(f"There is no model {name!r}.")
+
+
+def test_without_a_run_there_is_no_model_to_ask(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, with_run=False)
+    bench.controller.choice.name_classes("nucleus")
+    bench.press("U")
+    drag(bench, (50, 50))
+    assert "no model to ask" in bench.controller.state.message
 
 
 def test_proposals_are_boxed_on_the_slide_and_opened_best_first(bench: Bench) -> None:

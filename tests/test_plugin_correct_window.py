@@ -210,7 +210,7 @@ def test_closing_over_edits_asks(make_napari_viewer: Any, qtbot: Any, tmp_path: 
 
     store = CorrectionStore(tmp_path / "run")
     edit()
-    assert close("Cancel")
+    assert close("Stay")
     assert panel.controller.desk.unsaved
     assert len(abandoned_drafts(tmp_path / "drafts")) == len(store.windows) == 0
     assert not close("Close without it")

@@ -17,7 +17,7 @@ from napari_lumen.plugin.reader import napari_get_reader
 from napari_lumen.plugin.regions import selected_shapes, view_region
 from napari_lumen.plugin.results import add_result
 from napari_lumen.plugin.slide_layers import slide_layer
-from napari_lumen.plugin.wording import area, attention_title, duration
+from napari_lumen.plugin.wording import area, duration
 from plugin_fakes import NUCLEUS, write_run
 
 MPP = (0.25, 0.26)
@@ -89,7 +89,7 @@ def test_results_come_above_their_slide_and_cannot_be_edited(added: list[Layer],
     assert [layer.name for layer in added] == [
         "case · probability of nucleus",
         "case · probability of gland",
-        "case · attention, decoder stage 2",
+        "case · Group attention (d2.0.att0)",
         "case · nucleus, gland",
     ]
     assert [layer.visible for layer in added] == [False, False, True, True]
@@ -217,5 +217,3 @@ def test_amounts_are_said_as_a_reader_expects() -> None:
     assert duration(94) == "1 min 34 s"
     assert duration(1500) == "25 min"
     assert duration(5400) == "1.5 h"
-    assert attention_title("d1.0.att0") == "attention, decoder stage 1"
-    assert attention_title("gate") == "attention gate"

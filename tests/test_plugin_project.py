@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
 
+from napari_lumen.geometry import level0_to_world
 from napari_lumen.plugin.annotation_frame import Frame
 from napari_lumen.plugin.annotation_shapes import shape_layers
 from napari_lumen.plugin.controllers.project import ProjectController
@@ -101,6 +103,28 @@ def test_the_open_slide_is_added_with_its_runs(tmp_path: Path) -> None:
     assert [item.entry.name for item in bench.state.standings] == ["case"]
 
 
+def test_where_two_people_differ_is_shown_over_the_open_slide(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "study")
+    project.add_slide(write_tiff(tmp_path / "case.tif", mpp=0.5))
+    project.save_annotations("case", [square(100)], "Ann")
+    project.save_annotations("case", [square(120)], "Bob")
+    bench = Bench(project)
+    bench.controller.compare("Ann", "Bob")
+    assert bench.state.differences is None
+    assert "Open case" in bench.state.message
+    bench.controller.open_slide("case")
+    for _ in range(2):  # a second map takes the place of the first
+        bench.controller.compare("Ann", "Bob")
+    (layer,) = [x for x in bench.viewer.layers if facts_of(x).get("kind") == "differences"]
+    assert layer.name == "case · differences"
+    assert layer.features["class"].tolist() == ["alike", "only Ann", "only Bob", "different classes"]
+    assert np.asarray(layer.data)[0, [0, 19, 20, 39, 40, 59]].tolist() == [1, 1, 0, 0, 2, 2]
+    assert layer.data_to_world((0, 0)) == pytest.approx(level0_to_world((100.5, 100.5), (0.5, 0.5)))
+    bench.viewer.canvas.size = (800, 800)
+    bench.controller.differences.go_to(0)
+    assert bench.viewer.scene.camera.center[-2:] == pytest.approx((60, 65), abs=10)  # µm
+
+
 def test_two_people_are_compared_in_the_window(project: Project) -> None:
     project.save_annotations("case", [square(100)], "Ann")
     project.save_annotations("case", [square(120)], "Bob")
@@ -144,3 +168,20 @@ def test_what_is_no_project_is_one_sentence_and_the_open_one_stays(bench: Bench,
     bench.controller.open(tmp_path / "slides")
     assert "is no project" in bench.state.message
     assert bench.state.folder == bench.project.folder
+
+
+def test_the_classes_of_a_project_come_from_a_file_and_colour_what_is_kept(
+    bench: Bench, tmp_path: Path
+) -> None:
+    table = tmp_path / "classes.csv"
+    table.write_text("name,color\nnucleus,#010203\nmitosis,#ff0000\n")
+    bench.controller.take_classes(table)
+    assert bench.state.classes == ("nucleus", "mitosis")
+    assert "nucleus, mitosis" in bench.state.message
+    project = Project(bench.project.folder)
+    project.save_annotations("case", [square(100)], "Ann")
+    assert project.annotations("case", "Ann")[0].color == (1, 2, 3)
+    table.write_text("nothing")
+    bench.controller.take_classes(table)
+    assert bench.state.classes == ("nucleus", "mitosis")
+    assert str(table) in bench.state.message

@@ -119,11 +119,25 @@ def test_a_renamed_slide_stays_known_and_a_chosen_one_stays_chosen(
 ) -> None:
     first = open_slide(viewer)
     open_slide(viewer, name="other.svs")
-    assert controller.state.slide == "case.svs"
-    controller.choose_slide("other.svs")
+    controller.choose_slide("case.svs")
     first.name = "case 12"
     assert controller.state.slides == ("other.svs", "case 12")
+    assert controller.state.slide == "case 12"
+    controller.choose_slide("other.svs")
+    viewer.add_points([(0, 0)])  # belongs to no slide
     assert controller.state.slide == "other.svs"
+
+
+def test_all_panels_are_about_the_slide_of_the_selected_layer(
+    controller: RunModelController, viewer: ViewerModel
+) -> None:
+    first = open_slide(viewer)
+    open_slide(viewer, name="other.svs")
+    assert controller.state.slide == "other.svs"  # that which was opened last is selected
+    viewer.layers.selection.active = first
+    assert controller.state.slide == "case.svs"
+    controller.choose_slide("other.svs")
+    assert viewer.layers.selection.active is viewer.layers["other.svs"]
 
 
 def test_without_a_model_the_panel_says_so(viewer: ViewerModel, predict: FakePredict) -> None:
@@ -325,6 +339,7 @@ def test_the_answer_for_one_slide_is_never_taken_for_another(
     assert "pixel size" in (controller.state.blocked or "")
     known = open_slide(viewer, name="known.svs")
     known.metadata["napari_lumen"]["slide"].mpp_given = True  # as when it was given on an earlier day
+    controller.choose_slide("other.svs")
     controller.choose_slide("known.svs")
     assert (controller.state.pixel_size, controller.state.blocked) == (0.5, None)
     controller.choose_slide("other.svs")

@@ -308,6 +308,8 @@ def test_a_finished_training_gives_a_model_beside_the_old_one(
     assert len(live[-1].losses["loss"][0]) >= 3
     assert [sample.image.shape for sample in live[-1].samples] == [(32, 32, 3)] * 3
     assert live[-1].memory > 0
+    assert (controller.state.name, controller.state.blocked) == ("discs-2", None)
+    controller.choose_name("discs")
     assert "discs already" in (controller.state.blocked or "")
     # further, from that one
     card = read_card(available()["discs"])

@@ -191,7 +191,7 @@ def test_one_click_in_the_window(make_napari_viewer: Any, qtbot: Any, tmp_path: 
     assert len(viewer.layers) == 5
     texts = [label.text() for label in panel.legend.findChildren(QLabel)]
     assert {"nucleus", "1,234", "0.25 mm²", "gland", "Analysed", "2.13 mm²"} <= set(texts)
-    assert "Attention, decoder stage 2" in texts
+    assert "Decoder stage 2, block 1: group attention: first for second" in texts
     tips = {label.toolTip() for label in panel.legend.findChildren(QLabel)}
     assert any("touch count as one" in tip for tip in tips)
     assert form.run.isEnabled()

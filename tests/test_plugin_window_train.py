@@ -59,7 +59,7 @@ def test_a_training_shows_its_curves_and_gives_the_run_panel_a_model(
     assert available()["discs"].is_dir()
 
 
-@pytest.mark.parametrize("answer", ["Go on training", "Pause and close"])
+@pytest.mark.parametrize("answer", ["Stay", "Pause and close"])
 def test_closing_the_window_over_a_training_asks(
     make_napari_viewer: Any, qtbot: Any, tmp_path: Path, answer: str
 ) -> None:
@@ -69,10 +69,11 @@ def test_closing_the_window_over_a_training_asks(
 
     from napari_lumen.plugin.train_panel import TrainPanel
 
-    viewer = make_napari_viewer()
+    viewer = make_napari_viewer(show=True)
     jobs = StepJobs()
     panel = TrainPanel(viewer, TrainController(viewer, jobs, lambda: CATALOGUE))
     viewer.window.add_dock_widget(panel)
+    qtbot.waitUntil(panel.isVisible)
     on_discs(panel.controller, jobs, tmp_path / "discs")
     panel.controller.start()
     asked: list[str] = []
@@ -86,7 +87,7 @@ def test_closing_the_window_over_a_training_asks(
     event = QCloseEvent()
     stays = panel.eventFilter(panel.window(), event)
     assert asked == ["The training discs has not finished."]
-    assert stays == (answer == "Go on training")
+    assert stays == (answer == "Stay")
     assert (panel.controller.state.stage == "training") == stays
     assert event.isAccepted() != stays
     panel.controller.cancel()

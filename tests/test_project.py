@@ -16,11 +16,12 @@ from typer.testing import CliRunner, Result
 
 from fakes import ArraySlide
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.cli import app
 from napari_lumen.corrections import CorrectionStore
-from napari_lumen.errors import AnnotationError, ProjectError
+from napari_lumen.errors import AnnotationError, ProjectError, SlideError
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.project import Project, agreement
 from napari_lumen.project import record as record_module
@@ -31,10 +32,11 @@ def call(*arguments: object) -> Result:
     return CliRunner(env={"COLUMNS": "300", "TERM": "dumb"}).invoke(app, ["project", *map(str, arguments)])
 
 
-def write_tiff(path: Path, value: int = 200) -> Path:
+def write_tiff(path: Path, value: int = 200, mpp: float | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.full((300, 300, 3), value, np.uint8)
-    tifffile.imwrite(path, image, tile=(256, 256), photometric="rgb", compression="deflate")
+    size = {} if mpp is None else {"resolution": (10_000 / mpp,) * 2, "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, image, tile=(256, 256), photometric="rgb", compression="deflate", **size)
     return path
 
 
@@ -147,6 +149,49 @@ def test_classes_of_two_people_are_compared_each_against_all_else() -> None:
         agreement([], [])
 
 
+def test_where_two_people_differ_is_mapped_and_written(project: Project, tmp_path: Path) -> None:
+    """The upper half of what Bob has outlined is a gland to Ann; each has more of their own at a side."""
+    project.save_annotations("case", [square(100), Annotation(box(120, 100, 140, 120), "gland")], "Ann")
+    project.save_annotations("case", [square(120)], "Bob")
+    found = project.differences("case", "Ann", "Bob", mpp=(0.5, 0.5))
+    assert found.agreement.confusion.sum() == 60 * 40
+    assert [item.name for item in found.kinds] == ["only Ann", "only Bob", "different classes"]
+    areas = {
+        item.name: sum(x.geometry.area for x in found.outlines() if x.class_name == item.name)
+        for item in found.kinds
+    }
+    assert areas == {"only Ann": 20 * 40, "only Bob": 20 * 40, "different classes": 20 * 20}
+    ann, bob, other = (next(x for x in found.outlines() if x.class_name == k.name) for k in found.kinds)
+    assert (ann.geometry.bounds, bob.geometry.bounds) == ((100, 100, 120, 140), (140, 100, 160, 140))
+    assert other.geometry.bounds == (120, 100, 140, 120)
+    assert found.map.area_um2(1) == 800 / 4
+    assert {(x.truth, x.predicted) for x in found.places[0].mistakes} >= {("nucleus", "")}
+    with pytest.raises(SlideError, match="pixel size"):
+        project.differences("case", "Ann", "Bob")
+    found.write(tmp_path / "where.geojson")
+    found.write(tmp_path / "where.zarr")
+    for name in ("where.geojson", "where.zarr"):
+        read = read_annotations(tmp_path / name)
+        assert sorted((x.class_name or "", x.geometry.area) for x in read) == sorted(areas.items())
+    project.save_annotations("case", [square(120)], "Cleo")
+    with pytest.raises(ProjectError, match="differ nowhere"):
+        project.differences("case", "Bob", "Cleo", mpp=(0.5, 0.5)).write(tmp_path / "none.geojson")
+    with pytest.raises(ProjectError, match="name two people"):
+        project.compare("case", "Bob", "Bob")
+
+
+def test_the_command_line_writes_where_two_people_differ(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "study")
+    project.add_slide(write_tiff(tmp_path / "case.tif", mpp=0.5))
+    project.save_annotations("case", [square(100)], "Ann")
+    project.save_annotations("case", [square(120)], "Bob")
+    out = tmp_path / "where.geojson"
+    result = call("compare", project.folder, "case", "Ann", "Bob", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    assert "only Ann 200 µm², only Bob 200 µm²" in result.stdout
+    assert len(read_annotations(out)) == 2
+
+
 def test_a_run_is_scored_against_a_person_and_the_score_is_kept(project: Project, tmp_path: Path) -> None:
     project.add_run(run_on(project, tmp_path / "run"))
     project.save_annotations("case", [square(120), square(200, of="Stroma")], "Ann")
@@ -241,3 +286,12 @@ def test_missing_files_are_named_and_the_rest_stands(project: Project) -> None:
     assert "annotations of Ann" in standing.problems[0]
     with pytest.raises(AnnotationError, match=r"Ann\.geojson"):
         project.annotations("case", "Ann")
+
+
+def test_the_command_line_shows_and_changes_the_classes(project: Project, tmp_path: Path) -> None:
+    assert "gland" in call("classes", project.folder).stdout
+    (tmp_path / "classes.csv").write_text("name\nmitosis\n")
+    result = call("classes", project.folder, "--from", tmp_path / "classes.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "mitosis" in result.stdout
+    assert [item.name for item in Project(project.folder).classes] == ["mitosis"]

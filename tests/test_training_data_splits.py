@@ -45,7 +45,7 @@ def field(seed: int, side: int = 96, cells: int = 8) -> npt.NDArray[np.uint8]:
 def test_a_split_holds_every_item_once_and_no_patient_twice(patients: list[int], seed: int) -> None:
     items = [Item(f"i{index}", patient=str(patient)) for index, patient in enumerate(patients)]
     if len(set(patients)) < 3:
-        with pytest.raises(RunError, match="for 3 parts"):
+        with pytest.raises(RunError, match="into 3 parts"):
             split_items(items, THREE, by="patient", seed=seed)
         return
     split = split_items(items, THREE, by="patient", seed=seed)

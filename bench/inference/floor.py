@@ -26,7 +26,7 @@ _TOGETHER = 8  # batches that are made ready before the clock starts
 
 
 class Floor:
-    """The network of a run as the run has it: folded, channels-last, in its batches, with its allocator.
+    """The network of a run: folded, channels-last, in batches, with its allocator, one call after another.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import zarr
 
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.classified import Classified
 from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.annotations.rasterise import rasterise
 from napari_lumen.annotations.shapes import Annotation
@@ -134,6 +136,43 @@ def write_labels(
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_labels_over(
+    path: str | os.PathLike[str],
+    annotations: Iterable[Annotation],
+    shape: tuple[int, int],
+    mpp: Pair,
+    classes: ClassTable | None = None,
+) -> None:
+    """Write annotations as an OME-Zarr label image over a whole slide, as fine as 2^28 pixels allow.
+
+    Parameters
+    ----------
+    path, annotations, mpp
+        As of `write_labels`. What has no class is of the class ``no class``.
+    shape : (int, int)
+        Of the slide, level-0 px.
+    classes : ClassTable, optional
+        Known classes; others are added.
+
+    Raises
+    ------
+    AnnotationError
+        When nothing encloses an area, and as `write_labels`.
+    """
+    closed = [
+        item if item.class_name is not None else replace(item, class_name="no class")
+        for item in annotations
+        if item.geometry.area > 0
+    ]
+    if not closed:
+        raise AnnotationError(f"{path} would be empty: nothing encloses an area.")
+    found = Classified.of(closed, classes)
+    grid, factor = Grid(shape, (1.0, 1.0)), 1
+    while np.prod(grid.coarsened(factor).shape, dtype=np.int64) > _LARGEST:
+        factor *= 2
+    write_labels(path, found.annotations(), grid.coarsened(factor), found.table, mpp)
 
 
 def _description(name: str, levels: list[Grid], classes: ClassTable, mpp: Pair) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from napari_lumen.annotations.shapes import Annotation
 
 app = typer.Typer(name="annotations", help="Files of annotations.", no_args_is_help=True)
 
@@ -43,8 +46,18 @@ def convert(
             "--camelyon", help="Take ASAP's groups as CAMELYON means them: tumour, and what is not."
         ),
     ] = False,
+    slide: Annotated[
+        str | None,
+        typer.Option(help="Slide of the annotations, over which an OME-Zarr TARGET lies."),
+    ] = None,
+    mpp: Annotated[
+        float | None, typer.Option(min=0.001, help="µm per level-0 pixel, where the slide does not state it.")
+    ] = None,
 ) -> None:
-    """Convert a file of annotations; outlines that cross themselves are repaired and named."""
+    """Convert a file of annotations; outlines that cross themselves are repaired and named.
+
+    A TARGET named .zarr becomes an OME-Zarr label image over the SLIDE.
+    """
     from napari_lumen.annotations.camelyon import camelyon as by_group
     from napari_lumen.annotations.formats import read_annotations, write_annotations
     from napari_lumen.annotations.mending import Repair
@@ -52,7 +65,21 @@ def convert(
 
     repairs: list[Repair] = []
     found = read_annotations(source, source_format, origin=origin, on_repair=repairs.append)
-    write_annotations(target, by_group(found) if camelyon else found, target_format, origin=target_origin)
+    found = by_group(found) if camelyon else found
+    if target_format == "omezarr" or (target_format is None and target.suffix.lower() == ".zarr"):
+        _write_labels(target, found, slide, mpp)
+    else:
+        write_annotations(target, found, target_format, origin=target_origin)
     for repair in repairs:
         notes().print(repair.what, style="yellow", markup=False)
     results().print(f"{len(found):,} annotations: {target}", soft_wrap=True, markup=False)
+
+
+def _write_labels(target: Path, found: list[Annotation], slide: str | None, mpp: float | None) -> None:
+    from napari_lumen.annotations.omezarr import write_labels_over
+    from napari_lumen.slides import open_slide
+
+    if slide is None:
+        raise typer.BadParameter("OME-Zarr labels lie over a slide: say which", param_hint="--slide")
+    with open_slide(slide, mpp=mpp) as opened:
+        write_labels_over(target, found, opened.shape, opened.require_mpp())

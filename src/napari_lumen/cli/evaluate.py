@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_lumen.cli.region import RegionOption
+from napari_lumen.cli.renamed import RenamedOption, renamed_classes
 
 if TYPE_CHECKING:
     from napari_lumen.evaluation import Evaluation, Score
@@ -77,6 +78,7 @@ def evaluate(
     corrected: Annotated[
         bool, typer.Option("--corrected", help="Score a run with what people have corrected in it.")
     ] = False,
+    renamed: RenamedOption = None,
     tile: Annotated[
         int, typer.Option(min=64, help="Side of the tiles that a single large image is cut into, px.")
     ] = 2048,
@@ -102,6 +104,7 @@ def evaluate(
         group=None if group is None else _pattern(group),
         region=region,
         corrected=corrected,
+        renamed=renamed_classes(renamed or ()),
         tile=tile,
         resamples=resamples,
         seed=seed,

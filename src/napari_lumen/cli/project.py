@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_lumen.cli.renamed import RenamedOption, renamed_classes
+
 if TYPE_CHECKING:
     from napari_lumen.project import SlideStanding
 
@@ -61,6 +63,37 @@ def add(
     project = Project(folder)
     for path in paths:
         _say(f"Added {project.add(path, slide=slide, author=author, patient=patient)}")
+
+
+@app.command("classes")
+def classes(
+    folder: Folder,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="New table: a model, a run, annotations, QuPath's classes.json, CSV, or JSON of ours.",
+        ),
+    ] = None,
+) -> None:
+    """Show the classes of a project, or give it others."""
+    from napari_lumen.annotations.class_files import read_classes
+    from napari_lumen.cli.console import results
+    from napari_lumen.cli.tables import print_table
+    from napari_lumen.project import Project
+
+    project = Project(folder)
+    if table is not None:
+        project.set_classes(read_classes(table.expanduser()))
+    rows = [
+        (f"{item.value}", item.name, "#{:02x}{:02x}{:02x}".format(*item.color)) for item in project.classes
+    ]
+    if rows:
+        print_table(results(), ("value", "class", "colour"), rows)
+    else:
+        _say(
+            f"{project.folder} has no classes yet: napari-lumen project classes {project.folder} --from FILE"
+        )
 
 
 @app.command("list")
@@ -118,6 +151,7 @@ def score(
     corrected: Annotated[
         bool, typer.Option("--corrected", help="Score runs with their corrections.")
     ] = False,
+    renamed: RenamedOption = None,
 ) -> None:
     """Score the newest run of each slide against what a person has drawn, and keep the scores."""
     from napari_lumen.cli.console import results
@@ -132,7 +166,7 @@ def score(
         raise ProjectError(f"No slide of {project.folder} has both a run and annotations of {author}.")
     rows = []
     for item in chosen:
-        project.score(item.name, author, corrected=corrected)
+        project.score(item.name, author, corrected=corrected, renamed=renamed_classes(renamed or ()))
         rows += [
             (item.name, name, "-" if value is None else f"{value:.4f}")
             for name, value in project.slide(item.name).scores[-1].dice.items()
@@ -146,13 +180,19 @@ def compare(
     slide: SlideName,
     first: Annotated[str, typer.Argument(metavar="AUTHOR", help="Who has drawn.")],
     second: Annotated[str, typer.Argument(metavar="AUTHOR", help="With whom they are compared.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the areas where they differ: GeoJSON, ASAP or ImageScope XML, .zarr."),
+    ] = None,
 ) -> None:
-    """Compare what two people have drawn on a slide: Dice and Cohen's kappa."""
+    """Compare what two people have drawn on a slide: Dice, Cohen's kappa, and where they differ."""
     from napari_lumen.cli.console import results
     from napari_lumen.cli.tables import print_table
     from napari_lumen.project import Project
 
-    found = Project(folder).compare(slide, first, second)
+    project = Project(folder)
+    differ = None if out is None else project.differences(slide, first, second)
+    found = project.compare(slide, first, second) if differ is None else differ.agreement
     rows = [(name, _number(found.dice[name]), _number(found.kappa[name])) for name in found.dice]
     rows.append(("all classes", "", _number(found.overall)))
     print_table(results(), ("class", "Dice", "kappa"), rows)
@@ -161,6 +201,10 @@ def compare(
         f"Within top {area.y:g}, left {area.x:g}, {area.height:g} x {area.width:g} px of level 0, which "
         "holds all that either has outlined"
     )
+    if differ is not None and out is not None:
+        differ.write(out)
+        areas = ", ".join(f"{item.name} {differ.map.area_um2(item.value):,.0f} µm²" for item in differ.kinds)
+        _say(f"{areas}: {out}")
 
 
 @app.command("open")

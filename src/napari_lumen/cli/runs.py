@@ -104,12 +104,16 @@ def export(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="File to write: .csv, .parquet, .geojson or .geojson.gz.")
     ],
+    corrected: Annotated[
+        bool, typer.Option("--corrected", help="With what people have corrected, found anew.")
+    ] = False,
 ) -> None:
     """Write the objects that a run found as a table, or as GeoJSON for QuPath."""
     from napari_lumen.cli.console import results
-    from napari_lumen.inference import Run, export_objects
+    from napari_lumen.inference import Run, export_corrected_objects, export_objects
 
-    count = export_objects(Run.open(folder.expanduser()), out.expanduser())
+    write = export_corrected_objects if corrected else export_objects
+    count = write(Run.open(folder.expanduser()), out.expanduser())
     results().print(f"{count:,} objects written to {out}", soft_wrap=True, markup=False)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from napari_lumen.comparison.asked import Drawn
 from napari_lumen.comparison.boxes import evaluate_boxes
 from napari_lumen.comparison.evaluate import evaluate
 from napari_lumen.comparison.froc import evaluate_froc
-from napari_lumen.comparison.pairs import Drawn
 from napari_lumen.comparison.slide import SlideEvaluation, evaluate_slide
 from napari_lumen.comparison.stages import evaluate_stages
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from napari_lumen.annotations.shapes import Annotation
-from napari_lumen.comparison.pairs import Drawn, Wanted, compare
+from napari_lumen.comparison.asked import Drawn, Wanted
+from napari_lumen.comparison.pairs import compare
 from napari_lumen.comparison.sources import Objects
 from napari_lumen.errors import AnnotationError
 from napari_lumen.evaluation import Evaluation, write_report
@@ -35,6 +36,7 @@ def evaluate(
     group: str | None = None,
     region: Region | None = None,
     corrected: bool = False,
+    renamed: Mapping[str, str] | None = None,
     tile: int = 2048,
     resamples: int = 1000,
     seed: int = 0,
@@ -72,6 +74,10 @@ def evaluate(
         Part of the slide, level-0 px.
     corrected : bool
         Score a run with what people have corrected in it. Its objects are the connected areas then.
+    renamed : mapping of str to str, optional
+        Classes of the truth with the names that they have in the prediction, such as ``{"Tumor": "tumour"}``;
+        several may have the same, ``Ignore*`` takes one out of the count, and ``""`` stands for outlines
+        without a class. Values of a label image are named by their digits.
     tile : int
         Side of the tiles that a single large image is cut into, px.
     resamples, seed : int
@@ -89,7 +95,8 @@ def evaluate(
     Raises
     ------
     AnnotationError
-        When a truth has no prediction, a file cannot be read, or sizes or classes do not fit.
+        When a truth has no prediction, a file cannot be read, sizes or classes do not fit, or a class that is
+        renamed is not there.
     RunError
         When a run holds no labels, or no corrections where they are wanted.
     """
@@ -106,6 +113,7 @@ def evaluate(
         tile=tile,
         region=region,
         corrected=corrected,
+        renamed=renamed or {},
     )
     found = compare(predicted, there, wanted)
     try:
@@ -138,6 +146,9 @@ def _asked(wanted: Wanted) -> Iterator[tuple[str, str]]:
         yield "label value that does not count", str(wanted.ignore)
     if wanted.ignored_names:
         yield "classes that do not count", ", ".join(wanted.ignored_names)
+    if wanted.renamed:
+        pairs = (f"{name or 'no class'} as {target}" for name, target in wanted.renamed.items())
+        yield "classes of the truth that count as others", ", ".join(pairs)
     if wanted.objects:
         yield "objects", wanted.objects
     if wanted.group:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_lumen.annotations.classes import ClassTable
-from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.companions import pixels_of, probability_of
-from napari_lumen.comparison.rules import RULES, RuledOutlines, narrowed
+from napari_lumen.comparison.files import by_name, open_side, stem
+from napari_lumen.comparison.renaming import NO_CLASS, require_known, with_names, with_values
+from napari_lumen.comparison.rules import IGNORED, RULES, RuledOutlines, narrowed
 from napari_lumen.comparison.sources import (
-    IMAGE_SUFFIXES,
-    OUTLINE_SUFFIXES,
     LabelImage,
-    Objects,
     Outlines,
     RunLabels,
     Source,
@@ -29,65 +27,6 @@ from napari_lumen.evaluation import ImagePair
 from napari_lumen.geometry import Grid, Region, Window, windows
 from napari_lumen.inference import Run
 from napari_lumen.inference.run import RUN_FILE
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What was asked for.
-
-    Attributes
-    ----------
-    names : mapping of int to str
-        Names of the classes by label value; empty where they follow from the files.
-    ignore : int or None
-        Label value in the truth of what does not count.
-    ignored_names : sequence of str
-        Classes of outlines that do not count.
-    objects : {"areas", "numbers"} or None
-        What the objects are; None where they are not scored.
-    images, probability : Path or None
-        Folders of the images themselves and of maps, named as the truth.
-    group : re.Pattern or None
-        What of a name says which patient or slide an image is of.
-    tile : int
-        Side of the tiles that slides are cut into, px.
-    region : Region or None
-        Part of the slide, level-0 px.
-    corrected : bool
-        Whether a run is scored with what people have corrected.
-    """
-
-    names: Mapping[int, str] = field(default_factory=dict)
-    ignore: int | None = None
-    ignored_names: Sequence[str] = ()
-    objects: Objects | None = None
-    images: Path | None = None
-    probability: Path | None = None
-    group: re.Pattern[str] | None = None
-    tile: int = 2048
-    region: Region | None = None
-    corrected: bool = False
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A truth that is read already.
-
-    Attributes
-    ----------
-    name : str
-    annotations : sequence of Annotation
-        In level-0 pixels (x, y).
-    place : str
-        Where it was read; "" where it lies in no file.
-    """
-
-    name: str
-    annotations: Sequence[Annotation]
-    place: str = ""
-
-    def __str__(self) -> str:
-        return self.place or self.name
 
 
 @dataclass(frozen=True)
@@ -138,22 +77,27 @@ def compare(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> Comparison:
     found: Mapping[str, tuple[Path, Path | Drawn]]
     folder = not isinstance(truth, Drawn) and truth.is_dir()
     if run is None and predicted.is_dir() and isinstance(truth, Path) and folder:
-        found, left_out = _by_name(predicted, truth)
+        found, left_out = by_name(predicted, truth)
     elif folder or (run is None and predicted.is_dir()):
         raise AnnotationError(
             f"{predicted} and {truth} cannot be compared: give two folders of files of the same names, two "
             "files, or a run and a file."
         )
     else:
-        found, left_out = {_stem(truth): (predicted, truth)}, []
-    raw = {
-        name: (run if run is not None else _open(said, wanted), _open(there, wanted))
+        found, left_out = {stem(truth): (predicted, truth)}, []
+    raw: Mapping[str, tuple[_Raw, _Raw]] = {
+        name: (run if run is not None else open_side(said, wanted), open_side(there, wanted))
         for name, (said, there) in found.items()
     }
     classes = _classes(raw, run, wanted)
+    if wanted.renamed:
+        _require_names(raw, classes, wanted)
+        raw = {name: (said, _renamed(there, wanted)) for name, (said, there) in raw.items()}
+        classes = _classes(raw, run, wanted)
     ignore = wanted.ignore
     known = [item.name for item in classes]
     ruled = any(isinstance(there, list) and narrowed(there, known) for _, there in raw.values())
+    ruled = ruled or IGNORED in wanted.renamed.values()
     if ignore is None and (wanted.ignored_names or ruled):
         ignore = max(item.value for item in classes) + 1
     plans: Iterable[_Plan] = (
@@ -196,6 +140,8 @@ def _planned(
         _source(side, name, classes, wanted, value)
         for side, value in zip(sides, (None, ignore or 0), strict=True)
     )
+    if isinstance(there, LabelImage) and wanted.renamed:
+        there = replace(there, renumbered=with_values(wanted.renamed, classes, ignore))
     grid = _common_grid(said, there)
     area = grid.window_of(_area(grid, said, there, wanted))
     size = max(area.height, area.width) if whole else wanted.tile
@@ -266,53 +212,6 @@ def _place(grid: Grid, window: Window) -> str:
     return f"y={region.y:.0f} x={region.x:.0f}"
 
 
-def _by_name(predicted: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
-    """Pair the files of two folders; each name once in each."""
-    said, there = _files(predicted), _files(truth)
-    missing = sorted(there.keys() - said.keys())
-    if not there:
-        raise AnnotationError(f"{truth} holds no label image and no GeoJSON.")
-    if missing:
-        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
-        raise AnnotationError(
-            f"{predicted} holds no prediction for {', '.join(missing[:3])}{more} of {truth}. A truth that is "
-            "left out would flatter the score."
-        )
-    return {name: (said[name], there[name]) for name in sorted(there)}, sorted(said.keys() - there.keys())
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if not path.name.lower().endswith(IMAGE_SUFFIXES + OUTLINE_SUFFIXES) or path.name.startswith("."):
-            continue
-        if _stem(path) in found:
-            raise AnnotationError(
-                f"{folder} holds {found[_stem(path)].name} and {path.name}: which is meant?"
-            )
-        found[_stem(path)] = path
-    return found
-
-
-def _stem(path: Path | Drawn) -> str:
-    if isinstance(path, Drawn):
-        return _stem(Path(path.place)) if path.place else path.name
-    lower = path.name.lower()
-    suffix = next((end for end in IMAGE_SUFFIXES + OUTLINE_SUFFIXES if lower.endswith(end)), path.suffix)
-    return path.name[: len(path.name) - len(suffix)]
-
-
-def _open(path: Path | Drawn, wanted: Wanted) -> LabelImage | list[Annotation]:
-    if isinstance(path, Drawn):
-        return list(path.annotations)
-    if path.name.lower().endswith(OUTLINE_SUFFIXES):
-        return read_annotations(path)
-    if path.name.lower().endswith(IMAGE_SUFFIXES):
-        return LabelImage(path, wanted.objects or "areas", wanted.ignore)
-    known = ", ".join((*IMAGE_SUFFIXES, ".geojson", ".xml"))
-    raise AnnotationError(f"{path} is neither a run nor a file of a kind that can be compared ({known}).")
-
-
 def _classes(raw: Mapping[str, tuple[_Raw, _Raw]], run: Run | None, wanted: Wanted) -> ClassTable:
     """Return the classes: as given, of the run, by the names of outlines, or by the values in images."""
     if wanted.names:
@@ -329,6 +228,23 @@ def _classes(raw: Mapping[str, tuple[_Raw, _Raw]], run: Run | None, wanted: Want
         return ClassTable.named(names)
     values = values_in(side for side in sides if isinstance(side, LabelImage))
     return ClassTable.named({value: f"class {value}" for value in values or [1]})
+
+
+def _require_names(raw: Mapping[str, tuple[_Raw, _Raw]], classes: ClassTable, wanted: Wanted) -> None:
+    """Make sure that what is to be renamed is there, and that the other side has the names it is to have."""
+    truths = [there for _, there in raw.values()]
+    images = [there for there in truths if isinstance(there, LabelImage)]
+    if images and wanted.objects == "numbers":
+        raise AnnotationError(
+            f"{images[0].path} numbers objects, which have no classes that could be renamed: leave that out."
+        )
+    names = {item.class_name or NO_CLASS for there in truths if isinstance(there, list) for item in there}
+    names |= {str(value) for value in values_in(images)}
+    require_known(wanted.renamed, names, [item.name for item in classes])
+
+
+def _renamed(there: _Raw, wanted: Wanted) -> _Raw:
+    return with_names(there, wanted.renamed) if isinstance(there, list) else there
 
 
 def _group(name: str, wanted: Wanted) -> str | None:

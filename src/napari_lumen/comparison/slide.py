@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.error_map import ErrorMap, WrongPlace
 from napari_lumen.comparison.evaluate import headed
-from napari_lumen.comparison.pairs import Comparison, Drawn, Wanted, compare
+from napari_lumen.comparison.pairs import Comparison, compare
 from napari_lumen.comparison.sources import Objects
 from napari_lumen.errors import AnnotationError, Cancelled
 from napari_lumen.evaluation import Evaluation, ImagePair, write_report
@@ -61,6 +62,7 @@ def evaluate_slide(
     ignored_classes: Sequence[str] = (),
     objects: Objects | None = None,
     region: Region | None = None,
+    renamed: Mapping[str, str] | None = None,
     tile: int = 2048,
     resamples: int = 1000,
     seed: int = 0,
@@ -94,7 +96,12 @@ def evaluate_slide(
     opened = Run.open(predicted)
     there = truth if isinstance(truth, Drawn) else Path(truth)
     wanted = Wanted(
-        ignored_names=ignored_classes, objects=objects, tile=tile, region=region, corrected=corrected
+        ignored_names=ignored_classes,
+        objects=objects,
+        tile=tile,
+        region=region,
+        corrected=corrected,
+        renamed=renamed or {},
     )
     found = compare(predicted, there, wanted)
     raster = opened.labels

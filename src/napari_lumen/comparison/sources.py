@@ -56,11 +56,14 @@ class LabelImage:
         the class 1.
     ignore : int or None
         Label value of what does not count, in an image of object numbers too.
+    renumbered : mapping of int to int
+        Label values that stand for others.
     """
 
     path: Path
     holds: Objects = "areas"
     ignore: int | None = None
+    renumbered: Mapping[int, int] = field(default_factory=dict)
 
     @cached_property
     def array(self) -> Labels:
@@ -76,7 +79,7 @@ class LabelImage:
         """Return the label values in a window; object numbers are of class 1."""
         values = self._cut(grid, window)
         if self.holds == "areas":
-            return values
+            return self._renumbered(values)
         labels = (values > 0).astype(np.int64)
         if self.ignore is not None:
             labels[values == self.ignore] = self.ignore
@@ -85,7 +88,15 @@ class LabelImage:
     def objects(self, grid: Grid, window: Window) -> Labels:
         """Return the numbers of the objects in a window."""
         values = self._cut(grid, window)
-        return values if self.holds == "numbers" else connected_areas(values)
+        return values if self.holds == "numbers" else connected_areas(self._renumbered(values))
+
+    def _renumbered(self, values: Labels) -> Labels:
+        if not self.renumbered:
+            return values
+        changed = values.astype(np.int64)
+        for before, after in self.renumbered.items():
+            changed[values == before] = after
+        return changed
 
     def _cut(self, grid: Grid, window: Window) -> Labels:
         if self.array.shape != grid.shape:

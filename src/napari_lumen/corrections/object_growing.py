@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,14 @@ _SMALLEST = 20  # px
 _ROOM = 0.85  # of the way to the field's edge that a round object may reach
 
 
-def grown_on_probability(probability: npt.NDArray[np.float32], seed: tuple[int, int]) -> Mask | None:
-    """Return where a class is at least half as probable as at a place, connected to it.
+def grown_on_probability(
+    probability: npt.NDArray[np.float32],
+    seed: tuple[int, int],
+    *,
+    least: float = _LEAST,
+    shares: Sequence[float] = (0.5,),
+) -> Mask | None:
+    """Return where a class is at least a share as probable as at a place, connected to it.
 
     Parameters
     ----------
@@ -28,20 +35,27 @@ def grown_on_probability(probability: npt.NDArray[np.float32], seed: tuple[int, 
         float (h, w) in [0, 1], of the class.
     seed : (int, int)
         Row and column.
+    least : float
+        Probability at the place from which the model has seen something.
+    shares : sequence of float
+        Tried in their order; the first with an area that stays within the field counts.
 
     Returns
     -------
     ndarray or None
-        bool (h, w). None where the model has seen nothing there, or an area that goes beyond the field.
+        bool (h, w). None where the model has seen nothing there, or only areas that go beyond the field.
     """
     row, column = seed
     peak = float(probability[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max())
-    if peak < _LEAST:
+    if peak < least:
         return None
-    mask = _piece(probability >= peak / 2, seed)
-    edge = mask.copy()
-    edge[1:-1, 1:-1] = False
-    return None if edge.any() or mask.sum() < _SMALLEST else mask
+    for share in shares:
+        mask = _piece(probability >= peak * share, seed)
+        edge = mask.copy()
+        edge[1:-1, 1:-1] = False
+        if not edge.any() and mask.sum() >= _SMALLEST:
+            return mask
+    return None
 
 
 def grown_on_color(image: Pixels, seed: tuple[int, int]) -> Mask:

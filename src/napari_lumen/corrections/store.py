@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import Timeout
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.corrections.author import now, this_user
 from napari_lumen.corrections.changes import Changes
 from napari_lumen.corrections.images import Pixels, write_png
 from napari_lumen.corrections.index import INDEX, Changed, CorrectedWindow, CorrectionIndex, Reverted
-from napari_lumen.corrections.subject import Subject, corrections_folder, subject_of_run
+from napari_lumen.corrections.subject import RUN_FILE, Subject, corrections_folder, subject_of_run
+from napari_lumen.corrections.writing import writing
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid
-from napari_lumen.holding import held
 
 IGNORE = 255  # pixels that nobody has looked at
-_PATIENCE = 5.0  # s: others hold the folder for the moment of a commit
-_ADVICE = "Wait until they have finished, and accept again: nothing is lost."
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,7 @@ class CorrectionStore:
 
     def __init__(self, folder: Path, subject: Subject | None = None) -> None:
         self.folder = corrections_folder(folder)
+        self._run = folder if self.folder != folder else None
         if subject is None and self.folder != folder:
             subject = subject_of_run(folder)
         folder = self.folder
@@ -148,8 +144,9 @@ class CorrectionStore:
                 f"{self.subject.slide} is another slide by now, of the same name: put the one back that was "
                 "corrected, and accept again. Nothing was written."
             )
+        self._require_run()
         self._require_fitting(window, before, after)
-        with self._writing():
+        with writing(self.folder):
             index = self.index
             name = _next_name(index)
             files = [f"{name}.png"]
@@ -204,7 +201,8 @@ class CorrectionStore:
         RunError
             When there is no such window, or the folder cannot be written.
         """
-        with self._writing():
+        self._require_run()
+        with writing(self.folder):
             index = self.index
             window = next((item for item in index.windows if item.name == name), None)
             if window is None:
@@ -247,6 +245,13 @@ class CorrectionStore:
                 f"{value}, which is not among those given. Bring that class back, or choose another folder."
             )
 
+    def _require_run(self) -> None:
+        """Make no folder anew where a run was deleted or moved: its corrections would hang in the air."""
+        if self._run is not None and not (self._run / RUN_FILE).is_file():
+            raise RunError(
+                f"The run {self._run} is gone: put its folder back, and try again. Nothing was written."
+            )
+
     def _require_fitting(self, window: Grid, before: Pixels, after: Pixels) -> None:
         for what, labels in (("before", before), ("after", after)):
             if labels.shape != window.shape or labels.dtype != np.uint8:
@@ -262,42 +267,6 @@ class CorrectionStore:
                 f"The window holds the value {strange[0]}, which is no class; there is 0 for background, "
                 f"{classes}. Undo that stroke or paint over it, and accept again."
             )
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold the folder, made where it is not there; a disk's error comes as a sentence."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with _held_soon(self.folder):
-                yield
-        except OSError as error:
-            raise _not_written(self.folder, error) from error
-
-
-@contextmanager
-def _held_soon(folder: Path) -> Iterator[None]:
-    """Hold a folder as soon as others let go of it; what cannot be written raises OSError."""
-    deadline = time.monotonic() + _PATIENCE
-    with ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(held(folder, _ADVICE))
-                break
-            except RunError as error:
-                cause = error.__cause__
-                if isinstance(cause, OSError) and not isinstance(cause, Timeout):
-                    raise cause from None
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-        yield
-
-
-def _not_written(folder: Path, error: OSError) -> RunError:
-    return RunError(
-        f"The correction cannot be written to {folder}: {error.strerror or error}. Free some space, or make "
-        "the folder writable, and try again; nothing there has changed."
-    )
 
 
 def _next_name(index: CorrectionIndex) -> str:

@@ -59,7 +59,9 @@ class FieldPass(Forward):
     """
 
     def __init__(self, model: Model, device: torch.device) -> None:
-        super().__init__(model, device)
+        super().__init__(model, device, beside=False)
+        with self._lanes.network() as network:  # the only one
+            self._network = network
         self.infos: tuple[AttentionInfo, ...] = tuple(info for info, _ in attention_modules(self._network))
 
     def record(self, views: Sequence[npt.NDArray[np.uint8]], channels: Sequence[str] = ()) -> Recorded:

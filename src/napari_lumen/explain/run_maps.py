@@ -17,11 +17,13 @@ from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.entropy import entropy_bits, most_entropy
 from napari_lumen.explain.run_map import RunMap, Values, cell_at
 from napari_lumen.explain.run_model import known_attention
+from napari_lumen.explain.stored_blocks import StoredBlocks
 from napari_lumen.explain.titles import full_title
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference.run import RasterRecord, Run
 
 PROBABILITY, ENTROPY = "probability", "entropy"
+TILES = "tiles"  # folder of what is kept a tile
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,35 @@ class RunMaps:
             f"This run kept no attention, since the card of {card.title} asks for none: explain one field, "
             f'or name maps in the card ("attention": [{example}]) and run again.'
         )
+
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """Names of the channel gates that the run keeps of each tile."""
+        record = self.run.record
+        boxes = {file.name for file in record.files if file.kind == "boxes"}  # kept a tile, too
+        named = (name for name in record.card.attention if name not in boxes)
+        return tuple(name for name in named if (self.run.path / TILES / name).is_dir())
+
+    def gates_at(self, name: str, y: float, x: float) -> npt.NDArray[np.float32] | None:
+        """Return the gates (C,) of the tile at a point, level-0 px; None where the run keeps none there.
+
+        Raises
+        ------
+        RunError
+            When they are damaged.
+        """
+        cell = cell_at(Run.grid(self.run.labels), y, x) if name in self.gates else None
+        if cell is None:
+            return None
+        try:
+            stored = zarr.open_array(str(self.run.path / TILES / name / "0"), mode="r")
+            values = np.asarray(stored[:, cell.y, cell.x], np.float32)
+        except (OSError, ValueError, IndexError) as error:
+            raise RunError(
+                f"The gates {name!r} of {self.run.path} cannot be read: they are damaged or gone. Run the "
+                "model again with that folder."
+            ) from error
+        return values if np.isfinite(values).any() else None
 
     def tile_at(self, y: float, x: float) -> Region | None:
         """Return the tile that answers for a point, level-0 px; None beyond the run's grid."""
@@ -239,20 +270,21 @@ class _Levels:
 
     def __init__(self, run: Run, raster: RasterRecord) -> None:
         self._folder = run.path / raster.path
-        self._arrays: dict[int, zarr.Array] = {}  # type: ignore[type-arg]
+        self._levels: dict[int, StoredBlocks] = {}
 
     def stored(self, level: int, raster: RasterRecord, window: Window) -> npt.NDArray[np.generic]:
         """Return a window as it is stored, (h, w)."""
-        if level not in self._arrays:
-            try:
-                self._arrays[level] = zarr.open_array(str(self._folder / str(level)), mode="r")
-            except (OSError, ValueError) as error:
-                raise RunError(
-                    f"The map {raster.name!r} of {self._folder.parent} cannot be read: it is damaged or "
-                    "gone. Run the model again with that folder."
-                ) from error
         lead = () if raster.channel is None else (raster.channel,)
-        return np.asarray(self._arrays[level][(*lead, *window.slices)])
+        try:
+            if level not in self._levels:
+                array = zarr.open_array(str(self._folder / str(level)), mode="r")
+                self._levels[level] = StoredBlocks(array)
+            return self._levels[level].read(lead, window)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"The map {raster.name!r} of {self._folder.parent} cannot be read: it is damaged or "
+                "gone. Run the model again with that folder."
+            ) from error
 
 
 def _grids(raster: RasterRecord) -> tuple[Grid, ...]:

@@ -74,6 +74,12 @@ def full_title(name: str) -> str:
     return f"{', '.join([parts[0], *map(_lower, parts[1:])])}: {_lower(own)}"
 
 
+def short_title(name: str) -> str:
+    """Return a title for a narrow list: ``Group attention (d1.0.att0)``."""
+    own = item_title(name).partition(":")[0]
+    return f"{own} ({name})" if "." in name else full_title(name)
+
+
 def reading_order(stages: list[str]) -> list[str]:
     """Return parts in the order in which a reader wants them: of NAS-SCAM the last positions first."""
     last_first = sorted((name for name in stages if name in POSITIONS), key=POSITIONS.index, reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_lumen.inference.corrected_objects import export_corrected_objects
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.object_table import export_objects
 from napari_lumen.inference.predict import predict
@@ -17,6 +18,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "devices",
+    "export_corrected_objects",
     "export_objects",
     "predict",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,17 +13,18 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_lumen.errors import RunError
+from napari_lumen.inference.lanes import Lanes
 from napari_lumen.models import Model, ModelCard, record_attention
-from napari_lumen.models.folding import folded
 
 Array = npt.NDArray[np.float32]
 Batch = Sequence[npt.NDArray[np.uint8]]  # one (N, size, size, 3) array a view
 
-_CPU_BATCH = 4
+_FEWEST = 4  # tiles in a batch: of a CPU always, of a GPU until a better number is found
 _CPU_PIXELS = 2 * 256 * 256  # that go through together: of more, a CPU's caches and allocator hold less
+_LANES = 4  # calls beside each other: each holds the tiles that it works on in memory
 _MOST = 64  # tiles in a batch: no GPU was seen to gain beyond
 _WORTH = 1.05  # how much faster a doubled batch must be
 
@@ -53,6 +55,9 @@ class Pending(Protocol):
     def result(self) -> Answer:
         """Wait for the batch and return what was said of it."""
 
+    def drop(self) -> None:
+        """Let nothing more of it begin, and wait for what is under way."""
+
 
 class Forward:
     """A model made ready on a device.
@@ -61,29 +66,33 @@ class Forward:
     ----------
     model : Model
     device : torch.device
+    beside : bool, optional
+        Whether a CPU answers calls beside each other, or all its cores one call after the other.
 
     Attributes
     ----------
     batch : int
-        Tiles that are read and answered together; halved when the device runs out of memory.
+        Tiles that are read and answered together; fewer when the device has run out of memory.
     cores : int
         That this process may use.
     at_once : int
-        Tiles of a batch that go through the network at once: on a CPU few.
+        Tiles of a batch that go through the network in one call: on a CPU few, in calls beside each other.
     """
 
-    def __init__(self, model: Model, device: torch.device) -> None:
-        network = folded(model.network)
-        self._network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, model: Model, device: torch.device, *, beside: bool = True) -> None:
         self._card = model.card
         self._device = device
         mean, std = (torch.tensor(of, device=device) for of in (model.card.input.mean, model.card.input.std))
         self._factor, self._offset = 1 / (255 * std), -mean / std
-        self.batch = _CPU_BATCH
-        largest = max(view.size for view in model.card.input.views)
+        on_cpu = device.type == "cpu"
         # a worker with one thread for its network is given one core, but for those that keep a GPU busy
-        self.cores = (os.cpu_count() or 1) if device.type != "cpu" else torch.get_num_threads()
-        self.at_once = max(1, _CPU_PIXELS // largest**2) if device.type == "cpu" else _MOST
+        self.cores = torch.get_num_threads() if on_cpu else (os.cpu_count() or 1)
+        self._lanes = Lanes(model.network, device, self.cores, most=_LANES if on_cpu and beside else 1)
+        self.batch = _FEWEST
+        self.at_once = _MOST
+        if on_cpu:
+            largest = max(view.size for view in model.card.input.views)
+            self.at_once = max(1, min(_FEWEST // self._lanes.count, _CPU_PIXELS // largest**2))
 
     def find_batch(self) -> None:
         """Double the batch of a GPU while that makes a tile faster; a CPU gains nothing from large ones."""
@@ -126,45 +135,62 @@ class Forward:
         RunError
             When memory does not suffice for a single tile.
         """
-        count = len(views[0])
+        if self._device.type == "cpu":
+            starts = range(0, len(views[0]), self.at_once)
+            parts = [[view[start : start + self.at_once] for view in views] for start in starts]
+            return _InLanes(self._lanes.map(self._answered, parts))
         try:
-            return self._submit(views)
+            with self._lanes.network() as network:
+                said = self._said(network, views)
+                return _OnItsWay(*said) if self._device.type == "cuda" else _Ready(_here(*said))
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            self._require_less(views, error)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch = max(1, min(self.batch, len(views[0]) // 2))
+        return _Halves(*map(self.submit, _halves(views)))
+
+    def _answered(self, views: Batch) -> Answer:
+        """Return what a network on the CPU says of some tiles."""
+        try:
+            with self._lanes.network() as network:
+                return _here(*self._said(network, views))
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            if count == 1:
-                raise RunError(
-                    f"The memory of {self._device} does not suffice for one tile of {self._card.title}. "
-                    "Close other programs or choose another device."
-                ) from error
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        self.batch = max(1, min(self.batch, count // 2))
-        half = count // 2
-        return _Halves(
-            self.submit([view[:half] for view in views]), self.submit([view[half:] for view in views])
-        )
+        if len(views[0]) == 1:
+            return self._answered_alone(views)
+        self.at_once = max(1, min(self.at_once, len(views[0]) // 2))
+        self.batch = min(self.batch, self.at_once * self._lanes.count)
+        return _joined(*map(self._answered, _halves(views)))
 
-    def _submit(self, views: Batch) -> Pending:
-        if self._device.type == "cuda":
-            return _OnItsWay(*self._said(views))
-        starts = range(0, len(views[0]), self.at_once)
-        said = [self._said([view[start : start + self.at_once] for view in views]) for start in starts]
-        return _Ready(
-            Answer(
-                np.concatenate([probability.cpu().numpy() for probability, _ in said]),
-                {name: np.concatenate([maps[name].cpu().numpy() for _, maps in said]) for name in said[0][1]},
-            )
-        )
+    def _answered_alone(self, views: Batch) -> Answer:
+        """Return what a network says of one tile while no other one takes memory."""
+        try:
+            with self._lanes.alone() as network:
+                return _here(*self._said(network, views))
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            self._require_less(views, error)
+            raise
 
-    def _said(self, views: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _require_less(self, views: Batch, error: Exception) -> None:
+        """Raise unless it was memory that did not suffice, for more than one tile."""
+        if not out_of_memory(error):
+            raise error
+        if len(views[0]) == 1:
+            raise RunError(
+                f"The memory of {self._device} does not suffice for one tile of {self._card.title}. "
+                "Close other programs or choose another device."
+            ) from error
+
+    def _said(self, network: nn.Module, views: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         names = self._card.attention
         nothing: AbstractContextManager[dict[str, Tensor]] = nullcontext({})
-        recording = record_attention(self._network, *names) if names else nothing
+        recording = record_attention(network, *names) if names else nothing
         with torch.inference_mode(), recording as maps:
             tensors = tuple(self._prepared(view) for view in views)
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-                logits = self._network(tensors if len(tensors) > 1 else tensors[0])
+                logits = network(tensors if len(tensors) > 1 else tensors[0])
             kept = {name: _of_each_tile(maps[name].float()) for name in names}
             return self._probability(logits.float()), kept
 
@@ -212,6 +238,26 @@ class _Ready:
     def result(self) -> Answer:
         return self.answer
 
+    def drop(self) -> None:
+        """Nothing is under way."""
+
+
+@dataclass(frozen=True)
+class _InLanes:
+    """Parts of a batch that are answered beside each other."""
+
+    parts: list[Future[Answer]]
+
+    @property
+    def ready(self) -> bool:
+        return all(part.done() for part in self.parts)
+
+    def result(self) -> Answer:
+        return _joined(*(part.result() for part in self.parts))
+
+    def drop(self) -> None:
+        wait([part for part in self.parts if not part.cancel()])
+
 
 class _OnItsWay:
     """Copies from the GPU that run while the next batch is computed."""
@@ -232,6 +278,9 @@ class _OnItsWay:
             self._probability.numpy(), {name: values.numpy() for name, values in self._attention.items()}
         )
 
+    def drop(self) -> None:
+        self._done.synchronize()
+
 
 @dataclass(frozen=True)
 class _Halves:
@@ -243,8 +292,27 @@ class _Halves:
         return self.first.ready and self.second.ready
 
     def result(self) -> Answer:
-        first, second = self.first.result(), self.second.result()
-        return Answer(
-            np.concatenate([first.probability, second.probability]),
-            {name: np.concatenate([m, second.attention[name]]) for name, m in first.attention.items()},
-        )
+        return _joined(self.first.result(), self.second.result())
+
+    def drop(self) -> None:
+        self.first.drop()
+        self.second.drop()
+
+
+def _here(probability: Tensor, attention: Mapping[str, Tensor]) -> Answer:
+    return Answer(probability.cpu().numpy(), {name: maps.cpu().numpy() for name, maps in attention.items()})
+
+
+def _halves(views: Batch) -> tuple[Batch, Batch]:
+    half = len(views[0]) // 2
+    return [view[:half] for view in views], [view[half:] for view in views]
+
+
+def _joined(*answers: Answer) -> Answer:
+    first, *others = answers
+    if not others:
+        return first
+    return Answer(
+        np.concatenate([answer.probability for answer in answers]),
+        {name: np.concatenate([answer.attention[name] for answer in answers]) for name in first.attention},
+    )

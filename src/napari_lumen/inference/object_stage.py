@@ -24,7 +24,7 @@ from napari_lumen.inference.work import MIN_OBJECT_UM2, pixel_mm2
 from napari_lumen.inference.writer import LABELS, PROBABILITY
 from napari_lumen.models import ModelCard
 
-_SIDE = 1024  # px: blocks that are looked at together; of noise, larger ones would take gigabytes
+SIDE = 1024  # px: blocks that are looked at together; of noise, larger ones would take gigabytes
 _ROWS = 5_000  # of the table that are worked out together: some tenths of a second
 _MARGIN_UM = 128.0  # some fifteen nuclei: clusters that reach no further beyond a block are seen whole
 
@@ -55,6 +55,22 @@ class WrittenRasters:
     def probability(self, window: Window) -> Labels:
         """Return a window of the probabilities, uint8 (classes, h, w) in steps of 1/255."""
         return np.array(self.probabilities[(slice(None), *window.slices)])
+
+
+def block_look(card: ModelCard, pixel: float) -> BlockLook:
+    """Return how blocks are looked at for objects.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Of the model; finds objects.
+    pixel : float
+        Area of a pixel of the labels, mm².
+    """
+    split = card.objects == "watershed"
+    margin = math.ceil(_MARGIN_UM / card.mpp) if split else 1
+    smallest = math.ceil(MIN_OBJECT_UM2 / 1e6 / pixel)
+    return BlockLook(tuple(item.value for item in card.classes), SIDE, margin, split, smallest)
 
 
 class Look(Protocol):
@@ -101,18 +117,15 @@ def find_objects(
             for item in card.classes
         ), ()
 
-    blocks = sorted({(row * CELL // _SIDE, column * CELL // _SIDE) for row, column in cells})
+    blocks = sorted({(row * CELL // SIDE, column * CELL // SIDE) for row, column in cells})
     done = 0
 
     def check() -> None:
         if teller.cancel.is_set():
             teller("counting", done, len(blocks))  # raises
 
-    split = card.objects == "watershed"
-    margin = math.ceil(_MARGIN_UM / card.mpp) if split else 1
-    smallest = math.ceil(MIN_OBJECT_UM2 / 1e6 / pixel)
-    how = BlockLook(tuple(item.value for item in card.classes), _SIDE, margin, split, smallest)
-    joiner = ObjectJoiner(_SIDE, check)
+    how = block_look(card, pixel)
+    joiner = ObjectJoiner(SIDE, check)
     count: Counter[int] = Counter()
     teller("counting", done, len(blocks))
     with (

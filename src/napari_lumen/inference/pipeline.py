@@ -94,12 +94,15 @@ class Pipeline:
                         raise Cancelled("The run was cancelled.")
                     if batch is not None:
                         under_way.append(batch)
-                    # a GPU computes one batch while the one before it is put away
+                    # one batch is computed while the one before it is put away
                     while under_way and (batch is None or len(under_way) > 1 or _is_ready(under_way[0][1])):
                         yield self._finished(*under_way.popleft())
                 self.reader.watch.ended()
             finally:
                 self._ahead.clear()
+                for _, pending, _ in under_way:
+                    if pending is not None:
+                        pending.drop()
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _next_batch(

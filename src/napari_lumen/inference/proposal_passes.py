@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from napari_lumen.corrections.proposals import deviation
 from napari_lumen.errors import RunError
-from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.run import Run
-from napari_lumen.models import load_model
+from napari_lumen.models import View, load_model
 from napari_lumen.models.device import resolve_device
 from napari_lumen.slides import Slide
 from napari_lumen.stain.normalisation import colour_table
@@ -57,7 +57,7 @@ class FieldPasses:
         middle = region.y + region.height / 2, region.x + region.width / 2
         batch = [
             np.stack([view[::down, ::across] for down, across in _TURNS])
-            for view in (self._read(middle, view.size, view.mpp) for view in self._views)
+            for view in (self._read(self._field(middle, view)) for view in self._views)
         ]
         probability = self._forward.submit(batch).result().probability
         if probability.ndim == 4:
@@ -66,10 +66,32 @@ class FieldPasses:
             turned = [of[:, None, None] for of in probability]
         return float(deviation(np.stack(turned)).mean())
 
-    def _read(self, middle: tuple[float, float], size: int, mpp: float) -> npt.NDArray[np.uint8]:
+    def answer(self, middle: Pair) -> tuple[npt.NDArray[np.float32], Grid]:
+        """Return the probabilities about a place, float32 (classes, h, w), and where they lie.
+
+        Of a model that answers for whole tiles they are (classes,).
+
+        Parameters
+        ----------
+        middle : (float, float)
+            Level-0 px.
+        """
+        fields = [self._field(middle, view) for view in self._views]
+        batch = [self._read(field)[None] for field in fields]
+        said: npt.NDArray[np.float32] = self._forward.submit(batch).result().probability[0]
+        whole = fields[0]
+        if said.ndim != 3:
+            return said, whole
+        shape = said.shape[1], said.shape[2]
+        step = whole.region.height / shape[0], whole.region.width / shape[1]
+        return said, Grid(shape, step, whole.origin)
+
+    def _field(self, middle: Pair, view: View) -> Grid:
         own = self._slide.require_mpp()
-        step = mpp / own[0], mpp / own[1]
-        top, left = (math.floor(at - size * by / 2) for at, by in zip(middle, step, strict=True))
-        grid = Grid((size, size), step, (float(top), float(left)))
-        pixels: npt.NDArray[np.uint8] = self._slide.read_grid(grid, Window(0, 0, size, size))
+        step = view.mpp / own[0], view.mpp / own[1]
+        top, left = (math.floor(at - view.size * by / 2) for at, by in zip(middle, step, strict=True))
+        return Grid((view.size, view.size), step, (float(top), float(left)))
+
+    def _read(self, field: Grid) -> npt.NDArray[np.uint8]:
+        pixels: npt.NDArray[np.uint8] = self._slide.read_grid(field, Window(0, 0, *field.shape))
         return pixels if self._stain is None else self._stain.apply(pixels)

@@ -29,7 +29,7 @@ from napari_lumen.models import Model, attention_modules
 LABELS, PROBABILITY = "labels/classes", "probability"  # where they are in the folder
 _THRESHOLD = 0.5  # of the probability: below it a pixel is background
 _SHARE = 0.02  # of the time, at most, goes into writing before the end
-_SOONEST = 1.0  # s between two writes
+_SOONEST = 2.0  # s between two writes
 
 
 class Recorder(Protocol):

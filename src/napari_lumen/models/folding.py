@@ -17,7 +17,7 @@ _M = TypeVar("_M", bound=nn.Module)
 _Place = tuple[nn.Module, str]  # the module that holds another, and its name there
 
 
-def folded(network: _M) -> _M:
+def folded(network: _M, threads: int | None = None) -> _M:
     """Return a copy of a network in evaluation mode whose batch normalisations are folded where they can be.
 
     In evaluation a normalisation is a scale and a shift, which the convolution right before it can apply
@@ -29,6 +29,8 @@ def folded(network: _M) -> _M:
     ----------
     network : nn.Module
         In evaluation mode; it is left as it is.
+    threads : int, optional
+        That an operation will run on, where these are not torch's own.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def folded(network: _M) -> _M:
         convolution, norm = getattr(holder, name), getattr(norm_holder, norm_name)
         setattr(holder, name, fuse_conv_bn_eval(convolution, norm, convolution.transposed))
         setattr(norm_holder, norm_name, nn.Identity())
-    if torch.get_num_threads() == 1 and not torch.cuda.is_available():
+    if (threads or torch.get_num_threads()) == 1 and not torch.cuda.is_available():
         _have_onednn_convolve(copied)
     return copied
 

@@ -68,9 +68,15 @@ def frame_in(viewer: ViewerModel) -> Frame:
 
 def current_frame() -> Frame:
     """Return the frame of the slide in use in the window in use; without a window that of no slide."""
+    viewer = current_window()
+    return Frame() if viewer is None else frame_in(viewer)
+
+
+def current_window() -> ViewerModel | None:
+    """Return the viewer of the window in use; None without a window."""
     if "qtpy.QtWidgets" not in sys.modules:
-        return Frame()
+        return None
     from napari import current_viewer
 
-    viewer = current_viewer()
-    return Frame() if viewer is None else frame_in(viewer)
+    viewer: ViewerModel | None = current_viewer()
+    return viewer

@@ -18,9 +18,10 @@ from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import AnnotationError
 from napari_lumen.geometry import Grid
-from napari_lumen.plugin.annotation_frame import Frame, current_frame
+from napari_lumen.plugin.annotation_frame import Frame, current_frame, current_window
 from napari_lumen.plugin.annotation_pyramid import SET
 from napari_lumen.plugin.annotation_shapes import KIND, NO_CLASS, TABLE, annotations_of
+from napari_lumen.plugin.keeping import note_named_kept
 from napari_lumen.plugin.layers import KEY, LayerData
 
 _LARGEST = 2**28  # pixels that are outlined, or written, at once
@@ -138,6 +139,9 @@ def _write(format_name: str, path: str, layers: list[LayerData]) -> list[str]:
         write_zarr(target, found, frame, table_of(layers))
     else:
         write_annotations(target, found, format_name)
+    viewer = current_window()
+    if viewer is not None:
+        note_named_kept(viewer.layers, (str(attributes.get("name")) for _, attributes, _ in layers))
     return [path]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
+from napari_lumen.plugin.closing import AtStake
 from napari_lumen.plugin.controllers.annotations import AnnotationsController
 from napari_lumen.plugin.jobs import Jobs
 from napari_lumen.plugin.panel import Panel
@@ -15,6 +17,7 @@ from napari_lumen.plugin.widgets.annotations import AnnotationsForm
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from napari.layers import Layer
 
 _REST = 250  # ms without a move of the camera
 _READ = "Annotations (*.geojson *.json *.xml *.gz *.zip)"
@@ -58,6 +61,25 @@ class AnnotationsPanel(Panel):
         self._connect()
         self.form.show_state(self.controller.state)
 
+    def at_stake(self) -> tuple[AtStake, ...]:
+        """Return what is drawn and neither in a file nor in a project."""
+        return tuple(
+            AtStake(
+                f"What you have drawn on {layer.name} is neither in a file nor in a project.",
+                "Save and close …",
+                partial(self._save_before_closing, layer),
+                partial(self._let_go, layer),
+            )
+            for layer in self.controller.unkept()
+        )
+
+    def _save_before_closing(self, layer: Layer) -> bool:
+        found = self._where_to_write(layer.name)
+        return found is not None and self.controller.keep_now(layer, *found)
+
+    def _let_go(self, layer: Layer) -> None:
+        """Do nothing: the layer goes with the window."""
+
     def _connect(self) -> None:
         form, controller, buttons = self.form, self.controller, self.form.buttons
         form.layer_chosen.connect(controller.choose_layer)
@@ -98,10 +120,17 @@ class AnnotationsPanel(Panel):
             self.controller.open_file(Path(path))
 
     def _export(self) -> None:
-        path, chosen = QFileDialog.getSaveFileName(self, "Export annotations", "", ";;".join(_WRITE))
-        if path:
-            name, suffix = _WRITE[chosen]
-            self.controller.save_file(Path(path if Path(path).suffix else path + suffix), name)
+        found = self._where_to_write("Export annotations")
+        if found is not None:
+            self.controller.save_file(*found)
+
+    def _where_to_write(self, title: str) -> tuple[Path, str] | None:
+        """Ask for a file; return its path and the name of its format."""
+        path, chosen = QFileDialog.getSaveFileName(self, title, "", ";;".join(_WRITE))
+        if not path:
+            return None
+        name, suffix = _WRITE[chosen]
+        return Path(path if Path(path).suffix else path + suffix), name
 
     def _add(self) -> None:
         name, sure = QInputDialog.getText(self, "Add a class", "Name of the class")

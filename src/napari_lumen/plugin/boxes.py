@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.annotations.geojson import read_geojson
+from napari_lumen.explain.titles import full_title
 from napari_lumen.plugin.layers import KEY, MICROMETRES, PLACED, LayerData, run_facts
-from napari_lumen.plugin.wording import attention_title
 
 if TYPE_CHECKING:
     from napari_lumen.annotations.shapes import Annotation
@@ -39,7 +39,7 @@ def _layer(run: Run, file: FileRecord, stem: str) -> LayerData | None:
     if not boxes:
         return None
     corners = [_corners(box) for box in boxes]
-    title = attention_title(file.name)
+    title = full_title(file.name)
     if len(boxes) < len(every):
         title += f" (best {len(boxes):,} of {len(every):,})"
     mpp = run.record.mpp

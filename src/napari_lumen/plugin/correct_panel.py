@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtCore import QTimer
 
 from napari_lumen.corrections.draft import INTERVAL
+from napari_lumen.plugin.closing import AtStake
 from napari_lumen.plugin.controllers.correct import CorrectController
 from napari_lumen.plugin.controllers.correct_state import CorrectState
 from napari_lumen.plugin.jobs import Jobs
@@ -58,39 +58,13 @@ class CorrectPanel(Panel):
         self._clock.start(round(INTERVAL * 1000))
         self._show(self.controller.state)
 
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802  # Qt's name
-        """Ask before the window closes over edits that are not accepted."""
-        window = self.window()
-        if (
-            event is not None
-            and event.type() == QEvent.Type.Close
-            and window is not None
-            and watched is window
-            and window.isVisible()
-            and self.controller.desk.unsaved
-            and not self._may_close()
-        ):
-            event.ignore()
-            return True
-        return super().eventFilter(watched, event)
-
-    def _may_close(self) -> bool:
-        """Ask what becomes of the edits; return whether the window may close."""
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("Close with edits that are not accepted?")
-        box.setText("What you have painted in the edit window is not accepted yet.")
-        accept = box.addButton("Accept and close", QMessageBox.ButtonRole.AcceptRole)
-        drop = box.addButton("Close without it", QMessageBox.ButtonRole.DestructiveRole)
-        box.addButton(QMessageBox.StandardButton.Cancel)
-        box.setDefaultButton(accept)
-        box.exec()
-        if box.clickedButton() is accept:
-            return self.controller.accept_now()
-        if box.clickedButton() is drop:
-            self.controller.desk.close()
-            return True
-        return False
+    def at_stake(self) -> tuple[AtStake, ...]:
+        """Return what is painted and not accepted."""
+        if not self.controller.desk.unsaved:
+            return ()
+        what = "What you have painted in the edit window is not accepted yet."
+        drop = self.controller.desk.close
+        return (AtStake(what, "Accept and close", self.controller.accept_now, drop),)
 
     def _connect(self) -> None:
         form, controller = self.form, self.controller

@@ -9,6 +9,7 @@ from napari_lumen.plugin.controllers.evaluate_state import EvaluateState
 from napari_lumen.plugin.jobs import Jobs
 from napari_lumen.plugin.panel import Panel
 from napari_lumen.plugin.widgets.evaluate import EvaluateForm
+from napari_lumen.plugin.widgets.evaluation_names import EvaluationNames
 from napari_lumen.plugin.widgets.evaluation_places import EvaluationPlaces
 from napari_lumen.plugin.widgets.evaluation_tables import EvaluationTables
 
@@ -29,7 +30,8 @@ class EvaluatePanel(Panel):
 
     def __init__(self, napari_viewer: Viewer, controller: EvaluateController | None = None) -> None:
         self.controller = controller or EvaluateController(napari_viewer, Jobs())
-        self.form = EvaluateForm()
+        self.names = EvaluationNames()
+        self.form = EvaluateForm(self.names)
         self.tables = EvaluationTables()
         self.places = EvaluationPlaces()
         super().__init__((self.controller,), self.form, self.tables, self.places)
@@ -43,6 +45,7 @@ class EvaluatePanel(Panel):
         form.truth_chosen.connect(controller.choose_truth)
         form.file_chosen.connect(controller.choose_file)
         form.where_chosen.connect(controller.choose_where)
+        self.names.counted.connect(controller.count_as)
         form.objects_set.connect(controller.score_objects)
         form.evaluate_clicked.connect(controller.evaluate)
         form.cancel_clicked.connect(controller.cancel)
@@ -52,6 +55,7 @@ class EvaluatePanel(Panel):
 
     def _show(self, state: EvaluateState) -> None:
         self.form.show_state(state)
+        self.names.show_state(state)
         found = state.result
         self.tables.show_evaluation(found)
         self.places.show_result(found)

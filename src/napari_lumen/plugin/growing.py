@@ -112,9 +112,10 @@ class Growing:
         for layer in present:
             data, settings = final[layer.metadata[KEY]["kind"], layer.metadata[KEY]["raster"]]
             layer.data = data
-            layer.metadata[KEY] = {**layer.metadata[KEY], "run": settings["metadata"][KEY]["run"]}
             if "contrast_limits" in settings:  # they were unknown before
                 layer.contrast_limits = settings["contrast_limits"]
+            run = settings["metadata"][KEY]["run"]
+            layer.metadata = {**layer.metadata, KEY: {**layer.metadata[KEY], "run": run}}  # panels hear of it
         late = [data for data in shown.layers if _raster_of(data[1]) not in grown]
         return [*add_below(self.viewer, present[0], slide, late), *present]
 

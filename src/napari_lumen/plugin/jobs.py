@@ -8,11 +8,14 @@ callback comes back on the GUI thread.
 from __future__ import annotations
 
 import queue
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Thread
 from typing import Any, Generic, Protocol, TypeVar
+
+import scipy.spatial  # noqa: F401  # imports itself in a circle: of two threads that load it, one would fail
 
 from napari_lumen.errors import Cancelled
 from napari_lumen.plugin.own_warnings import OwnWarnings
@@ -22,7 +25,8 @@ Emit = Callable[[Any], None]
 Work = Callable[[Emit, Event], T]
 
 _POLL = 0.05  # seconds between two looks at whether napari asks the worker to quit
-_CLOSE_WAIT = 30_000  # ms; a batch on a slow CPU takes seconds, never half a minute
+_CLOSE_WAIT = 30.0  # seconds; a batch on a slow CPU takes seconds, never half a minute
+_LEAVE_WAIT = 500  # ms; the pool is shared, and work of other windows may go on for long
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class Jobs:
 
     def close(self) -> None:
         """Cancel every job and wait until its thread has ended, or is left; no callback comes afterwards."""
-        from qtpy.QtCore import QDeadlineTimer, QThread
+        from qtpy.QtCore import QThreadPool
 
         self._closed = True
         waiting = list(self._workers.items())
@@ -125,9 +129,14 @@ class Jobs:
             job.finished = True
             job.cancel.set()
         self._workers.clear()
-        deadline = QDeadlineTimer(_CLOSE_WAIT)
-        while any(worker.is_running for _, worker in waiting) and not deadline.hasExpired():
-            QThread.msleep(10)
+        pool = QThreadPool.globalInstance()
+        assert pool is not None
+        deadline = time.monotonic() + _CLOSE_WAIT
+        for _, worker in waiting:
+            if worker.begun.is_set() or not _taken_back(pool, worker):
+                worker.over.wait(max(0.0, deadline - time.monotonic()))
+        if waiting:
+            pool.waitForDone(_LEAVE_WAIT)  # its thread still lets go of the worker
 
     def _finish(self, job: Job) -> bool:
         """Close a job's books; False when it was closed before."""
@@ -164,6 +173,14 @@ class _Outcome(Generic[T]):
     error: BaseException | None = None
 
 
+def _taken_back(pool: Any, worker: Any) -> bool:
+    """Take a worker that has not begun out of a pool, and return whether it will never begin."""
+    try:
+        return bool(pool.tryTake(worker))
+    except RuntimeError:  # it has begun and ended meanwhile, and Qt has deleted it
+        return False
+
+
 def _worker(work: Work[Any], cancel: Event, patience: float | None) -> Any:
     """Return a worker that leaves the process's warnings alone.
 
@@ -173,8 +190,21 @@ def _worker(work: Work[Any], cancel: Event, patience: float | None) -> Any:
     from superqt.utils import GeneratorWorker
 
     class Worker(GeneratorWorker):
+        def __init__(self) -> None:
+            super().__init__(_pumped, work, cancel, patience)
+            self.begun = Event()
+            self.over = Event()  # superqt's own flag falls before the last signals are sent
+
         def run(self) -> None:
-            """Do the work and emit how it ended, as superqt's own does, but for the warnings."""
+            """Do the work and emit how it ended."""
+            self.begun.set()
+            try:
+                self._run()
+            finally:
+                self.over.set()
+
+        def _run(self) -> None:
+            """Do it as superqt's own does, but for the warnings."""
             self.started.emit()
             self._running = True
             hook = OwnWarnings.put_on()
@@ -192,7 +222,7 @@ def _worker(work: Work[Any], cancel: Event, patience: float | None) -> Any:
             self.finished.emit()
             self._finished.emit(self)
 
-    return Worker(_pumped, work, cancel, patience)
+    return Worker()
 
 
 def _on_progress(job: Job, callbacks: Callbacks[Any], event: Any) -> None:

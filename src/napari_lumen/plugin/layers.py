@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lumen.errors import RunError
-from napari_lumen.plugin.wording import attention_title
 
 if TYPE_CHECKING:
     from collections import defaultdict
@@ -27,15 +26,8 @@ PLACED = "placed"  # in a result's facts: scale and translation of the slide tha
 COUNTS = "counts"  # in the facts of a run's labels: its counts with what people have corrected
 MICROMETRES = ("um", "um")
 
-# One hue that H&E does not have, from clear to strong: tissue stays legible where attention is low, and
-# the map reads in grey too, since lightness falls as attention rises.
-_ATTENTION = (
-    (1.0, 0.93, 0.55, 0.0),
-    (1.0, 0.80, 0.20, 0.15),
-    (1.0, 0.50, 0.05, 0.27),
-    (0.90, 0.15, 0.05, 0.38),
-)
 _PROBABILITY = ((0.0, 0.3, 0.6, 0.0), (0.0, 0.45, 0.75, 0.9))
+_VEIL = 0.5  # opacity of the colours of attention in a run's layers, which lie below outlines
 
 
 @dataclass(frozen=True)
@@ -224,7 +216,7 @@ def _map(run: Results, raster: RasterRecord, stem: str, scale: ColorScale, *, vi
     return (
         data,
         {
-            "name": f"{stem} · {scale.title}",
+            "name": f"{stem} · {_layer_title(raster, scale)}",
             "multiscale": multiscale,
             "rgb": False,
             "colormap": colormap(scale),
@@ -256,17 +248,22 @@ def _facts(run: Results, raster: RasterRecord) -> dict[str, Any]:
     return {**run.facts, **own, PLACED: (run.mpp, (0.0, 0.0))}
 
 
+def _layer_title(raster: RasterRecord, scale: ColorScale) -> str:
+    """Return a title that napari's list of layers has room for: a long one widens it."""
+    from napari_lumen.explain.titles import short_title
+
+    return short_title(raster.name) if raster.kind == "attention" else scale.title
+
+
 def _color_scale(run: Results, raster: RasterRecord) -> ColorScale:
     if raster.kind == "probability":
         return ColorScale(f"probability of {raster.name}", (0.0, 1.0), _PROBABILITY)
-    return ColorScale(attention_title(raster.name), _spread(run, raster), _ATTENTION)
+    from napari_lumen.explain.colours import ATTENTION
+    from napari_lumen.explain.distribution import Distribution
+    from napari_lumen.explain.scaling import Scaling
+    from napari_lumen.explain.titles import full_title
 
-
-def _spread(run: Results, raster: RasterRecord) -> tuple[float, float]:
-    """Return the range that holds all but the outermost hundredths of an attention map."""
-    coarsest = np.asarray(run.levels(raster)[-1])
-    known = coarsest[np.isfinite(coarsest)]
-    if not known.size:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.quantile(known, (0.01, 0.99)))
-    return (low, high) if high > low else (low, low + 1e-3)
+    spread = Distribution.of(np.asarray(run.levels(raster)[-1]))
+    low, high, _ = Scaling().limits(spread)
+    colors = tuple((red, green, blue, alpha * _VEIL) for red, green, blue, alpha in ATTENTION.colors)
+    return ColorScale(full_title(raster.name), (low, high), colors)

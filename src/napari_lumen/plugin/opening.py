@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from napari_lumen.errors import Cancelled, SlideError
+from napari_lumen.plugin.moved_slides import remembered_place
 from napari_lumen.plugin.reader import readable_slide
 from napari_lumen.plugin.ready import Ready, make_ready
 from napari_lumen.slides.location import located
@@ -112,11 +113,13 @@ def _names(run: Run) -> list[str]:
 
 
 def _places(run: Run) -> list[Path | str]:
-    """Return where the slide of a run may be: where it was, in the run's folder, beside it, one above."""
+    """Return where a run's slide may be: where it was, where the user found it, near the run."""
     folder = run.path.resolve()
     near = (folder, folder.parent, folder.parent.parent)
     was = [located(run.record.slide)] if run.record.slide else []
-    return list(dict.fromkeys([*was, *(parent / name for parent in near for name in _names(run))]))
+    moved = remembered_place(run.record.fingerprint)
+    known = [] if moved is None else [moved]
+    return list(dict.fromkeys([*was, *known, *(parent / name for parent in near for name in _names(run))]))
 
 
 def _is_there(place: Path) -> bool:

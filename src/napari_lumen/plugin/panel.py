@@ -1,12 +1,14 @@
-"""What our dock panels have in common: they scroll, and they stop what they started when they go."""
+"""What our dock panels have in common: they scroll, ask before a close, and stop what they started."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from qtpy.QtCore import QEvent, QObject, QSize, QTimer
+from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from napari_lumen.plugin.closing import AtStake, may_close
 
 _WIDEST, _NARROWEST = 340, 230  # px
 _SHARE = 0.22  # of a window: a small one keeps room for the slide
@@ -33,6 +35,8 @@ class Panel(QWidget):
     def __init__(self, controllers: tuple[Closable, ...], *widgets: QWidget) -> None:
         super().__init__()
         self._controllers = controllers
+        self._watched: QWidget | None = None
+        self._closes = False  # with its window, which may still stay
         self.setMinimumWidth(_NARROWEST)
         inside = QWidget()
         layout = QVBoxLayout(inside)
@@ -64,6 +68,11 @@ class Panel(QWidget):
         window = self.window()
         if window is not None:
             window.installEventFilter(self)
+            self._watched = window
+
+    def at_stake(self) -> tuple[AtStake, ...]:
+        """Return what a close of the window would stop or lose."""
+        return ()
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802  # Qt's name
         """Stop when napari takes the panel out of its dock: the widget lives on, unseen."""
@@ -72,16 +81,27 @@ class Panel(QWidget):
             self._close()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802  # Qt's name
-        """Stop when the window was really closed: the user may still be asked, and say no."""
-        if event is not None and event.type() == QEvent.Type.Close and watched is self.window():
-            QTimer.singleShot(0, self._close_with_window)
+        """Ask before the window closes; stop when it was really closed: napari may ask, too."""
+        window = self.window()
+        if event is None or window is None or watched is not window:
+            return False
+        if event.type() == QEvent.Type.Close and window.isVisible() and not self._lets_close(window):
+            event.ignore()
+            return True
+        if event.type() == QEvent.Type.Hide and self._closes and not event.spontaneous():
+            self._close()
         return False
+
+    def _lets_close(self, window: QWidget) -> bool:
+        """Ask for all panels of the window, if this is the first of them: one question, not one a panel."""
+        panels = [panel for panel in window.findChildren(Panel) if panel._watched is window]
+        if next(iter(panels), None) is not self:
+            return True
+        closes = may_close(window, [stake for panel in panels for stake in panel.at_stake()])
+        for panel in panels:
+            panel._closes = closes
+        return closes
 
     def _close(self) -> None:
         for controller in self._controllers:
             controller.close()
-
-    def _close_with_window(self) -> None:
-        window = self.window()
-        if window is None or not window.isVisible():
-            self._close()

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING
 
 from napari_lumen.errors import LumenError
 from napari_lumen.plugin.annotation_reader import read_layers
-from napari_lumen.plugin.layers import KEY, LayerData, RunLayers, run_layers
-from napari_lumen.plugin.placing import facts_of
+from napari_lumen.plugin.layers import KEY, LayerData, RunLayers, class_colors, class_features, run_layers
+from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
 from napari_lumen.plugin.results import add_result
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
 
     from napari_lumen.plugin.annotation_frame import Frame
     from napari_lumen.plugin.ready import Ready
     from napari_lumen.project import Project
+    from napari_lumen.project.differences import Differences
     from napari_lumen.slides import Slide
 
 AUTHOR = "author"  # in the facts of a layer of annotations: whose they are
+DIFFERENCES = "differences"  # the kind of a layer, in its facts
+_OPACITY = 0.6  # the tissue stays legible
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,34 @@ def add_part(viewer: ViewerModel, slide: Layer, part: Part) -> None:
         layer = viewer.add_layer(Layer.create(*data))
         layer.name = f"{stem} · {part.author}" + (f" ({index + 1})" if index else "")
         layer.metadata[KEY] = {**facts_of(layer), AUTHOR: part.author}
+
+
+def show_differences(viewer: ViewerModel, found: Differences, slide: Layer) -> Labels:
+    """Show where two people differ above the layers of a slide, instead of an earlier comparison."""
+    from napari.layers import Labels
+    from napari.utils.colormaps import DirectLabelColormap
+
+    for item in list(viewer.layers):
+        if facts_of(item).get("kind") == DIFFERENCES and fingerprint_of(item) == fingerprint_of(slide):
+            viewer.layers.remove(item)
+    grid, levels, step, origin = found.map.grid, found.map.levels, step_of(slide), origin_of(slide)
+    y, x = grid.translate(step)
+    features = class_features(found.kinds)
+    layer = Labels(
+        levels if len(levels) > 1 else levels[0],
+        multiscale=len(levels) > 1,
+        name=f"{slide.name.partition('.')[0] or slide.name} · differences",
+        scale=grid.scale(step),
+        translate=(y + origin[0], x + origin[1]),
+        units=slide.units,
+        colormap=DirectLabelColormap(color_dict=class_colors(found.kinds)),
+        opacity=_OPACITY,
+        features={**features, "class": ["alike", *features["class"][1:]]},
+        metadata={KEY: {"kind": DIFFERENCES, "fingerprint": fingerprint_of(slide)}},
+    )
+    layer.editable = False
+    viewer.add_layer(layer)
+    return layer
 
 
 def _read_run(folder: Path, slide_name: str) -> Part:

@@ -49,15 +49,22 @@ def add_below(viewer: ViewerModel, above: Layer, slide: Layer, layers: Sequence[
 
 
 def _insert(viewer: ViewerModel, place: int, slide: Layer, layers: Sequence[LayerData]) -> list[Layer]:
-    from napari.layers import Labels, Layer
+    from napari.layers import Layer
 
     added = []
     for offset, data in enumerate(layers):
         layer = Layer.create(*data)
         lay_on(layer, slide)
-        layer.editable = False
-        if isinstance(layer, Labels):
-            layer.contour = _CONTOUR
+        outline(layer)
         viewer.layers.insert(place + offset, layer)
         added.append(layer)
     return added
+
+
+def outline(layer: Layer) -> None:
+    """Show the labels of a run as outlines; what a run found is not painted on."""
+    from napari.layers import Labels
+
+    layer.editable = False
+    if isinstance(layer, Labels):
+        layer.contour = _CONTOUR

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton
 
+from napari_lumen.plugin.closing import AtStake
 from napari_lumen.plugin.controllers.run_model import RunModelController
-from napari_lumen.plugin.controllers.run_state import Result
+from napari_lumen.plugin.controllers.run_state import Result, RunState
 from napari_lumen.plugin.jobs import Jobs
 from napari_lumen.plugin.panel import Panel
 from napari_lumen.plugin.widgets.legend import Legend
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from napari_lumen.plugin.catalogue import ModelChoice
 
 
+_FILES = {
+    "QuPath GeoJSON (*.geojson *.geojson.gz)": ".geojson",
+    "Table (*.csv)": ".csv",
+    "GeoParquet (*.parquet)": ".parquet",
+}
 _LONGEST = 100  # letters of a title in a question
 
 
@@ -38,9 +45,27 @@ class RunModelPanel(Panel):
         self.controller = controller or RunModelController(napari_viewer, Jobs())
         self.form = RunModelForm()
         self.legend = Legend()
-        super().__init__((self.controller,), self.form, self.legend)
+        self.save = QPushButton("Save objects …")
+        self.save.setToolTip(
+            "Every object of this result with its outline and measurements, for QuPath or as a table. "
+            "Corrected ones as they are now."
+        )
+        super().__init__((self.controller,), self.form, self.legend, self.save)
         self._connect()
-        self.form.show_state(self.controller.state)
+        self._show(self.controller.state)
+
+    def at_stake(self) -> tuple[AtStake, ...]:
+        """Return the run that goes on."""
+        state = self.controller.state
+        if not state.running or state.model is None:
+            return ()
+        what = f"A run of {state.model.title} over {state.slide} has not finished."
+        more = "What is finished is kept: the same run goes on from there."
+        return (AtStake(what, "Stop and close", self._stop, more=more),)
+
+    def _stop(self) -> bool:
+        self.controller.cancel()
+        return True
 
     def _connect(self) -> None:
         form, controller = self.form, self.controller
@@ -51,11 +76,22 @@ class RunModelPanel(Panel):
         form.pixel_size_given.connect(controller.give_pixel_size)
         form.run_clicked.connect(controller.run)
         form.cancel_clicked.connect(controller.cancel)
-        controller.changed.connect(form.show_state)
+        self.save.clicked.connect(self._on_save)
+        controller.changed.connect(self._show)
         controller.finished.connect(self._on_finished)
         controller.counted.connect(self.legend.show_counts)
         controller.result_gone.connect(self._on_result_gone)
         controller.trust_asked.connect(self._ask_for_trust)
+
+    def _show(self, state: RunState) -> None:
+        self.form.show_state(state)
+        self.save.setVisible(state.savable)
+        self.save.setEnabled(not state.saving and not state.running)
+
+    def _on_save(self) -> None:
+        path, chosen = QFileDialog.getSaveFileName(self, "Save the objects", "", ";;".join(_FILES))
+        if path:
+            self.controller.save_objects(Path(path if Path(path).suffix else path + _FILES[chosen]))
 
     def _on_finished(self, result: Result) -> None:
         self.legend.show_run(result.run.record, result.shown.scales, result.slide)

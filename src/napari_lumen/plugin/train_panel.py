@@ -1,13 +1,13 @@
-"""The Train panel: joins form, controller and jobs, and asks before a training is stopped by a close."""
+"""The Train panel: joins form, controller and jobs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, QSize
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtCore import QSize
 
+from napari_lumen.plugin.closing import AtStake
 from napari_lumen.plugin.controllers.train import TrainController
 from napari_lumen.plugin.jobs import Jobs
 from napari_lumen.plugin.panel import Panel
@@ -43,25 +43,16 @@ class TrainPanel(Panel):
         """Ask for the height of the form; the user gives it less."""
         return QSize(super().sizeHint().width(), _USUAL)
 
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802  # Qt's name
-        """Ask before the window closes over a training."""
-        closes = event is not None and event.type() == QEvent.Type.Close and watched is self.window()
-        if closes and event is not None and self.controller.state.busy and not self._may_close():
-            event.ignore()
-            return True
-        return super().eventFilter(watched, event)
+    def at_stake(self) -> tuple[AtStake, ...]:
+        """Return the training that goes on."""
+        state = self.controller.state
+        if not state.busy:
+            return ()
+        what = f"The training {state.training} has not finished."
+        more = "It can be paused: what is learned is kept, and it goes on another day."
+        return (AtStake(what, "Pause and close", self._pause, more=more),)
 
-    def _may_close(self) -> bool:
-        box = QMessageBox(self)
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle("A training goes on")
-        box.setText(f"The training {self.controller.state.training} has not finished.")
-        box.setInformativeText("It can be paused: what is learned is kept, and it goes on another day.")
-        pause = box.addButton("Pause and close", QMessageBox.ButtonRole.AcceptRole)
-        box.setDefaultButton(box.addButton("Go on training", QMessageBox.ButtonRole.RejectRole))
-        box.exec()
-        if box.clickedButton() is not pause:
-            return False
+    def _pause(self) -> bool:
         self.controller.pause()
         return True
 
@@ -69,6 +60,7 @@ class TrainPanel(Panel):
         form, controller = self.form, self.controller
         form.data.data_chosen.connect(controller.choose_data)
         form.data.slide_chosen.connect(controller.choose_slide)
+        form.data.author_chosen.connect(controller.choose_author)
         form.data.folder_chosen.connect(controller.choose_folder)
         form.data.elsewhere_chosen.connect(controller.choose_elsewhere)
         form.data.held_out_chosen.connect(controller.choose_held_out)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.annotations.shapes import Annotation
+    from napari_lumen.geometry import Region
     from napari_lumen.slides import Slide
     from napari_lumen.training.contents import Contents
     from napari_lumen.training.data.image_set import Pictures
 
-DataKind = Literal["annotations", "corrections", "folder"]
+DataKind = Literal["annotations", "corrections", "project", "folder"]
 Elsewhere = Literal["background", "ignore"]
 _ORIGINS: tuple[Literal["patient", "slide", "tile", "group"], ...] = ("patient", "slide", "tile", "group")
 _ONE_SLIDE = (
@@ -28,11 +29,11 @@ class DataRequest:
 
     Attributes
     ----------
-    kind : {"annotations", "corrections", "folder"}
+    kind : {"annotations", "corrections", "project", "folder"}
     held_out : float
         Share that is validated on, 0 to 1.
     folder : Path or None
-        Of corrections or data; for annotations, where their windows are put.
+        Of a project, corrections or data; for annotations, where their windows are put.
     slide : Slide or None
     annotations : tuple of Annotation
         On the slide.
@@ -44,6 +45,8 @@ class DataRequest:
         µm per pixel of these windows.
     size : int
         Their side, px.
+    author : str
+        Of the annotations of a project; "" for whoever drew last on each slide.
     """
 
     kind: DataKind
@@ -55,6 +58,7 @@ class DataRequest:
     elsewhere: Elsewhere = "background"
     mpp: float = 0.5
     size: int = 256
+    author: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class DataFound:
         What the parts of the split hold.
     note : str
         What the user should know of it.
+    authors : tuple of str
+        Who has drawn in the project; empty of other data.
     """
 
     source: Mapping[str, Any]
@@ -77,6 +83,7 @@ class DataFound:
     classes: ClassTable
     contents: Contents
     note: str = ""
+    authors: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -101,13 +108,24 @@ def look_at_data(request: DataRequest, check: Callable[[], None]) -> DataFound:
 
     if request.kind == "annotations":
         _write_annotations(request, check)
-    fields = find_source(request.folder)
+    fields = _project(request) if request.kind == "project" else find_source(request.folder)
     source: DataSource = TypeAdapter(Source).validate_python(fields)
     images = source.open()
     split, note = _split_rule(images, fields, request.held_out)
     contents = count_contents(images, SplitRule.model_validate(split).divide(images), check=check)
     classes: ClassTable = images.classes  # type: ignore[attr-defined]  # all sources have some
-    return DataFound(fields, split, classes, contents, note)
+    return DataFound(fields, split, classes, contents, note, getattr(images, "authors", ()))
+
+
+def _project(request: DataRequest) -> dict[str, Any]:
+    return {
+        "kind": "project",
+        "folder": str(request.folder),
+        "author": request.author or None,
+        "unlabelled": request.elsewhere,
+        "mpp": request.mpp,
+        "size": request.size,
+    }
 
 
 def _write_annotations(request: DataRequest, check: Callable[[], None]) -> None:
@@ -139,28 +157,32 @@ def _split_rule(images: Pictures, source: Mapping[str, Any], held_out: float) ->
         if None not in keys and len(keys) > 1:
             return {**rule, "by": origin, "within": one_slide}, _ONE_SLIDE if one_slide else ""
         one_slide |= origin in ("patient", "slide") and keys != {None}
-    if source["kind"] == "corrections":
-        rule["together"] = _overlapping(Path(source["folder"]))
+    regions = _regions(images, source)
+    if regions:
+        rule["together"] = _overlapping(images, regions)
     return {**rule, "by": "image", "within": one_slide}, _ONE_SLIDE if one_slide else ""
 
 
-def _overlapping(folder: Path) -> list[tuple[str, str]]:
+def _regions(images: Any, source: Mapping[str, Any]) -> tuple[Region, ...]:
+    """Return where on the one slide windows lie; nothing of other images."""
+    if source["kind"] == "project":
+        return tuple(region for _, region in images.places)
+    return tuple(images.regions) if source["kind"] == "corrections" else ()
+
+
+def _overlapping(images: Pictures, regions: tuple[Region, ...]) -> list[tuple[str, str]]:
     """Return the names of windows that share pixels: they belong on one side."""
     import shapely
 
-    from napari_lumen.corrections.index import CorrectionIndex
-    from napari_lumen.corrections.subject import corrections_folder
-
-    windows = CorrectionIndex.read(corrections_folder(folder)).windows
     boxes = shapely.box(
-        [one.x for one in windows],
-        [one.y for one in windows],
-        [one.x + one.width for one in windows],
-        [one.y + one.height for one in windows],
+        [one.x for one in regions],
+        [one.y for one in regions],
+        [one.right for one in regions],
+        [one.bottom for one in regions],
     )
     first, second = shapely.STRtree(boxes).query(boxes, "intersects")
     return [
-        (windows[one].name, windows[other].name)
+        (images.items[one].name, images.items[other].name)
         for one, other in zip(first.tolist(), second.tolist(), strict=True)
         if one < other and shapely.intersection(boxes[one], boxes[other]).area > 0
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.corrections import CorrectedWindow
     from napari_lumen.inference.progress import Progress
@@ -22,6 +23,7 @@ _VENDORS = {
     "bmp": "BMP",
     "unknown": "unknown",
 }
+_ID = 6  # letters
 _MM2_DIGITS = ((10.0, 1), (0.1, 2), (0.001, 4))
 
 
@@ -58,18 +60,6 @@ def area(mm2: float) -> str:
         if mm2 >= least:
             return f"{mm2:,.{digits}f} mm²"
     return f"{mm2 * 1e6:,.0f} µm²"
-
-
-def attention_title(name: str) -> str:
-    """Return e.g. ``attention, decoder stage 2`` for ``d2.0.att0``; the name itself where it says no stage.
-
-    Networks name their stages e1, e2, … on the way down and d1, d2, … on the way up.
-    """
-    stage = re.match(r"(e|d)(\d+)\.", name)
-    if stage is None:
-        return f"attention {name}"
-    side = "encoder" if stage.group(1) == "e" else "decoder"
-    return f"attention, {side} stage {stage.group(2)}"
 
 
 def corrected(window: CorrectedWindow, classes: ClassTable) -> str:
@@ -135,3 +125,9 @@ def magnification(value: float | None) -> str:
 
 def _mm(um: float) -> str:
     return f"{um / 1000:.3g}" if um < 100_000 else f"{um / 1000:,.0f}"
+
+
+def run_title(model: str, folder: Path) -> str:
+    """Return what lists call a run: its model, and what tells its folder from others of slide and model."""
+    _, found, own = folder.name.rpartition(f"{model}-")
+    return f"{model} ({own[:_ID] if found else folder.name})"

@@ -9,9 +9,11 @@ from typing import Self
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ProjectError
+from napari_lumen.geometry import Pair
 from napari_lumen.project.places import placed
 from napari_lumen.project.record import RECORD, ProjectRecord, SlideEntry
 from napari_lumen.project.writing import writing
+from napari_lumen.slides import Slide, open_slide
 
 
 class ProjectFolder:
@@ -85,6 +87,32 @@ class ProjectFolder:
             known = ", ".join(item.name for item in self.slides[:10]) or "none"
             raise ProjectError(f"{self.folder} has no slide {name!r}; there is {known}.")
         return found
+
+    def open_slide(self, name: str, mpp: Pair | None = None) -> Slide:
+        """Open a slide by its name.
+
+        Parameters
+        ----------
+        name : str
+        mpp : (float, float), optional
+            µm per level-0 pixel, where the slide's file does not state it.
+
+        Raises
+        ------
+        ProjectError
+            When there is none, or another slide lies there by now.
+        SlideError
+            When it cannot be opened.
+        """
+        entry = self.slide(name)
+        slide = open_slide(self.place(entry.path), mpp=mpp)
+        if slide.fingerprint != entry.fingerprint:
+            slide.close()
+            raise ProjectError(
+                f"{slide.path} is another slide than the one in the project, though it is named the same: "
+                "put that one back."
+            )
+        return slide
 
     def place(self, text: str) -> Path | str:
         """Return where something lies that the record names; a URL as text."""

@@ -114,6 +114,16 @@ class TrainingConfig(BaseModel):
     start: str | None = Field(default=None, description="Model whose weights the training begins with.")
     settings: Settings = Field(default_factory=Settings)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _projects_by_slide(cls, content: Any) -> Any:
+        """Divide a project by its slides where the file does not say how."""
+        if isinstance(content, dict) and isinstance(data := content.get("data"), dict):
+            split = content.get("split") or {}
+            if data.get("kind") == "project" and isinstance(split, dict) and not {"by", "file"} & set(split):
+                return {**content, "split": {**split, "by": "slide"}}
+        return content
+
     def make_recipe(self) -> Recipe:
         """Return the recipe with its numbers.
 

@@ -12,6 +12,7 @@ from napari_lumen.corrections.subject import corrections_folder
 from napari_lumen.errors import RunError
 from napari_lumen.training.data.files import IMAGE_SUFFIXES, files_by_stem, read_values
 from napari_lumen.training.data.item import IGNORE
+from napari_lumen.training.data.project import RECORD
 
 _LOOKED_AT = 20  # label images, for the classes that there are
 _TABLES = ("items.csv", "images.csv")
@@ -20,8 +21,8 @@ _TABLES = ("items.csv", "images.csv")
 def find_source(folder: Path) -> dict[str, Any]:
     """Return the fields of the data in a folder, as a configuration has them.
 
-    It may hold corrections (or be a run with some), images/ and labels/, or a sub-folder of images for each
-    class. The public sets are known by their files.
+    It may be a project, hold corrections (or be a run with some), images/ and labels/, or a sub-folder of
+    images for each class. The public sets are known by their files.
 
     Raises
     ------
@@ -30,6 +31,8 @@ def find_source(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise RunError(f"There is no folder {folder}. Choose another.")
+    if (folder / RECORD).is_file():
+        return {"kind": "project", "folder": str(folder)}
     if (corrections_folder(folder) / INDEX).is_file():
         return {"kind": "corrections", "folder": str(folder)}
     known = _known(folder)
@@ -41,7 +44,7 @@ def find_source(folder: Path) -> dict[str, Any]:
     if len(inside) > 1 and all(_has_images(path) for path in inside):
         return {"kind": "graded", "folder": str(folder)}
     raise RunError(
-        f"{folder} holds no data to train on: neither corrections, nor images/ with labels/, nor a "
+        f"{folder} holds no data to train on: no project, no corrections, neither images/ with labels/ nor a "
         "sub-folder of images for each class."
     )
 

@@ -23,6 +23,7 @@ from napari_lumen.training.data.instance_folder import InstanceFolder, read_obje
 from napari_lumen.training.data.item import Item
 from napari_lumen.training.data.labelled_files import labelled_files
 from napari_lumen.training.data.labelled_folder import LabelledFolder
+from napari_lumen.training.data.project_images import ProjectImages, ProjectRules, Use
 from napari_lumen.training.data.regrouped import Regrouped
 from napari_lumen.training.data.slide_patches import SlidePatches
 from napari_lumen.training.recipes.multistage_slides import WholeSlides
@@ -215,6 +216,35 @@ class CorrectedWindows(DataSource):
         return Corrections(self.folder, cache=self._cache())
 
 
+class ProjectSource(DataSource):
+    """What people have drawn and corrected on the slides of a project."""
+
+    kind: Literal["project"] = "project"
+    folder: Located
+    use: tuple[Use, ...] = Field(
+        default=ProjectRules.use, min_length=1, description="annotations, corrections, or both."
+    )
+    author: str | None = Field(
+        default=None, description="Whose annotations; without it what was saved last on each slide."
+    )
+    unlabelled: Literal["ignore", "background"] = Field(
+        default="ignore", description="What no annotation covers, in windows that hold any."
+    )
+    ignored: tuple[str, ...] = Field(
+        default=ProjectRules.ignored, description="Classes within which nothing has a label."
+    )
+    mpp: float = Field(default=ProjectRules.mpp, gt=0, description="µm per pixel of windows of annotations.")
+    size: int = Field(default=ProjectRules.size, gt=0, description="Side of these windows, px.")
+    most: int = Field(default=ProjectRules.most, gt=0, description="Windows of annotations a slide at most.")
+
+    def _open(self) -> Pictures:
+        """Return `ProjectImages`."""
+        rules = ProjectRules(
+            self.use, self.author, self.unlabelled, self.ignored, self.mpp, self.size, self.most
+        )
+        return ProjectImages(self.folder, rules, cache=self._cache())
+
+
 class KnownSet(DataSource):
     """A public set, as it is published."""
 
@@ -236,6 +266,12 @@ class KnownSet(DataSource):
 
 
 Source = Annotated[
-    LabelledImages | GradedFolder | AnnotatedSlides | WholeSlideSource | CorrectedWindows | KnownSet,
+    LabelledImages
+    | GradedFolder
+    | AnnotatedSlides
+    | WholeSlideSource
+    | CorrectedWindows
+    | ProjectSource
+    | KnownSet,
     Field(discriminator="kind"),
 ]

@@ -17,7 +17,7 @@ from napari_lumen.annotations.classes import KEYS, ClassTable, Color
 from napari_lumen.annotations.classified import in_use
 from napari_lumen.annotations.formats import write_annotations
 from napari_lumen.annotations.history import History
-from napari_lumen.errors import AnnotationError
+from napari_lumen.errors import AnnotationError, LumenError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.annotation_frame import Frame, frame_in
 from napari_lumen.plugin.annotation_reader import read_layers, tell_repairs
@@ -27,6 +27,7 @@ from napari_lumen.plugin.annotation_writer import annotations_in, table_of, writ
 from napari_lumen.plugin.controllers.annotations_in_view import AnnotationsInView
 from napari_lumen.plugin.controllers.annotations_state import AnnotationsState, ClassRow
 from napari_lumen.plugin.jobs import Callbacks, JobRunner
+from napari_lumen.plugin.keeping import changes_of, is_kept, note_change, note_kept
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -168,13 +169,29 @@ class AnnotationsController:
         """Write the layer; by the suffix where no format is given, ``.zarr`` for OME-Zarr labels."""
         if self._target is None:
             return
-        layers = [self._target.layer.as_layer_data_tuple()]
+        layer = self._target.layer
+        layers, changes = [layer.as_layer_data_tuple()], changes_of(layer)
         frame = frame_in(self._viewer)
-        self._start(
-            f"Writing {path.name} …",
-            lambda: _write(path, layers, frame, format_name),
-            lambda count: notices.tell(f"{count:,} annotations saved: {path}"),
-        )
+
+        def done(count: int) -> None:
+            note_kept(layer, changes)
+            notices.tell(f"{count:,} annotations saved: {path}")
+
+        self._start(f"Writing {path.name} …", lambda: _write(path, layers, frame, format_name), done)
+
+    def unkept(self) -> tuple[Layer, ...]:
+        """Return the layers with something drawn that is in no file and in no project."""
+        return tuple(layer for layer in self._layers() if not is_kept(layer))
+
+    def keep_now(self, layer: Layer, path: Path, format_name: str | None = None) -> bool:
+        """Write a layer before this call ends, as napari is closing; return whether it worked."""
+        try:
+            _write(path, [layer.as_layer_data_tuple()], frame_in(self._viewer), format_name)
+        except LumenError as error:
+            notices.show(error)
+            return False
+        note_kept(layer, changes_of(layer))
+        return True
 
     def open_classes(self, path: Path) -> None:
         """Take classes of a card or another file: new ones are added, known ones get their colours."""
@@ -288,6 +305,7 @@ class AnnotationsController:
     def _did(self, what: str) -> None:
         if self._target is not None:
             self._histories[self._target.layer].do(what, self._target.state())
+            note_change(self._target.layer)
 
     def _go(self, step: Callable[[History[Any]], Any]) -> None:
         if self._target is None:
@@ -300,6 +318,7 @@ class AnnotationsController:
                 self._target.restore(history.state, self._hidden_in(self._target))
             finally:
                 self._restoring = False
+            note_change(self._target.layer)
         self._update()
 
     def _hidden_in(self, target: Target) -> Hidden:

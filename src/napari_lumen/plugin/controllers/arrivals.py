@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.placing import facts_of, fingerprint_of, is_result, is_slide, lay_on
+from napari_lumen.plugin.results import outline
 from napari_lumen.plugin.slide_layers import SLIDER
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Arrivals:
         if is_slide(layer):
             self._welcome(layer)
         elif is_result(layer):
+            if facts_of(layer).get("kind") == "labels":  # not the map of its errors
+                outline(layer)
             slide = next(iter(self._open_copies(layer)), None)
             if slide is not None:
                 lay_on(layer, slide)

@@ -10,11 +10,13 @@ from psygnal import Signal
 
 from napari_lumen.errors import LumenError
 from napari_lumen.plugin import notices
+from napari_lumen.plugin.controllers.correct_layers import results_of
 from napari_lumen.plugin.controllers.correct_state import sizes_of
-from napari_lumen.plugin.controllers.correct_target import Standing, Target, results_of, target_of
+from napari_lumen.plugin.controllers.correct_target import Standing, Target, target_of
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.jobs import Callbacks, Emit
 from napari_lumen.plugin.placing import facts_of, fingerprint_of
+from napari_lumen.plugin.wording import run_title
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -55,9 +57,8 @@ class CorrectChoice:
 
     def choose_slide(self, name: str) -> None:
         """Choose the slide to correct on, by its name."""
-        layer = self._slides.named(name)
-        if layer is not None and not self._board.state.open:
-            self._viewer.layers.selection.active = layer  # the selected slide is the one that is meant
+        if not self._board.state.open:
+            self._slides.choose(name)
             self.look()
 
     def choose_run(self, run: str) -> None:
@@ -95,10 +96,7 @@ class CorrectChoice:
         self._board.update(slides=names)
         if state.open:
             return
-        selected = self._slides.selected()
-        slide = state.slide if state.slide in names else next(iter(names), None)
-        if selected is not None:
-            slide = self._slides.name(selected)
+        slide = self._slides.chosen(state.slide)
         layer = self._slides.named(slide)
         runs = () if layer is None else (*self._runs(layer), _NONE)
         paths = [path for path, _ in runs]
@@ -142,7 +140,7 @@ class CorrectChoice:
         found: dict[str, str] = {}
         for result in reversed(results_of(fingerprint_of(layer), self._viewer.layers)):
             facts = facts_of(result)
-            found.setdefault(facts["run"], f"{facts['model']} ({Path(facts['run']).name})")
+            found.setdefault(facts["run"], run_title(facts["model"], Path(facts["run"])))
         return tuple(found.items())
 
     def _load(self) -> None:

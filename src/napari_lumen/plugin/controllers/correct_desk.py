@@ -122,6 +122,7 @@ class CorrectDesk:
         self._autosave = Autosave(self._board.jobs, record, before, self._root, draft)
         self._board.update(open=True, coarser=None, message="")
         self._shown.show(target, hidden=grid.region)
+        self._shown.hide_maps(target)
         window = self.window = EditWindow(self._viewer, layer, grid, before, after, target.store.classes)
         window.layer.preserve_labels = self._board.state.preserve
         window.brush.switch(self._board.state.screen_brush)
@@ -160,6 +161,7 @@ class CorrectDesk:
             return
         self.closing.emit(window)
         window.close()
+        self._shown.show_maps()
         if self._choice.target is not None:
             self._shown.show(self._choice.target, select=True)
         self._board.update(open=False)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _CLICK = 4.0  # px on the screen within which a drag is a click
 _REACH_UM = 10.0  # about a click in which an object is grown: twice as far as most nuclei
 _REACH_PX = (12, 64)  # at the least and at the most
+_ASKED_UM, _ASKED_PX = 50.0, (32, 256)  # the same where the model is asked: it knows glands, too
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,14 @@ TOOLS = (
     ),
     Tool(
         "add", "I", "Add", "Click into an object that was missed: it is outlined in the chosen class.", False
+    ),
+    Tool(
+        "ask",
+        "U",
+        "Ask",
+        "Click into an object that was missed: the model outlines it in the chosen class, as far as it sees "
+        "any of it.",
+        False,
     ),
 )
 
@@ -229,9 +238,9 @@ class ObjectTools:
             patch = objects.reclassified(labels, path, value, number)
             self._change(window, patch, "Reclassified", "There is no object of another class.")
         else:
-            self._add(window, places[0], value)
+            self._add(window, places[0], value, asks=tool.name == "ask")
 
-    def _add(self, window: EditWindow, place: Pair, value: int) -> None:
+    def _add(self, window: EditWindow, place: Pair, value: int, *, asks: bool) -> None:
         target = self._choice.target
         whole = Window(0, 0, *window.grid.shape)
         row, column = round(place[0]), round(place[1])
@@ -247,19 +256,20 @@ class ObjectTools:
             self._board.update(message="There is an object already: R gives it another class.")
             return
         pixel = target.slide.require_mpp()[0] * window.grid.step[0]
-        reach = min(_REACH_PX[1], max(_REACH_PX[0], round(_REACH_UM / pixel)))
+        reach_um, (least, most) = (_ASKED_UM, _ASKED_PX) if asks else (_REACH_UM, _REACH_PX)
+        reach = min(most, max(least, round(reach_um / pixel)))
         field = Window(row - reach, column - reach, 2 * reach + 1, 2 * reach + 1).intersect(whole)
         grid, seed = part_of(window.grid, field), (row - field.y, column - field.x)
 
         def work(emit: Emit, cancel: Event) -> Mask:
-            return target.grown(value, grid, seed)
+            return (target.seen if asks else target.grown)(value, grid, seed)
 
         def done(mask: Mask) -> None:
             if self._desk.window is window:
                 patch = objects.added(window.layer.data, field, mask, value)
                 self._change(window, patch, "Added", "Nothing stands out there: paint it with the brush (P).")
 
-        self._board.run("Adding …", work, done)
+        self._board.run("Asking the model …" if asks else "Adding …", work, done)
 
     def _change(self, window: EditWindow, patch: Patch | None, done: str, otherwise: str) -> None:
         if patch is None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_lumen.plugin.controllers.correct_target import corrections_layer, layers_of
+from napari_lumen.plugin.controllers.correct_layers import corrections_layer, layers_of
 from napari_lumen.plugin.layers import COUNTS, KEY
-from napari_lumen.plugin.placing import facts_of
+from napari_lumen.plugin.placing import facts_of, fingerprint_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from napari_lumen.geometry import Region
     from napari_lumen.inference.run import ClassCount
     from napari_lumen.plugin.controllers.correct_board import CorrectBoard
     from napari_lumen.plugin.controllers.correct_choice import CorrectChoice
     from napari_lumen.plugin.controllers.correct_target import Standing, Target
+
+_MAPS = ("attention", "probability")
 
 
 class CorrectShown:
@@ -33,6 +36,7 @@ class CorrectShown:
         self._board = board
         self._choice = choice
         self.standing: tuple[ClassCount, ...] = ()
+        self._maps: list[Layer] = []  # that were in view before a window was opened
         choice.loaded.connect(self._on_loaded)
 
     def stand(self, standing: Standing) -> None:
@@ -72,6 +76,23 @@ class CorrectShown:
             layer.data = levels if layer.multiscale else levels[0]
             if select:
                 self._viewer.layers.selection.active = layer
+
+    def hide_maps(self, target: Target) -> None:
+        """Hide attention and probability: what is painted is judged by the stain."""
+        fingerprint = target.slide.fingerprint
+        self._maps = [
+            layer
+            for layer in self._viewer.layers
+            if layer.visible and facts_of(layer).get("kind") in _MAPS and fingerprint_of(layer) == fingerprint
+        ]
+        for layer in self._maps:
+            layer.visible = False
+
+    def show_maps(self) -> None:
+        """Show those again that `hide_maps` has hidden."""
+        for layer in self._maps:
+            layer.visible = True
+        self._maps = []
 
     def _on_loaded(self, target: Target) -> None:
         if target.labels.changes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.corrections import (
@@ -17,23 +17,17 @@ from napari_lumen.corrections import (
     Subject,
     folder_beside,
 )
-from napari_lumen.corrections.changes import part_of, sampled
 from napari_lumen.corrections.drawn import Mask
 from napari_lumen.corrections.index import INDEX
 from napari_lumen.corrections.object_growing import grown_on_color, grown_on_probability
 from napari_lumen.corrections.objects import Numbering, connected
 from napari_lumen.errors import RunError, SlideError
 from napari_lumen.geometry import Grid, Region, Window
-from napari_lumen.plugin.layers import KEY, class_colors, class_features
-from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from napari.layers import Layer
-
     from napari_lumen.corrections import CorrectedWindow
     from napari_lumen.corrections.images import Pixels
+    from napari_lumen.inference.model_objects import ModelObjects
     from napari_lumen.inference.run import ClassCount, Run
     from napari_lumen.slides import Slide
 
@@ -111,24 +105,41 @@ class Target:
         seed : (int, int)
             Row and column.
         """
-        probability = self._probability(value, grid)
+        name = self.class_name(value)
+        probability = None if self.objects is None else self.objects.kept(name, grid)
         mask = None if probability is None else grown_on_probability(probability, seed)
         if mask is None:
             mask = grown_on_color(self.slide.read_grid(grid, Window(0, 0, *grid.shape)), seed)
         return mask
 
-    def _probability(self, value: int, grid: Grid) -> npt.NDArray[np.float32] | None:
-        """Return how probable the run found a class, (h, w) of a grid; None where it did not say."""
-        if self.run is None:
-            return None
-        name = next((item.name for item in self.store.classes if item.value == value), None)
-        for raster in self.run.record.rasters:
-            if raster.kind == "probability" and raster.name == name:
-                own = self.run.grid(raster)
-                window = own.window_of(grid.region)
-                values = np.asarray(self.run.levels(raster)[0][window.slices])
-                return sampled(values, part_of(own, window), grid) if values.size else None
-        return None
+    def seen(self, value: int, grid: Grid, seed: tuple[int, int]) -> Mask:
+        """Return the object that the model sees about a place, as `grown`; not for the GUI thread.
+
+        Raises
+        ------
+        RunError
+            When there is no run, or the model sees nothing there.
+        ModelError
+            When the model is gone.
+        """
+        if self.objects is None:
+            raise RunError("There is no run, so no model to ask: choose a run, or add it by its colours (I).")
+        name = self.class_name(value)
+        mask = self.objects.at(name, grid, seed)
+        if mask is None:
+            raise RunError(f"The model sees no {name} there: paint it (P), or add it by its colours (I).")
+        return mask
+
+    def class_name(self, value: int) -> str:
+        """Return the name of a class."""
+        return self.store.classes[value].name
+
+    @cached_property
+    def objects(self) -> ModelObjects | None:
+        """What its model sees; None without a run."""
+        from napari_lumen.inference.model_objects import ModelObjects
+
+        return None if self.run is None else ModelObjects(self.run, self.slide)
 
     def finds_something(self, field: Region) -> bool:
         """Whether anything was found in a field of the slide, level-0 px; True without a run."""
@@ -152,58 +163,6 @@ class Standing:
 
     windows: tuple[CorrectedWindow, ...]
     counts: tuple[ClassCount, ...]
-
-
-def results_of(fingerprint: str | None, layers: Iterable[Layer]) -> list[Layer]:
-    """Return the layers that show labels of finished runs over a slide, bottom to top."""
-    return [
-        layer
-        for layer in layers
-        if facts_of(layer).get("kind") == "labels"
-        and facts_of(layer).get("run")
-        and fingerprint_of(layer) == fingerprint
-    ]
-
-
-def layers_of(target: Target, layers: Iterable[Layer]) -> list[Layer]:
-    """Return the layers that show the labels of a target, bottom to top."""
-    run = "" if target.run is None else str(target.run.path)
-    if run:
-        return [x for x in results_of(target.slide.fingerprint, layers) if facts_of(x)["run"] == run]
-    folder = str(target.store.folder)
-    return [layer for layer in layers if facts_of(layer).get("corrections") == folder]
-
-
-def corrections_layer(target: Target, slide: Layer) -> Layer:
-    """Return a layer that shows what was corrected on a slide without a run."""
-    from napari.layers import Labels
-    from napari.utils.colormaps import DirectLabelColormap
-
-    mpp, (top, left) = step_of(slide), origin_of(slide)
-    y, x = target.grid.translate(mpp)
-    classes = target.store.classes
-    levels = target.labels.levels
-    layer = Labels(
-        levels if len(levels) > 1 else levels[0],
-        multiscale=len(levels) > 1,
-        name=f"{slide.name.partition('.')[0] or slide.name} · corrections",
-        scale=target.grid.scale(mpp),
-        translate=(y + top, x + left),
-        units=slide.units,
-        colormap=DirectLabelColormap(color_dict=class_colors(classes)),
-        opacity=0.9,
-        features=class_features(classes),
-        metadata={
-            KEY: {
-                "kind": "corrections",
-                "corrections": str(target.store.folder),
-                "fingerprint": fingerprint_of(slide),
-            }
-        },
-    )
-    layer.contour = 2  # as of the layers of runs
-    layer.editable = False
-    return layer
 
 
 def target_of(slide: Slide, run: str, folder: Path | None, names: str) -> Target:

@@ -13,22 +13,22 @@ from psygnal import Signal
 from napari_lumen.errors import LumenError
 from napari_lumen.geometry import Region
 from napari_lumen.plugin import notices
-from napari_lumen.plugin.annotation_frame import Frame
-from napari_lumen.plugin.controllers.correct_target import results_of
+from napari_lumen.plugin.controllers.correct_layers import results_of
 from napari_lumen.plugin.controllers.correct_view import SlideView
-from napari_lumen.plugin.controllers.evaluate_state import ALL, FILE, EvaluateState, Scored, Where
+from napari_lumen.plugin.controllers.evaluate_state import FILE, EvaluateState, Scored, Where
+from napari_lumen.plugin.controllers.evaluate_truth import TruthChoice
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.error_layer import show_errors
-from napari_lumen.plugin.evaluation_truth import truth_layers, truth_of_file, truth_of_layers
+from napari_lumen.plugin.evaluation_truth import classes_in_file
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
 from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
 from napari_lumen.plugin.regions import view_region
+from napari_lumen.plugin.wording import run_title
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.comparison import SlideEvaluation
     from napari_lumen.comparison.truth import Truth
 
@@ -53,6 +53,7 @@ class EvaluateController:
         self._slides = SlideLayers(viewer)
         self._job: Job | None = None
         self._heard: list[Layer] = []
+        self._truth = TruthChoice(viewer)
         self._closed = False
         self.state = EvaluateState()
         self._slides.changed.connect(self.look)
@@ -62,23 +63,31 @@ class EvaluateController:
 
     def choose_slide(self, name: str) -> None:
         """Choose the slide, by its name."""
-        layer = self._slides.named(name)
-        if layer is not None:
-            self._viewer.layers.selection.active = layer  # the selected slide is the one that is meant
-            self.look()
+        self._slides.choose(name)
 
     def choose_run(self, run: Scored) -> None:
         """Choose what is scored."""
         self._update(run=run)
+        self.look()
 
     def choose_truth(self, truth: str) -> None:
         """Choose what it is scored against, by its key."""
         self._update(truth=truth)
+        self.look()
 
     def choose_file(self, path: Path) -> None:
-        """Score against a file."""
-        self._update(file=path, truth=FILE)
-        self.look()
+        """Score against a file, whose classes are looked up."""
+
+        def done(names: tuple[str, ...]) -> None:
+            self._truth.in_file = names
+            self._update(file=path, truth=FILE)
+            self.look()
+
+        self._run(f"Reading {path.name} …", lambda emit, cancel: classes_in_file(path), done)
+
+    def count_as(self, name: str, target: str) -> None:
+        """Say as which class of the run one of the truth counts; "" where it does not count."""
+        self._update(counted={**self.state.counted, name: target})
 
     def choose_where(self, where: Where) -> None:
         """Choose what part of the slide counts."""
@@ -103,7 +112,7 @@ class EvaluateController:
             if region.empty:
                 self._update(message=f"The view shows nothing of {layer.name}: move it over the slide.")
                 return
-        read = self._truth(layer)
+        read = self._truth.reader(self.state, layer)
         chosen, objects = state.run, state.objects
 
         def work(emit: Emit, cancel: Event) -> tuple[SlideEvaluation, Truth]:
@@ -118,6 +127,7 @@ class EvaluateController:
                 ignored_classes=truth.ignored,
                 objects="areas" if objects else None,
                 region=region,
+                renamed=truth.renamed,
                 on_progress=emit,
                 cancel=cancel,
             )
@@ -180,17 +190,29 @@ class EvaluateController:
     def look(self, event: Any = None) -> None:
         """See which slides, runs and truths there are now."""
         names = self._slides.names()
-        selected = self._slides.selected()
-        slide = self.state.slide if self.state.slide in names else next(iter(names), None)
-        if selected is not None:
-            slide = self._slides.name(selected)
+        slide = self._slides.chosen(self.state.slide)
         layer = self._slides.named(slide)
         runs = () if layer is None else self._runs(layer)
-        run = next((item for item in runs if item == self.state.run), None) or next(iter(runs), None)
-        truths = () if layer is None else self._truths(layer)
+        come = (item for item in runs if item not in self.state.runs and not item.corrected)
+        same = (item for item in runs if item == self.state.run)
+        run = (
+            next(come, None) or next(same, None) or next(iter(runs), None)
+        )  # one that has just come is meant
+        truths = () if layer is None else self._truth.offered(layer, self.state.file, runs)
         keys = [key for key, _ in truths]
         truth = self.state.truth if self.state.truth in keys else next(iter(keys), None)
-        self._update(slides=names, slide=slide, runs=runs, run=run, truths=truths, truth=truth)
+        known = () if layer is None or run is None else self._known(layer, run)
+        drawn = () if layer is None or truth is None else self._truth.classes(layer, truth, known)
+        self._update(
+            slides=names,
+            slide=slide,
+            runs=runs,
+            run=run,
+            truths=truths,
+            truth=truth,
+            drawn=drawn,
+            known=known,
+        )
 
     def _runs(self, layer: Layer) -> tuple[Scored, ...]:
         """Return the runs that are shown over a slide, topmost first; with corrections where there are."""
@@ -199,7 +221,7 @@ class EvaluateController:
         found: dict[str, str] = {}
         for result in shown:
             facts = facts_of(result)
-            found.setdefault(facts["run"], f"{facts['model']} ({Path(facts['run']).name})")
+            found.setdefault(facts["run"], run_title(facts["model"], Path(facts["run"])))
         choices = []
         for run, title in found.items():
             choices.append(Scored(run, False, title))
@@ -215,30 +237,11 @@ class EvaluateController:
         for layer in layers:
             layer.events.metadata.connect(self.look)
 
-    def _truths(self, layer: Layer) -> tuple[tuple[str, str], ...]:
-        names = [item.name for item in truth_layers(layer, self._viewer.layers)]
-        found = [(f"layer {name}", name) for name in names]
-        if len(found) > 1:
-            found.append((ALL, "All that is drawn"))
-        if self.state.file is not None:
-            found.append((FILE, self.state.file.name))
-        return tuple(found)
-
-    def _truth(self, slide: Layer) -> Callable[[ClassTable], Truth]:
-        """Return what reads the chosen truth off the GUI thread, given the classes of the run."""
-        state = self.state
-        if state.truth == FILE and state.file is not None:
-            path = state.file
-            return lambda classes: truth_of_file(path, classes)
-        layers = truth_layers(slide, self._viewer.layers)
-        if state.truth == ALL:
-            chosen = [item for item in layers if item.visible]
-            name = "all that is drawn"
-        else:
-            chosen = [item for item in layers if f"layer {item.name}" == state.truth][:1]
-            name = chosen[0].name if chosen else ""
-        data, frame = [item.as_layer_data_tuple() for item in chosen], Frame.of(slide)
-        return lambda classes: truth_of_layers(name, data, frame, classes)
+    def _known(self, slide: Layer, run: Scored) -> tuple[str, ...]:
+        """Return the names of the classes of a run that is shown."""
+        shown = results_of(fingerprint_of(slide), self._viewer.layers)
+        layer = next(item for item in shown if facts_of(item)["run"] == run.run)
+        return tuple(layer.features["class"][1:])  # the first is the background
 
     def _run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
         self._update(busy=busy, cancelling=False, done=None, message="")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 ALL = "all"  # of the layers
 FILE = "file"
+CORRECTED = "corrected "  # and the folder of a run: the windows of it that people have corrected
+NO_CLASS = ""  # stands for outlines without a class
+BACKGROUND, IGNORED = "Background", "Ignore*"
+RULES = (BACKGROUND, "Region*", IGNORED)  # names that are no classes
 Where = Literal["run", "view"]
 
 
@@ -44,10 +49,16 @@ class EvaluateState:
         Over the slide, topmost first.
     run : Scored or None
     truths : tuple of (str, str)
-        Key and title: of a layer its name, `ALL` of them, or `FILE`.
+        Key and title: of a layer its name, `ALL` of them, `CORRECTED` and a run, or `FILE`.
     truth : str or None
     file : Path or None
         Chosen as a truth.
+    drawn : tuple of str
+        Names of the classes of the truth; "" for outlines without one.
+    known : tuple of str
+        Of the classes of the run.
+    counted : mapping of str to str
+        What the user said of names of the truth: the class of the run that they count as, or "" for none.
     where : {"run", "view"}
     objects : bool
         Whether connected areas are scored, too.
@@ -68,6 +79,9 @@ class EvaluateState:
     truths: tuple[tuple[str, str], ...] = ()
     truth: str | None = None
     file: Path | None = None
+    drawn: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    counted: Mapping[str, str] = field(default_factory=dict)
     where: Where = "run"
     objects: bool = False
     busy: str = ""
@@ -75,6 +89,28 @@ class EvaluateState:
     done: float | None = None
     message: str = ""
     result: SlideEvaluation | None = None
+
+    @property
+    def names(self) -> tuple[tuple[str, str | None], ...]:
+        """The classes of the truth and as what of the run each counts: "" for none, None to be chosen.
+
+        Empty where the run has all of them and the user has said nothing: then there is nothing to choose.
+        """
+        found: dict[str, str | None] = {}
+        for name in self.drawn:
+            if name in RULES:
+                continue
+            if name == NO_CLASS:
+                found[name] = self.known[0] if len(self.known) == 1 else None
+            else:
+                found[name] = name if name in self.known else ""
+            said = self.counted.get(name)
+            if said in (*self.known, BACKGROUND, ""):  # not of a run that was chosen before
+                found[name] = said
+        plain = all(said == name or (name == NO_CLASS and said) for name, said in found.items())
+        if not self.known or (plain and not set(found) & set(self.counted)):
+            return ()
+        return tuple(found.items())
 
     @property
     def blocked(self) -> str | None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
 from napari_lumen.corrections.author import this_user
-from napari_lumen.errors import LumenError, ProjectError
+from napari_lumen.errors import ProjectError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.annotation_frame import Frame
-from napari_lumen.plugin.controllers.correct_target import results_of
+from napari_lumen.plugin.controllers.correct_layers import results_of
+from napari_lumen.plugin.controllers.project_board import ProjectBoard
+from napari_lumen.plugin.controllers.project_differences import ProjectDifferences
 from napari_lumen.plugin.controllers.project_state import ProjectState
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.evaluation_truth import truth_layers
-from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
+from napari_lumen.plugin.jobs import Emit, JobRunner
+from napari_lumen.plugin.keeping import changes_of, note_kept
 from napari_lumen.plugin.placing import facts_of, fingerprint_of
 from napari_lumen.plugin.project_layers import AUTHOR, Part, add_part, add_slide, parts_of
 
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_lumen.project import Agreement, Project, SlideStanding
-
-_Standings = tuple["SlideStanding", ...]
+    from napari_lumen.project import Project
 
 
 class ProjectController:
@@ -40,18 +38,21 @@ class ProjectController:
     jobs : JobRunner
     """
 
-    changed = Signal(ProjectState)
-
     def __init__(self, viewer: ViewerModel, jobs: JobRunner) -> None:
+        self.board = ProjectBoard(jobs)
         self._viewer = viewer
-        self._jobs = jobs
         self._slides = SlideLayers(viewer)
-        self._project: Project | None = None
-        self._job: Job | None = None
+        self._slide: str | None = None  # that is in use
+        self.differences = ProjectDifferences(viewer, self.board, self._layer_of)
         self._closed = False
-        self.state = ProjectState(author=this_user())
         self._slides.changed.connect(self._look)
+        self.board.taken.connect(self._look)
         self._look()
+
+    @property
+    def state(self) -> ProjectState:
+        """What the panel shows."""
+        return self.board.state
 
     # the project
 
@@ -59,17 +60,17 @@ class ProjectController:
         """Make a project of a folder, and open it."""
         from napari_lumen.project import Project
 
-        self._run("Making the project …", lambda emit, cancel: _standing(Project.create(folder)), self._take)
+        self.board.open("Making the project …", lambda: Project.create(folder))
 
     def open(self, folder: Path) -> None:
         """Open a project."""
         from napari_lumen.project import Project
 
-        self._run("Opening the project …", lambda emit, cancel: _standing(Project(folder)), self._take)
+        self.board.open("Opening the project …", lambda: Project(folder))
 
     def look_again(self) -> None:
         """Look at all slides again: what others have added, and whether the files are there."""
-        self._do("Looking at the slides …", lambda project, emit, cancel: "")
+        self.board.change("Looking at the slides …", lambda project, emit, cancel: "")
 
     def add_open(self) -> None:
         """Add the slide in use, with its runs that are shown."""
@@ -86,7 +87,7 @@ class ProjectController:
                 project.add_run(run)
             return f"{entry.name} is in the project, with {len(set(runs))} of its runs."
 
-        self._do("Adding the slide …", work)
+        self.board.change("Adding the slide …", work)
 
     def add_path(self, path: Path) -> None:
         """Add a slide, a run, a model, or annotations of the selected slide or the one their file names."""
@@ -96,7 +97,18 @@ class ProjectController:
             named = any(path.name.startswith(item.name) for item in project.slides)
             return f"Added {project.add(path, slide=None if named else slide, author=author)}."
 
-        self._do(f"Adding {path.name} …", work)
+        self.board.change(f"Adding {path.name} …", work)
+
+    def take_classes(self, file: Path) -> None:
+        """Give the project the classes of a file: of a model, a run, annotations, or a table."""
+
+        def work(project: Project, emit: Emit, cancel: Event) -> str:
+            from napari_lumen.annotations.class_files import read_classes
+
+            project.set_classes(read_classes(file))
+            return f"The classes of the project are {', '.join(item.name for item in project.classes)}."
+
+        self.board.change(f"Reading {file.name} …", work)
 
     def find_moved(self, folder: Path) -> None:
         """Look in a folder, and all below it, for slides that are not where they were."""
@@ -105,28 +117,28 @@ class ProjectController:
             found = project.find_moved([folder])
             return f"Found again: {', '.join(found)}." if found else "None of the missing slides is there."
 
-        self._do("Looking for slides …", work)
+        self.board.change("Looking for slides …", work)
 
     # a slide
 
     def select(self, name: str | None) -> None:
         """Select a slide of the table."""
-        self._update(selected=name)
+        self.board.update(selected=name)
 
     def open_slide(self, name: str) -> None:
         """Open a slide with its newest run and what each person has drawn on it."""
-        project = self._project
+        project = self.board.project
         standing = next((item for item in self.state.standings if item.entry.name == name), None)
         if project is None or standing is None or self.state.busy:
             return
-        self._update(selected=name)
+        self.board.update(selected=name)
         known = self._layer_of(standing.entry.fingerprint)
         if known is not None:
             self._viewer.layers.selection.active = known
-            self._update(message=f"{name} is open already.")
+            self.board.update(message=f"{name} is open already.")
             return
         if standing.state == "missing":
-            self._update(message=standing.problems[0] + " If it was moved, Find moved … finds it.")
+            self.board.update(message=standing.problems[0] + " If it was moved, Find moved … finds it.")
             return
         place, fingerprint = standing.place, standing.entry.fingerprint
 
@@ -145,11 +157,11 @@ class ProjectController:
             layer = add_slide(self._viewer, *opened)
             self._add_parts(name, layer, parts_of(project, name, Frame.of(layer), layer.name))
 
-        self._run(f"Opening {name} …", work, done)
+        self.board.run(f"Opening {name} …", work, done)
 
     def name_author(self, author: str) -> None:
         """Say who draws."""
-        self._update(author=author.strip() or this_user())
+        self.board.update(author=author.strip() or this_user())
 
     def keep_drawn(self) -> None:
         """Write the layer that `state.drawn` names into the project, as what its author has drawn."""
@@ -158,7 +170,7 @@ class ProjectController:
             return
         slide, layer, name = found
         author = facts_of(layer).get(AUTHOR) or self.state.author
-        data, frame = layer.as_layer_data_tuple(), Frame.of(slide)
+        data, frame, changes = layer.as_layer_data_tuple(), Frame.of(slide), changes_of(layer)
 
         def work(project: Project, emit: Emit, cancel: Event) -> str:
             from napari_lumen.plugin.annotation_writer import annotations_in
@@ -167,18 +179,11 @@ class ProjectController:
             project.save_annotations(name, drawn, author)
             return f"{len(drawn):,} annotations of {author} are kept on {name}."
 
-        self._do("Writing the annotations …", work)
+        self.board.change("Writing the annotations …", work, lambda: note_kept(layer, changes))
 
     def compare(self, first: str, second: str) -> None:
-        """Compare what two people have drawn on the selected slide."""
-        project, slide = self._project, self.state.selected
-        if project is None or slide is None:
-            return
-
-        def done(found: Agreement) -> None:
-            self._update(agreement=found, compared=(slide, first, second))
-
-        self._run("Comparing …", lambda emit, cancel: project.compare(slide, first, second), done)
+        """Compare what two people have drawn on the selected slide; see `ProjectDifferences`."""
+        self.differences.compare(first, second)
 
     def score(self, author: str, *, corrected: bool = False) -> None:
         """Score the newest run of the selected slide against what a person has drawn."""
@@ -190,39 +195,22 @@ class ProjectController:
             project.score(slide, author, corrected=corrected, on_progress=emit, cancel=cancel)
             return f"{slide} is scored against {author}."
 
-        self._do("Scoring …", work)
+        self.board.change("Scoring …", work)
 
     def cancel(self) -> None:
         """Ask what is being done to stop."""
-        if self._job is not None and self.state.busy:
-            self._job.cancel.set()
-            self._update(cancelling=True)
+        self.board.cancel()
 
     def close(self) -> None:
         """Stop everything and wait for it; may be called twice."""
         if self._closed:
             return
         self._closed = True
-        self._jobs.close()
+        self.board.jobs.close()
         self._slides.changed.disconnect(self._look)
         self._slides.close()
 
     # what happens
-
-    def _take(self, outcome: tuple[Project, _Standings]) -> None:
-        project, standings = outcome
-        fresh = self._project is None or self._project.folder != project.folder
-        self._project = project
-        names = [item.entry.name for item in standings]
-        selected = self.state.selected if self.state.selected in names else next(iter(names), None)
-        self._update(
-            folder=project.folder,
-            name=project.name,
-            standings=standings,
-            selected=selected,
-            **({"agreement": None, "compared": None} if fresh else {}),
-        )
-        self._look()
 
     def _add_parts(self, name: str, layer: Layer, left: Sequence[Callable[[], Part]]) -> None:
         """Read and show what belongs to a slide, one part after the other."""
@@ -236,19 +224,20 @@ class ProjectController:
                 notices.warn(part.problem)
             self._add_parts(name, layer, left[1:])
 
-        self._run(f"Reading what belongs to {name} …", lambda emit, cancel: left[0](), done)
+        self.board.run(f"Reading what belongs to {name} …", lambda emit, cancel: left[0](), done)
 
     def _look(self, event: Any = None) -> None:
         """See which slide and which drawing are in use."""
         found = self._drawn()
         chosen = self._chosen()
-        self._update(
+        self.board.update(
             drawn="" if found is None else found[1].name,
-            can_add=self._project is not None and chosen is not None,
+            can_add=self.board.project is not None and chosen is not None,
         )
 
     def _chosen(self) -> Layer | None:
-        return self._slides.selected() or next(reversed(self._slides.layers()), None)
+        self._slide = self._slides.chosen(self._slide)
+        return self._slides.named(self._slide)
 
     def _layer_of(self, fingerprint: str) -> Layer | None:
         return next((x for x in self._slides.layers() if fingerprint_of(x) == fingerprint), None)
@@ -256,65 +245,10 @@ class ProjectController:
     def _drawn(self) -> tuple[Layer, Layer, str] | None:
         """Return the slide in use, what is drawn on it, and its name in the project."""
         slide = self._chosen()
-        if slide is None or self._project is None:
+        if slide is None or self.board.project is None:
             return None
-        entry = next((x for x in self._project.slides if x.fingerprint == fingerprint_of(slide)), None)
+        entry = next((x for x in self.board.project.slides if x.fingerprint == fingerprint_of(slide)), None)
         layers: Sequence[Layer] = truth_layers(slide, self._viewer.layers)
         active = self._viewer.layers.selection.active
         layer = next((x for x in layers if x is active), None) or next(iter(layers), None)
         return None if entry is None or layer is None else (slide, layer, entry.name)
-
-    def _do(self, busy: str, work: Callable[[Project, Emit, Event], str]) -> None:
-        """Change the project, and show how it stands then."""
-        folder = self.state.folder
-        if folder is None:
-            return
-
-        def all_of_it(emit: Emit, cancel: Event) -> tuple[str, tuple[Project, _Standings]]:
-            from napari_lumen.project import Project
-
-            project = Project(folder)
-            said = work(project, emit, cancel)
-            return said, _standing(project)
-
-        def done(outcome: tuple[str, tuple[Project, _Standings]]) -> None:
-            said, standing = outcome
-            self._take(standing)
-            self._update(message=said)
-
-        self._run(busy, all_of_it, done)
-
-    def _run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
-        if self.state.busy:
-            return
-        self._update(busy=busy, cancelling=False, done=None, message="")
-
-        def ended(message: str = "") -> None:
-            self._job = None
-            self._update(busy="", cancelling=False, done=None, message=message)
-
-        def finished(outcome: Any) -> None:
-            ended()
-            done(outcome)
-
-        def failed(error: BaseException) -> None:
-            ours = isinstance(error, LumenError)
-            ended(str(error) if ours else "That stopped on an unexpected error.")
-            if not ours:
-                notices.show(error)
-
-        callbacks: Callbacks[Any] = Callbacks(
-            lambda share: self._update(done=share), finished, failed, lambda: ended("Cancelled.")
-        )
-        self._job = self._jobs.start(work, callbacks)
-
-    def _update(self, **changes: Any) -> None:
-        state = replace(self.state, **changes)
-        if state != self.state:
-            self.state = state
-            self.changed.emit(state)
-
-
-def _standing(project: Project) -> tuple[Project, _Standings]:
-    """Return a project with how its slides stand; opens each, so not for the GUI thread."""
-    return project, tuple(project.standings())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_lumen.project import Agreement, SlideStanding
+    from napari_lumen.project.differences import Differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class ProjectState:
     folder : Path or None
         Of the open project.
     name : str
+    classes : tuple of str
+        Their names.
     standings : tuple of SlideStanding
         Its slides.
     selected : str or None
@@ -39,10 +42,13 @@ class ProjectState:
     compared : tuple of (str, str, str) or None
         Slide and the two people of `agreement`.
     agreement : Agreement or None
+    differences : Differences or None
+        Where they differ; None where the slide was not open.
     """
 
     folder: Path | None = None
     name: str = ""
+    classes: tuple[str, ...] = ()
     standings: tuple[SlideStanding, ...] = ()
     selected: str | None = None
     author: str = ""
@@ -54,6 +60,7 @@ class ProjectState:
     message: str = ""
     compared: tuple[str, str, str] | None = None
     agreement: Agreement | None = None
+    differences: Differences | None = None
 
     @property
     def standing(self) -> SlideStanding | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_lumen.errors import LumenError
+from napari_lumen.errors import Cancelled, LumenError
 from napari_lumen.geometry import Region
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.catalogue import Catalogue, ModelChoice, look_up
@@ -76,6 +76,7 @@ class RunModelController:
         self._running_on: Layer | None = None
         self._shown: list[Layer] = []
         self._counts: Layer | None = None  # whose metadata tells of counts
+        self._newest: Run | None = None  # whose layers these are
         self._begun: list[tuple[Live, RunLayers]] = []
         self._growing: Growing | None = None
         self._unfinished: Growing | None = None
@@ -100,8 +101,7 @@ class RunModelController:
 
     def choose_slide(self, name: str) -> None:
         """Choose the slide to run on, by its layer's name."""
-        if name in self.state.slides:
-            self._update(slide=name)
+        self._slides.choose(name)
 
     def choose_model(self, path: Path) -> None:
         """Choose a model by its folder."""
@@ -176,6 +176,37 @@ class RunModelController:
             self._job.cancel.set()
             self._update(cancelling=True)
 
+    def save_objects(self, path: Path) -> None:
+        """Write the objects of the newest result, with what people have corrected; by the file's ending."""
+        run = self._newest
+        if run is None or self.state.saving:
+            return
+
+        def work(emit: Emit, cancel: Event) -> int:
+            from napari_lumen.corrections import corrections_folder
+            from napari_lumen.inference import export_corrected_objects, export_objects
+
+            def check() -> None:
+                if cancel.is_set():
+                    raise Cancelled("Nothing was saved.")
+
+            if corrections_folder(run.path).is_dir():
+                return export_corrected_objects(run, path, check)
+            return export_objects(run, path)
+
+        def done(count: int) -> None:
+            self._update(saving=False, message=f"{count:,} objects saved: {path}")
+
+        def failed(error: BaseException) -> None:
+            ours = isinstance(error, LumenError)
+            self._update(saving=False, message=str(error) if ours else "Nothing was saved.")
+            notices.show(error)
+
+        self._update(saving=True, message="Saving the objects …")
+        self._jobs.start(
+            work, Callbacks(lambda event: None, done, failed, lambda: self._update(saving=False, message=""))
+        )
+
     def close(self) -> None:
         """Stop everything and wait for it; to be called before the window goes."""
         self._follow(None)
@@ -202,13 +233,13 @@ class RunModelController:
     def _on_layers(self) -> None:
         if self._shown and not any(layer in self._viewer.layers for layer in self._shown):
             self._shown = []
+            self._newest = None
             self._follow(None)
+            self._update(savable=False)
             self.result_gone.emit()
-        names = self._slides.names()
-        slide = self.state.slide if self.state.slide in names else next(iter(names), None)
         if self._running_on is not None and self._running_on not in self._viewer.layers:
             self.cancel()
-        self._update(slides=names, slide=slide)
+        self._update(slides=self._slides.names(), slide=self._slides.chosen(self.state.slide))
 
     def _on_progress(self, progress: Progress) -> None:
         self._update(progress=progress)
@@ -234,8 +265,9 @@ class RunModelController:
         if not self._shown:
             self._shown = add_result(self._viewer, layer, shown)
         self._follow(next((x for x in reversed(self._shown) if facts_of(x).get("kind") == "labels"), None))
+        self._newest = run
         seconds = sum(run.record.seconds.values())
-        self._update(message=f"Done in {duration(seconds)}.")
+        self._update(message=f"Done in {duration(seconds)}.", savable=run.record.card.objects != "none")
         self.finished.emit(Result(run, shown, layer.name))
         found = ", ".join(
             f"{count.name}: {area(count.area_mm2) if count.objects is None else f'{count.objects:,}'}"

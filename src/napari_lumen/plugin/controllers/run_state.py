@@ -44,6 +44,9 @@ class RunState:
     progress : Progress or None
     message : str
         How the last run ended.
+    savable : bool
+        Whether the newest result tells objects, which can be saved.
+    saving : bool
     """
 
     slides: tuple[str, ...] = ()
@@ -60,6 +63,8 @@ class RunState:
     cancelling: bool = False
     progress: Progress | None = None
     message: str = ""
+    savable: bool = False
+    saving: bool = False
 
 
 @dataclass(frozen=True)

@@ -59,16 +59,13 @@ class SlideController:
         self._views = (camera.events.center, camera.events.zoom, viewer.canvas.events.size)
         for event in self._views:
             event.connect(self._on_view)
-        viewer.layers.selection.events.active.connect(self._on_selection)
-        self._on_selection()
+        self._on_layers()
 
     # what the user does
 
     def choose_slide(self, name: str) -> None:
         """Choose the slide to show, by its layer's name."""
-        layer = self._slides.named(name)
-        if layer is not None:
-            self._show(layer)
+        self._slides.choose(name)
 
     def look_at(self, point: Pair) -> None:
         """Move the camera to a point (y, x) of the slide in level-0 pixels; the zoom stays."""
@@ -95,23 +92,16 @@ class SlideController:
         """Stop everything and wait for it."""
         for event in self._views:
             event.disconnect(self._on_view)
-        self._viewer.layers.selection.events.active.disconnect(self._on_selection)
         self._watch(None)
         self._slides.close()
         self._jobs.close()
 
     # what happens
 
-    def _on_selection(self, event: Any = None) -> None:
-        layer = self._slides.selected()
-        if layer is not None:
-            self._show(layer)
-        else:
-            self._on_layers()
-
     def _on_layers(self) -> None:
-        layers = self._slides.layers()
-        self._show(self._slides.standing_for(self._layer) or next(reversed(layers), None))
+        before = self._slides.standing_for(self._layer)
+        chosen = self._slides.chosen(None if before is None else self._slides.name(before))
+        self._show(self._slides.named(chosen))
 
     def _show(self, layer: Layer | None) -> None:
         moved = layer is not self._layer

@@ -90,6 +90,29 @@ class SlideLayers:
         alike = (item for item in self.layers() if fingerprint_of(item) == fingerprint_of(active))
         return self.standing_for(active) or next(alike, None)
 
+    def chosen(self, before: str | None) -> str | None:
+        """Return the name of the slide that a panel is about: the one rule of all panels.
+
+        It is the slide of the selected layer; while no layer of a slide is selected that which it was, as
+        long as it is open; else the topmost.
+
+        Parameters
+        ----------
+        before : str or None
+            The name of the slide that it was.
+        """
+        selected = self.selected()
+        if selected is not None:
+            return self.name(selected)
+        names = self.names()
+        return before if before in names else next(iter(names), None)
+
+    def choose(self, name: str) -> None:
+        """Choose the slide of a name for all panels, by selecting its layer; does nothing without one."""
+        layer = self.named(name)
+        if layer is not None:
+            self._viewer.layers.selection.active = layer
+
     @staticmethod
     def slide(layer: Layer) -> Slide:
         """Return the open slide that a layer shows."""
@@ -151,6 +174,7 @@ class SlideLayers:
             layer.events.name.disconnect(self._on_event)
             layer.events.scale.disconnect(self._on_event)
             layer.events.visible.disconnect(self._on_event)
+            layer.events.metadata.disconnect(self._on_event)
             if hasattr(layer.events, "highlight"):
                 layer.events.highlight.disconnect(self._on_event)
 
@@ -176,6 +200,7 @@ class SlideLayers:
         layer.events.name.connect(self._on_event)
         layer.events.scale.connect(self._on_event)  # a pixel size was given
         layer.events.visible.connect(self._on_event)
+        layer.events.metadata.connect(self._on_event)  # a run has ended, or was corrected
         if hasattr(layer.events, "highlight"):  # of Shapes and Points: fires when a shape is selected
             layer.events.highlight.connect(self._on_event)
 

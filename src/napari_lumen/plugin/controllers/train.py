@@ -14,7 +14,7 @@ from napari_lumen.errors import Cancelled, LumenError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.controllers.train_sources import TrainingSources
-from napari_lumen.plugin.controllers.train_state import TrainState, why_blocked
+from napari_lumen.plugin.controllers.train_state import TrainState, next_name, why_blocked
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
 from napari_lumen.plugin.recipe_fields import changed
 from napari_lumen.plugin.training_data import DataFound, DataKind, Elsewhere, look_at_data
@@ -82,17 +82,21 @@ class TrainController:
 
     def choose_data(self, kind: DataKind) -> None:
         """Choose what to learn from."""
-        self._update(data=kind, found=None, folder=None, estimate=None, data_problem="")
+        self._update(data=kind, found=None, folder=None, author="", estimate=None, data_problem="")
         self.look()
 
     def choose_slide(self, name: str) -> None:
         """Choose the slide whose annotations or corrections are learned from."""
-        self._update(slide=name, found=None, estimate=None)
-        self.look()
+        self._slides.choose(name)
 
     def choose_folder(self, folder: Path) -> None:
         """Choose a folder of data or corrections."""
-        self._update(folder=folder, found=None, estimate=None)
+        self._update(folder=folder, author="", found=None, estimate=None)
+        self.look()
+
+    def choose_author(self, author: str) -> None:
+        """Choose whose annotations of a project are learned from; "" for whoever drew last on each slide."""
+        self._update(author=author, estimate=None)
         self.look()
 
     def choose_elsewhere(self, elsewhere: Elsewhere) -> None:
@@ -118,7 +122,7 @@ class TrainController:
             return
         recipe = next(item for item in self.state.recipes if item.name == start.recipe)
         self._update(start=start, recipe=recipe, numbers=dict(start.numbers), estimate=None)
-        if self.state.data == "annotations":  # they are cut at the model's pixel size
+        if self.state.data in ("annotations", "project"):  # they are cut at the model's pixel size
             self.look()
 
     def set_number(self, name: str, value: Any) -> None:
@@ -245,9 +249,10 @@ class TrainController:
     def _on_layers(self) -> None:
         names = self._slides.names()
         before = self.state.slide
-        slide = before if before in names else next(iter(names), None)
+        keeps = self.state.busy and before in names  # what a training learns from stays shown
+        slide = before if keeps else self._slides.chosen(before)
         self._update(slides=names, slide=slide)
-        if slide != before and self.state.recipe is not None:
+        if slide != before and self.state.recipe is not None and self._sources.asks_slide(self.state):
             self.look()
 
     def _on_found(self, found: DataFound) -> None:
@@ -290,6 +295,7 @@ class TrainController:
         state = trained.training.state
         self._update(
             stage="idle",
+            name=next_name(self.state.training, self._models | set(self.state.unfinished)),
             message=f"{trained.title} is in the Run model panel now. Trained in {duration(state.seconds)}.",
             result=_comparison(trained),
             unfinished=unfinished(),

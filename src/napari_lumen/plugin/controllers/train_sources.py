@@ -1,4 +1,4 @@
-"""What of a window a training can learn from: what is drawn on a slide, its corrections, a folder."""
+"""What a training can learn from: what is drawn on a slide, its corrections, a project, a folder."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ class TrainingSources:
         held_out = state.held_out / 100
         if state.data == "folder":
             return None if state.folder is None else DataRequest("folder", held_out, state.folder)
+        if state.data == "project":
+            if state.folder is None:
+                return None
+            mpp = _FINEST if state.start is None else state.start.mpp
+            return DataRequest(
+                "project", held_out, state.folder, elsewhere=state.elsewhere, mpp=mpp, author=state.author
+            )
         layer = self._slides.named(state.slide)
         if state.data == "corrections":
             folder = state.folder or self._corrections(layer)
@@ -71,10 +78,17 @@ class TrainingSources:
             size=_WINDOW,
         )
 
+    @staticmethod
+    def asks_slide(state: TrainState) -> bool:
+        """Whether what is learned from depends on the slide that is chosen."""
+        return state.data == "annotations" or (state.data == "corrections" and state.folder is None)
+
     def nothing(self, state: TrainState) -> str:
         """Return why there is nothing to look at."""
         if state.data == "folder":
             return "Choose a folder of images with labels."
+        if state.data == "project":
+            return "Choose the folder of a project."
         layer = self._slides.named(state.slide)
         if layer is None:
             return "Open a slide first: drop it on the window, or File > Open Sample > Lumen."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,13 +26,15 @@ class TrainState:
 
     Attributes
     ----------
-    data : {"annotations", "corrections", "folder"}
+    data : {"annotations", "corrections", "project", "folder"}
         What is learned from.
     slides : tuple of str
     slide : str or None
         Whose annotations, or whose run's corrections.
     folder : Path or None
-        Of data, or of corrections.
+        Of data, of a project, or of corrections.
+    author : str
+        Whose annotations of the project; "" for whoever drew last on each slide.
     elsewhere : {"background", "ignore"}
         What is not annotated.
     held_out : int
@@ -73,6 +76,7 @@ class TrainState:
     slides: tuple[str, ...] = ()
     slide: str | None = None
     folder: Path | None = None
+    author: str = ""
     elsewhere: Elsewhere = "background"
     held_out: int = 25
     looking: bool = False
@@ -99,6 +103,12 @@ class TrainState:
     def busy(self) -> bool:
         """Whether a training goes on, or is about to stop."""
         return self.stage in ("training", "pausing", "cancelling")
+
+
+def next_name(name: str, taken: frozenset[str]) -> str:
+    """Return a name for the model after one of a name: that with the first number that is free."""
+    stem = re.sub(r"-\d+$", "", name)
+    return next(found for number in itertools.count(2) if (found := f"{stem}-{number}") not in taken)
 
 
 def why_blocked(state: TrainState, taken: frozenset[str], problem: str) -> str | None:

@@ -26,6 +26,8 @@ _TIPS = (
     "Training and scores pass over what is ignored.",
 )
 _NO_CLASS = "no class"
+# an empty box of napari's theme is as dark as the row it lies in
+_BOXES = "QTableView::indicator:unchecked { width: 11px; height: 11px; border: 1px solid gray; }"
 _MOST_ROWS = 12
 
 
@@ -57,6 +59,7 @@ class ClassesTable(QTableWidget):
         side.hide()
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setStyleSheet(_BOXES)
         self.itemChanged.connect(self._on_changed)
         self.itemSelectionChanged.connect(self._on_selected)
         self.cellDoubleClicked.connect(self._on_double_click)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _KEYS = (
     "Keys: W open · A accept · S skip · N next · 0 to 9 class · P brush · E eraser · F fill · G polygon · "
     "Z or Space move · [ and ] brush size · B leave other classes alone · Ctrl+Z undo · Ctrl+Shift+Z redo\n"
-    "Objects: D delete · C split · J merge · R reclassify · I add"
+    "Objects: D delete · C split · J merge · R reclassify · I add · U ask the model"
 )
 
 

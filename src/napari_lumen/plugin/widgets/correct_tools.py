@@ -22,9 +22,9 @@ class ObjectToolRow(QWidget):
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        layout.addWidget(QLabel("Objects"), 0, 0)
+        layout.addWidget(QLabel("Objects"), 0, 0, 1, -1)
         self.buttons: dict[str, QPushButton] = {}
-        for index, tool in enumerate(TOOLS, start=1):
+        for index, tool in enumerate(TOOLS, start=_COLUMNS):
             button = QPushButton(f"{tool.title} ({tool.key})")
             button.setToolTip(tool.hint)
             button.setCheckable(True)

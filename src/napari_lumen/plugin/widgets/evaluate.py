@@ -32,7 +32,13 @@ _STEPS = 1000
 
 
 class EvaluateForm(QWidget):
-    """Slide, run, truth, where, and the buttons."""
+    """Slide, run, truth, where, and the buttons.
+
+    Parameters
+    ----------
+    names : QWidget
+        Stands under the truth.
+    """
 
     slide_chosen = Signal(str)
     run_chosen = Signal(object)  # Scored
@@ -44,8 +50,9 @@ class EvaluateForm(QWidget):
     cancel_clicked = Signal()
     save_clicked = Signal(Path)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, names: QWidget, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.names = names
         self.slide = choice_box("The slide. It is chosen by itself when one is open.")
         self.run = choice_box("What is scored: what a model found, or that with what people have corrected.")
         self.truth = choice_box(
@@ -101,6 +108,7 @@ class EvaluateForm(QWidget):
         form.addRow("Slide", self.slide)
         form.addRow("Run", self.run)
         form.addRow("Truth", truth)
+        form.addRow(self.names)
         form.addRow("Where", self.where)
         form.addRow(self.objects)
         buttons = QHBoxLayout()

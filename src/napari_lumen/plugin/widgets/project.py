@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lumen.plugin.widgets.controls import TextLabel, choice_box, fill
+from napari_lumen.plugin.widgets.project_places import DifferencePlaces
 from napari_lumen.plugin.widgets.project_table import ProjectTable
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ProjectForm(QWidget):
     add_open_clicked = Signal()
     add_clicked = Signal(Path)
     find_clicked = Signal(Path)
+    classes_chosen = Signal(Path)
     author_named = Signal(str)
     keep_clicked = Signal()
     compare_clicked = Signal(str, str)
@@ -63,6 +65,7 @@ class ProjectForm(QWidget):
         self.moved.setToolTip(
             "Look in a folder for slides that are not where they were, whatever their names."
         )
+        self.classes = QPushButton("Classes …")
         self.author = QLineEdit()
         self.author.setToolTip("Under whose name what is drawn is kept. Each person's stays apart.")
         self.keep = QPushButton("Keep what is drawn")
@@ -70,10 +73,13 @@ class ProjectForm(QWidget):
         for people in (self.first, self.second):
             people.setMinimumContentsLength(_NAME)  # two stand side by side
         self.compare = QPushButton("Compare")
-        self.compare.setToolTip("Dice and Cohen's kappa of the two on the selected slide.")
+        self.compare.setToolTip(
+            "Dice and Cohen's kappa of the two on the selected slide, and a map of what differs if open."
+        )
         self.score = QPushButton("Score the run")
         self.score.setToolTip("The newest run of the selected slide against what the first has drawn.")
         self.agreement = TextLabel()
+        self.places = DifferencePlaces()
         self.bar = QProgressBar()
         self.cancel = QPushButton("Cancel")
         self.status = TextLabel()
@@ -83,14 +89,27 @@ class ProjectForm(QWidget):
     def show_state(self, state: ProjectState) -> None:
         """Show a state; emits nothing."""
         idle, there = not state.busy, state.folder is not None
+        count = len(state.standings)
         self.title.setText(
-            f"{state.name}: {len(state.standings):,} slides\n{state.folder}" if there else _NONE
+            f"{state.name}: {count:,} slide{'' if count == 1 else 's'}\n{state.folder}" if there else _NONE
         )
         self._inside.setVisible(there)
         self.table.show_slides(state.standings, state.selected)
-        for button in (self.open, self.new, self.look, self.add_file, self.add_folder, self.moved):
+        for button in (
+            self.open,
+            self.new,
+            self.look,
+            self.add_file,
+            self.add_folder,
+            self.moved,
+            self.classes,
+        ):
             button.setEnabled(idle)
         self.add_open.setEnabled(idle and state.can_add)
+        self.classes.setToolTip(
+            f"Classes of the project: {', '.join(state.classes) or 'none yet'}. Take others from a model's "
+            "card.json, a run.json, annotations, or a table."
+        )
         with QSignalBlocker(self.author):
             if not self.author.hasFocus():
                 self.author.setText(state.author)
@@ -109,6 +128,7 @@ class ProjectForm(QWidget):
         self.score.setEnabled(idle and bool(authors) and standing is not None and standing.runs > 0)
         self.agreement.setText(_agreement(state))
         self.agreement.setVisible(state.agreement is not None)
+        self.places.show_state(state)
         self.bar.setVisible(not idle)
         self.cancel.setVisible(not idle)
         self.cancel.setEnabled(not state.cancelling)
@@ -125,7 +145,8 @@ class ProjectForm(QWidget):
         buttons = QGridLayout()
         for place, button in enumerate((self.add_open, self.look, self.add_file, self.add_folder)):
             buttons.addWidget(button, place // 2, place % 2)
-        buttons.addWidget(self.moved, 2, 0, 1, 2)
+        buttons.addWidget(self.moved, 2, 0)
+        buttons.addWidget(self.classes, 2, 1)
         draw = QHBoxLayout()
         draw.addWidget(QLabel("Author"))
         draw.addWidget(self.author, 1)
@@ -147,6 +168,7 @@ class ProjectForm(QWidget):
         inside.addLayout(people)
         inside.addLayout(judge)
         inside.addWidget(self.agreement)
+        inside.addWidget(self.places)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(top)
@@ -164,6 +186,7 @@ class ProjectForm(QWidget):
         self.add_file.clicked.connect(self._on_add_file)
         self.add_folder.clicked.connect(self._on_add_folder)
         self.moved.clicked.connect(self._on_find)
+        self.classes.clicked.connect(self._on_classes)
         self.author.editingFinished.connect(self._on_author)
         self.keep.clicked.connect(self._on_keep)
         self.compare.clicked.connect(self._on_compare)
@@ -200,6 +223,11 @@ class ProjectForm(QWidget):
     def _on_find(self) -> None:
         if (folder := self._folder("Where to look for moved slides")) is not None:
             self.find_clicked.emit(folder)
+
+    def _on_classes(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Take the classes of a file")
+        if path:
+            self.classes_chosen.emit(Path(path))
 
     def _on_author(self) -> None:
         self.author_named.emit(self.author.text())

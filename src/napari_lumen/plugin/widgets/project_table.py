@@ -13,8 +13,11 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 if TYPE_CHECKING:
     from napari_lumen.project import SlideStanding
 
-_HEADS = ("Slide", "Runs", "Dice", "Drawn by", "Corrected", "Patient")
+_HEADS = ("Slide", "Runs", "Dice", "Drawn by", "Corr.", "Patient")
+_TIPS = {2: "Of the newest run that was scored, mean over the classes.", 4: "Corrected windows of all runs."}
 _NUMBERS = (1, 2, 4)  # columns
+_TEXTS = (0, 3)  # columns that share what room the others leave
+_PATIENT = 5
 _ROWS = 10
 _AMISS = QColor(230, 145, 0)
 
@@ -28,6 +31,10 @@ class ProjectTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, len(_HEADS))
         self.setHorizontalHeaderLabels(list(_HEADS))
+        for column, tip in _TIPS.items():
+            head = self.horizontalHeaderItem(column)
+            if head is not None:
+                head.setToolTip(tip)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -37,6 +44,9 @@ class ProjectTable(QTableWidget):
         if rows is not None and columns is not None:
             rows.setVisible(False)
             columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            for column in _TEXTS:
+                columns.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._shown: tuple[SlideStanding, ...] = ()
         self.itemSelectionChanged.connect(self._on_selected)
         self.itemDoubleClicked.connect(self._on_opened)
@@ -49,6 +59,7 @@ class ProjectTable(QTableWidget):
                 self.setRowCount(len(standings))
                 for row, standing in enumerate(standings):
                     self._fill(row, standing)
+                self.setColumnHidden(_PATIENT, not any(item.entry.patient for item in standings))
             names = [item.entry.name for item in standings]
             if selected in names and self.currentRow() != names.index(selected):
                 self.selectRow(names.index(selected))
@@ -64,7 +75,8 @@ class ProjectTable(QTableWidget):
             f"{standing.corrected}" if standing.corrected else "–",
             entry.patient or "",
         )
-        tip = "\n".join((str(standing.place), *_score(standing), *standing.problems))
+        drawn = (f"Drawn by {', '.join(standing.authors)}",) if standing.authors else ()
+        tip = "\n".join((texts[0], str(standing.place), *drawn, *_score(standing), *standing.problems))
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setToolTip(tip)

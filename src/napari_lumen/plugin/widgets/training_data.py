@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _KINDS = (
     ("annotations", "What is drawn on the slide"),
     ("corrections", "Corrections"),
+    ("project", "A project"),
     ("folder", "A folder of images"),
 )
 _ELSEWHERE = (("background", "Background"), ("ignore", "Not known"))
@@ -39,6 +40,7 @@ class TrainingDataForm(QWidget):
     data_chosen = Signal(str)
     slide_chosen = Signal(str)
     folder_chosen = Signal(Path)
+    author_chosen = Signal(str)
     elsewhere_chosen = Signal(str)
     held_out_chosen = Signal(int)
     look_clicked = Signal()
@@ -48,6 +50,8 @@ class TrainingDataForm(QWidget):
         self.data = choice_box("What the model learns from.")
         self.slide = choice_box("Whose annotations or corrections are learned from.")
         self.folder = QPushButton("Choose a folder …")
+        self.author = choice_box("Whose annotations of the project; each person's stay apart.")
+        self._authors: tuple[str, ...] = ()  # of the project, also while it is being looked at
         self.elsewhere = choice_box(
             "What the rest of an annotated part is. Not known: only outlines named Background or Region* say "
             "what is background."
@@ -73,14 +77,21 @@ class TrainingDataForm(QWidget):
         """Show a state; emits nothing."""
         fill(self.data, [(text, value) for value, text in _KINDS], state.data, "")
         fill(self.slide, [(name, name) for name in state.slides], state.slide, "No slide is open")
+        if state.found is not None:
+            self._authors = state.found.authors
+        people = [("Whoever drew last", ""), *((name, name) for name in self._authors)]
+        fill(self.author, list(people), state.author, "")
         fill(self.elsewhere, [(text, value) for value, text in _ELSEWHERE], state.elsewhere, "")
         with QSignalBlocker(self.held_out):
             self.held_out.setValue(state.held_out)
-        self._form.setRowVisible(self.slide, state.data != "folder")
+        self._form.setRowVisible(self.slide, state.data in ("annotations", "corrections"))
         self._form.setRowVisible(self.folder, state.data != "annotations")
-        self._form.setRowVisible(self.elsewhere, state.data == "annotations")
+        self._form.setRowVisible(self.author, state.data == "project" and len(self._authors) > 1)
+        self._form.setRowVisible(self.elsewhere, state.data in ("annotations", "project"))
         self.folder.setText("Choose a folder …" if state.folder is None else _short(state.folder))
-        self.folder.setToolTip(str(state.folder or "A folder with corrections, or of images with labels."))
+        self.folder.setToolTip(
+            str(state.folder or "A folder of a project, with corrections, or of images with labels.")
+        )
         if state.found is not self._shown:
             self._shown = state.found
             self._show_counts(state.found)
@@ -124,6 +135,7 @@ class TrainingDataForm(QWidget):
         self._form.addRow("Learn from", self.data)
         self._form.addRow("Slide", self.slide)
         self._form.addRow("Folder", self.folder)
+        self._form.addRow("Drawn by", self.author)
         self._form.addRow("The rest is", self.elsewhere)
         self._form.addRow("Held out", self.held_out)
         self._layout = QVBoxLayout(self)
@@ -136,6 +148,7 @@ class TrainingDataForm(QWidget):
     def _connect(self) -> None:
         self.data.activated.connect(self._on_data)
         self.slide.activated.connect(self._on_slide)
+        self.author.activated.connect(self._on_author)
         self.elsewhere.activated.connect(self._on_elsewhere)
         self.held_out.valueChanged.connect(self._on_held_out)
         self.folder.clicked.connect(self._on_folder)
@@ -147,6 +160,9 @@ class TrainingDataForm(QWidget):
     def _on_slide(self, index: int) -> None:
         if self.slide.itemData(index) is not None:
             self.slide_chosen.emit(self.slide.itemData(index))
+
+    def _on_author(self, index: int) -> None:
+        self.author_chosen.emit(self.author.itemData(index))
 
     def _on_elsewhere(self, index: int) -> None:
         self.elsewhere_chosen.emit(self.elsewhere.itemData(index))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_lumen.annotations.classes import Color
     from napari_lumen.training.samples import Sample
 
-_SIDE = 148  # px of the screen
+_SIDE = 136  # px of the screen: two of them beside a scroll bar in a panel of 340 px
 _OPAQUE = 0.35  # of the colour over a class
 _IGNORE = 255
 

@@ -47,25 +47,17 @@ def write_windows(
     RunError
         When nothing is annotated.
     """
-    own = annotated.slide.require_mpp()
-    step = mpp / own[0], mpp / own[1]
-    height, width = (
-        max(1, int(np.ceil(side / part / size)))
-        for side, part in zip(annotated.slide.shape, step, strict=True)
-    )
-    grid = Grid((height * size, width * size), step)
-    places = _annotated_windows(annotated, grid, size, check)
-    if not places:
+    grid, kept = annotated_windows(annotated, mpp=mpp, size=size, most=most, check=check)
+    if not kept:
         raise RunError(f"Nothing is annotated on {annotated.item.name}: draw the outline of something first.")
-    kept = spread(places, most)
     folder.mkdir(parents=True, exist_ok=True)
     slide = str(annotated.slide.path)
     if "://" not in slide:
         slide = str(Path(slide).absolute())
     windows = []
-    for row, column in kept:
+    for place in kept:
         check()
-        place = Window(row * size, column * size, size, size)
+        row, column = place.y // size, place.x // size
         file = f"{row}-{column}.png"
         write_png(folder / file, annotated.labels(grid, place))
         region = grid.region_of(place)
@@ -87,6 +79,29 @@ def write_windows(
     index = CorrectionIndex(classes=annotated.rules.classes, windows=tuple(windows))
     index.write(folder)
     return index
+
+
+def annotated_windows(
+    annotated: AnnotatedSlide,
+    *,
+    mpp: float,
+    size: int,
+    most: int = 2000,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Grid, list[Window]]:
+    """Return a grid over a slide and the windows of it in which something is annotated, none overlapping.
+
+    The parameters are those of `write_windows`.
+    """
+    own = annotated.slide.require_mpp()
+    step = mpp / own[0], mpp / own[1]
+    height, width = (
+        max(1, int(np.ceil(side / part / size)))
+        for side, part in zip(annotated.slide.shape, step, strict=True)
+    )
+    grid = Grid((height * size, width * size), step)
+    kept = spread(_annotated_windows(annotated, grid, size, check), most)
+    return grid, [Window(row * size, column * size, size, size) for row, column in kept]
 
 
 def _annotated_windows(

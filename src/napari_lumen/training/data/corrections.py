@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 
@@ -9,7 +10,7 @@ from napari_lumen.corrections.index import CorrectedWindow, CorrectionIndex
 from napari_lumen.corrections.settled import settled
 from napari_lumen.corrections.subject import corrections_folder
 from napari_lumen.errors import RunError
-from napari_lumen.geometry import Window
+from napari_lumen.geometry import Region, Window
 from napari_lumen.slides import Slide, open_slide
 from napari_lumen.slides.cache import TileCache
 from napari_lumen.training.data.files import Decoded, read_rgb
@@ -31,6 +32,8 @@ class Corrections:
         Of the corrections, or of the run that they are of.
     cache : TileCache, optional
         Of decoded files.
+    slides : mapping of str to Slide, optional
+        Open slides by their fingerprints, which are read instead of those that the windows name.
 
     Raises
     ------
@@ -38,7 +41,9 @@ class Corrections:
         When the folder cannot be used.
     """
 
-    def __init__(self, folder: Path, *, cache: TileCache | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, cache: TileCache | None = None, slides: Mapping[str, Slide] | None = None
+    ) -> None:
         folder = corrections_folder(folder)
         self._index = CorrectionIndex.read(folder)
         require_label_values(self._index.classes)
@@ -49,8 +54,14 @@ class Corrections:
         )
         self._by_path = {folder / window.labels: window for window in self._windows}
         self._decoded = Decoded(cache)
+        self._known = slides or {}
         self._open: dict[str, Slide] = {}
         self._opening = Lock()
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Where on its slide each window lies, level-0 px."""
+        return tuple(window.region for window in self._windows)
 
     def image(self, index: int) -> RGB:
         """Return the pixels of a window: uint8 (h, w, 3).
@@ -103,6 +114,8 @@ class Corrections:
         return settled(self._folder, self._index, self._by_path[path], stored)
 
     def _slide(self, window: CorrectedWindow) -> Slide:
+        if window.fingerprint in self._known:
+            return self._known[window.fingerprint]
         with self._opening:
             if window.slide not in self._open:
                 url = "://" in window.slide

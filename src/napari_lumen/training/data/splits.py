@@ -136,9 +136,15 @@ def split_items(
             free.append(lump)
     empty = sum(not parts[part] for part in proportions)
     if len(free) < empty:
-        what = "images" if by == "image" else f"{by}s"
+        what, known = "image" if by == "image" else by, len(set(keys))
+        if len(lumps) < known:
+            raise RunError(
+                f"{known} {what}s cannot be divided into {len(parts)} parts: those that overlap or belong "
+                f"together stay on one side, which leaves {len(lumps)}. Add some that lie apart."
+            )
         raise RunError(
-            f"There are {len(lumps)} {what} that may be divided, for {len(parts)} parts; ask for fewer parts."
+            f"{known} {what}{'s' if known > 1 else ''} cannot be divided into {len(parts)} parts: add some, "
+            "or ask for fewer parts."
         )
     if proportions:
         for part, lump in _assigned(free, items, parts, proportions, strata or {}, seed):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from napari_lumen.errors import RunError
-from napari_lumen.models import InputSpec, View, build
+from napari_lumen.models import InputSpec, View, attention_modules, build
 from napari_lumen.training.augmentation import random_hed_shift
 from napari_lumen.training.data.image_set import RGB, Labels
 from napari_lumen.training.dense import NO_LABEL, DensePhase
@@ -21,6 +21,9 @@ from napari_lumen.training.losses import adaptive_logarithmic_hybrid
 from napari_lumen.training.phase import Choice
 from napari_lumen.training.recipe import DYE_CHANGE, Plan, Recipe, TrainingData
 
+_LAST_STAGE = (
+    "d1.0.att0"  # FocusNet++'s attention at the finest stage of the decoder, as the model that ships
+)
 _UNKNOWN_MPP = 0.5  # of images that say none and are resized: the card must name one
 
 
@@ -101,6 +104,7 @@ class FocusNetPPRecipe(Recipe):
             "activation": "sigmoid",
             "classes": classes,
             "input": spec,
+            "attention": _shown_attention(network),
             "objects": "watershed",
         }
         return Plan(network, (phase,), card)
@@ -125,6 +129,12 @@ class FocusNetPPRecipe(Recipe):
             omega=self.omega,
             epsilon=self.epsilon,
         )
+
+
+def _shown_attention(network: nn.Module) -> tuple[str, ...]:
+    """Return the one map that a run shows of a network; of others than FocusNet++ the last, if any."""
+    maps = [info.name for info, _ in attention_modules(network) if info.kind == "spatial"]
+    return (_LAST_STAGE,) if _LAST_STAGE in maps else tuple(maps[-1:])
 
 
 def _dyed(image: RGB, labels: Labels, rng: np.random.Generator, strength: float) -> tuple[RGB, Labels]:

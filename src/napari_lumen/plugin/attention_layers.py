@@ -1,0 +1,263 @@
+"""Layers of the Attention panel: a map by the edges of its cells, and boxes with their scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lumen.errors import RunError
+from napari_lumen.geometry import Grid, Pair, Window
+from napari_lumen.plugin import notices
+from napari_lumen.plugin.attention_tree import STATES
+from napari_lumen.plugin.layers import KEY, MICROMETRES, PLACED
+from napari_lumen.plugin.placing import lay_on, origin_of, step_of
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer, Shapes
+    from napari.utils.colormaps import Colormap
+
+    from napari_lumen.explain.run_map import RunMap
+    from napari_lumen.plugin.attention_source import MapSource
+    from napari_lumen.plugin.controllers.attention_state import Look
+
+MAP, BOXES = "map", "map boxes"  # kinds in a layer's facts
+_RED, _GREY, _PURPLE = (0.84, 0.15, 0.16, 1.0), (0.6, 0.6, 0.6, 1.0), (0.45, 0.25, 0.6, 1.0)
+STATE_COLORS = (("tumour", _RED), ("normal", _GREY), ("no label", _PURPLE))
+_HELD_WHOLE = 1 << 20  # values of a level that is kept: napari reads the coarsest at each move
+_MOST_BOXES = 5_000  # napari takes 10,000 shapes at most without waiting
+
+
+class MapLevel:
+    """A level of a map as napari wants arrays: read where it is looked at.
+
+    napari takes the ratio of two levels' sides for how much coarser one is, so every level is as large as
+    the coarsest makes it, filled up with NaN: then that ratio is the power of two that it is.
+
+    Parameters
+    ----------
+    item : RunMap
+    level : int
+    """
+
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, item: RunMap, level: int) -> None:
+        self._item = item
+        self._level = level
+        last = len(item.grids) - 1
+        rows, columns = item.grids[last].shape
+        self.shape = (rows << (last - level), columns << (last - level))
+        self.size = self.shape[0] * self.shape[1]
+        self._warned = False
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
+        parts = key if isinstance(key, tuple) else (key,)
+        spans = [_span(part, side) for part, side in zip((*parts, slice(None))[:2], self.shape, strict=True)]
+        window = Window(spans[0][0], spans[1][0], *(max(0, stop - start) for start, stop in spans))
+        values = self._read(window)
+        whole = tuple(0 if isinstance(part, (int, np.integer)) else slice(None) for part in parts)
+        return np.asarray(values[whole])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[np.float32]:
+        return self[:, :]
+
+    def _read(self, window: Window) -> npt.NDArray[np.float32]:
+        values = np.full((window.height, window.width), np.nan, np.float32)
+        inside = window.intersect(Window(0, 0, *self._item.grids[self._level].shape))
+        if min(inside.height, inside.width) > 0:
+            place = Window(inside.y - window.y, inside.x - window.x, inside.height, inside.width)
+            try:
+                values[place.slices] = self._item.reader(self._level, inside)
+            except RunError as error:
+                if not self._warned:  # napari reads it again at each move
+                    self._warned = True
+                    notices.warn(str(error))
+        return values
+
+
+def _span(part: Any, side: int) -> tuple[int, int]:
+    if isinstance(part, slice):
+        start, stop, _ = part.indices(side)
+        return start, stop
+    return int(part), int(part) + 1
+
+
+def levels_of(item: RunMap) -> list[Any]:
+    """Return the pyramid of a map, finest first; small levels from memory."""
+    levels: list[Any] = [MapLevel(item, index) for index in range(len(item.grids))]
+    return [level if level.size > _HELD_WHOLE else np.asarray(level) for level in levels]
+
+
+def map_layer(
+    source: MapSource, item: RunMap, slide: Layer, look: Look, limits: tuple[float, float], stem: str
+) -> Image:
+    """Return a map as an image laid on its slide, always as a pyramid, so that another can take its place.
+
+    Parameters
+    ----------
+    source : MapSource
+    item : RunMap
+    slide : Layer
+    look : Look
+        Its colormap may be `STATES`.
+    limits : (float, float)
+        Values at the two ends of the colours.
+    stem : str
+        Starts the layer's name.
+    """
+    from napari.layers import Image
+
+    levels = levels_of(item)
+    scale, translate = _placed(item, levels, slide)
+    layer = Image(
+        levels,
+        multiscale=True,
+        name=f"{stem} · {_layer_title(item)}",
+        rgb=False,
+        cache=False,  # blocks are kept already
+        colormap=napari_colormap(look.colormap),
+        contrast_limits=limits,
+        gamma=look.gamma,
+        opacity=look.opacity,
+        interpolation2d=look.interpolation,
+        blending="translucent",
+        metadata={KEY: _facts(source, item, slide)},
+        scale=scale,
+        translate=translate,
+        units=slide.units,
+    )
+    layer.editable = False
+    return layer
+
+
+def replace_map(
+    layer: Any,
+    source: MapSource,
+    item: RunMap,
+    slide: Layer,
+    look: Look,
+    limits: tuple[float, float],
+    stem: str,
+) -> None:
+    """Show another map in a layer of `map_layer`: removing one and adding another takes ten times as long.
+
+    The parameters are those of `map_layer`.
+    """
+    levels = levels_of(item)
+    scale, translate = _placed(item, levels, slide)
+    layer.data = levels
+    if not np.array_equal(layer.scale, scale):  # napari draws anew at each
+        layer.scale = scale
+    if not np.array_equal(layer.translate, translate):
+        layer.translate = translate
+    layer.name = f"{stem} · {_layer_title(item)}"
+    layer.metadata[KEY] = _facts(source, item, slide)
+    colormap = napari_colormap(look.colormap)
+    if layer.colormap.name != colormap.name:
+        layer.colormap = colormap
+    layer.gamma, layer.interpolation2d = look.gamma, look.interpolation
+    set_limits(layer, limits)
+    if not layer.visible:
+        layer.visible = True
+
+
+def set_limits(layer: Any, limits: tuple[float, float]) -> None:
+    """Set the values at the two ends of a layer's colours."""
+    if tuple(layer.contrast_limits) != limits:
+        layer.contrast_limits_range = limits
+        layer.contrast_limits = limits
+
+
+def _placed(item: RunMap, levels: list[Any], slide: Layer) -> tuple[Pair, Pair]:
+    """Return scale and translation of a map on its slide as that is shown now."""
+    grid = Grid(levels[0].shape, item.grid.step, item.grid.origin)
+    step, origin = step_of(slide), origin_of(slide)
+    y, x = grid.translate(step)
+    return grid.scale(step), (y + origin[0], x + origin[1])
+
+
+def _layer_title(item: RunMap) -> str:
+    """Return a title that napari's list of layers has room for."""
+    from napari_lumen.explain.titles import short_title
+
+    own = item.kind == "attention" and ".channel." not in item.name
+    return short_title(item.name) if own else item.title
+
+
+def _facts(source: MapSource, item: RunMap, slide: Layer) -> dict[str, Any]:
+    return {
+        "kind": MAP,
+        "map": item.name,
+        "fingerprint": source.fingerprint,
+        "description": item.description,
+        PLACED: (step_of(slide), origin_of(slide)),
+    }
+
+
+def box_layer(source: MapSource, name: str, title: str, slide: Layer, stem: str) -> Shapes | None:
+    """Return the boxes of a field or of a run as outlines with their scores; None where there are none."""
+    from napari.layers import Shapes
+
+    boxes = _boxes(source, name)
+    if not boxes:
+        return None
+    corners = [np.array([(top, left), (bottom, right)]) - 0.5 for (top, left, bottom, right), *_ in boxes]
+    facts = {"kind": BOXES, "map": name, "fingerprint": source.fingerprint, PLACED: (source.mpp, (0.0, 0.0))}
+    side = float(np.ptp(corners[0], axis=0).max())
+    layer = Shapes(
+        corners,
+        shape_type="rectangle",
+        name=f"{stem} · {title}",
+        edge_color=np.array([(*color, 255) for _, _, color, _ in boxes]) / 255,
+        face_color="transparent",
+        edge_width=max(side / 100, 1.0),
+        features={"score": [score for _, score, _, _ in boxes], "class": [of for *_, of in boxes]},
+        text={"string": "{score:.4g}", "size": 10, "anchor": "upper_left", "color": "black"},
+        scale=source.mpp,
+        units=MICROMETRES,
+        metadata={KEY: facts},
+    )
+    lay_on(layer, slide)
+    layer.editable = False
+    return layer
+
+
+Box = tuple[tuple[float, float, float, float], float, tuple[int, int, int], str]
+_BOX_COLOR = (0, 90, 181)
+
+
+def _boxes(source: MapSource, name: str) -> list[Box]:
+    """Return edges (top, left, bottom, right), score, colour and class of boxes, best first."""
+    from napari_lumen.annotations.geojson import read_geojson
+
+    found: list[Box] = []
+    if source.explained is not None:
+        for region, score in source.explained[name].boxes:
+            found.append(((region.y, region.x, region.bottom, region.right), score, _BOX_COLOR, ""))
+    elif source.run is not None:
+        file = next(item for item in source.run.record.files if item.name == name and item.kind == "boxes")
+        for box in read_geojson(source.run.path / file.path):
+            left, top, right, bottom = box.geometry.bounds
+            edges = (top, left, bottom, right)
+            found.append((edges, box.measurements["Score"], box.color or _BOX_COLOR, box.class_name or ""))
+    return sorted(found, key=lambda item: -item[1])[:_MOST_BOXES]
+
+
+def napari_colormap(name: str) -> Colormap:
+    """Return napari's colormap of a name of `explain.colours`, clear without a value, or of `STATES`."""
+    from napari.utils.colormaps import Colormap
+
+    from napari_lumen.explain.colours import colormap
+
+    if name == STATES:  # one step at the middle, as of a probability
+        return Colormap(
+            np.array([_GREY, _RED]),
+            controls=np.array([0.0, 0.5, 1.0]),
+            interpolation="zero",
+            name="lumen tumour, normal, no label",
+            nan_color=_PURPLE,
+        )
+    return Colormap(np.asarray(colormap(name).colors), name=f"lumen {name}", nan_color=(0, 0, 0, 0))

@@ -1,0 +1,84 @@
+"""What lies under the cursor: value, percentile, class probabilities and tile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_lumen.geometry import Pair, world_to_level0
+from napari_lumen.plugin.placing import origin_of, step_of
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from napari_lumen.explain.distribution import Distribution
+    from napari_lumen.explain.run_maps import PointReading
+    from napari_lumen.plugin.attention_source import MapSource
+    from napari_lumen.plugin.controllers.attention_state import ChosenMap
+
+_MOST_CLASSES = 4  # that a line of text names
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a source says of a point.
+
+    Attributes
+    ----------
+    point : PointReading
+    name, title : str
+        Of the shown map; "" where none is.
+    value, percentile : float
+        Of that map; NaN where nothing was computed, or not all of its values are read yet.
+    """
+
+    point: PointReading
+    name: str
+    title: str
+    value: float
+    percentile: float
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Lines for a card: the value, the classes, the place."""
+        point = self.point
+        if not point.analysed and math.isnan(self.value):
+            return ("The model did not look here.",)
+        lines = []
+        if self.title:
+            known = "no value here" if math.isnan(self.value) else f"{self.value:.4g}"
+            above = "" if math.isnan(self.percentile) else f", higher than {self.percentile:.0f} % of the map"
+            lines.append(f"Value {known}{above}")
+        classes = sorted(point.probabilities.items(), key=lambda pair: -pair[1])[:_MOST_CLASSES]
+        if classes:
+            lines.append(", ".join(f"{name} {value:.2f}" for name, value in classes))
+        if point.tile is not None:
+            tile = point.tile
+            side = f"{tile.width:.0f} × {tile.height:.0f} px"
+            lines.append(f"Tile at x {tile.x:.0f}, y {tile.y:.0f}, {side} of the slide")
+        return tuple(lines)
+
+
+def point_under(cursor: tuple[float, ...], slide: Layer) -> Pair:
+    """Return the point of a slide under a cursor, level-0 px."""
+    origin = origin_of(slide)
+    return world_to_level0((cursor[-2] - origin[0], cursor[-1] - origin[1]), step_of(slide))
+
+
+def reading_at(
+    source: MapSource, current: ChosenMap | None, spread: Distribution | None, point: Pair
+) -> Reading:
+    """Return what a source says of a point of its slide, level-0 px.
+
+    Raises
+    ------
+    RunError
+        When a map of it is damaged.
+    """
+    name = "" if current is None else current.item.name
+    known = {name: spread} if name and spread is not None else {}
+    found = source.at(*point, known)
+    value = found.values.get(name, float("nan"))
+    percentile = found.percentiles.get(name, float("nan"))
+    return Reading(found, name, "" if current is None else current.title, value, percentile)

@@ -1,0 +1,174 @@
+"""What each network offers in the tree, of a field and of a run; and a slide that has moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from napari.components import ViewerModel
+from napari.layers import Layer
+
+from attention_bench import MARKER, Bench
+from fakes import ArraySlide
+from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.explain import Explainer
+from napari_lumen.geometry import Region, Window
+from napari_lumen.inference import predict
+from napari_lumen.models import InputSpec, Model, ModelCard, TrainingRecord, View, build, load_model
+from napari_lumen.models.genotype import Genotype
+from napari_lumen.plugin.attention_tree import STATES, Node, field_tree, find_node, first_map
+from napari_lumen.plugin.catalogue import Catalogue
+from napari_lumen.plugin.controllers.attention import AttentionController
+from napari_lumen.plugin.layers import run_layers
+from napari_lumen.plugin.opening import open_slide_of
+from plugin_fakes import write_run
+from test_plugin_correct import AtOnce
+
+NETWORKS: Any = [
+    ("darefinenet", {"depth": 18, "context_depth": 18, "classes": 1}, 2, False),
+    ("multistage", {"encoder": "resnet18", "width": 16, "patch": 32, "crop": 32}, 1, True),
+    (
+        "nas_scam",
+        {"width": 8, "classes": 1, "genotype": Genotype.uniform("conv1", "conv1").model_dump()},
+        1,
+        0,
+    ),
+]
+
+
+def tree_of(architecture: str, arguments: Any, views: int, softmax: Any) -> tuple[Node, ...]:
+    torch.manual_seed(0)
+    card = ModelCard(
+        name="small",
+        title="Small",
+        summary="Untrained.",
+        task="segmentation",
+        architecture=architecture,
+        arguments=arguments,
+        activation="softmax" if softmax else "sigmoid",
+        classes=ClassTable.of([(1, "a", (0, 0, 255))]),  # of a softmax beside the background
+        input=InputSpec(views=tuple(View(size=64, mpp=0.5 * 4**index) for index in range(views)), overlap=0),
+        objects="none",
+        training=TrainingRecord(data="none", split="none"),
+        scores={},
+        licence="none",
+        limits="none",
+        weights_sha256="0" * 64,
+    )
+    model = Model(build(architecture, **arguments).eval(), card, Path("small"))
+    pixels = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    return field_tree(Explainer(model, "cpu").explain(ArraySlide(pixels), (100.0, 100.0)))
+
+
+@pytest.mark.parametrize(("architecture", "arguments", "views", "softmax"), NETWORKS)
+def test_the_tree_holds_all_that_a_network_records(
+    architecture: str, arguments: Any, views: int, softmax: Any
+) -> None:
+    tree = tree_of(architecture, arguments, views, softmax)
+    assert tree[0].title == "Answer"
+    assert tree[0].children[-1].title == "Entropy"
+    nodes = [node for root in tree[1:] for node in root.walk()]
+    kinds = {node.kind for node in nodes}
+    if architecture == "darefinenet":
+        assert {"part", "channels", "map"} <= kinds
+    elif architecture == "multistage":
+        assert {"tumour_prob", "tumour_prob" + STATES, "feature_norm"} <= {node.name for node in nodes}
+    else:
+        assert [node.title for node in tree[1:3]] == ["Up block 4", "Up block 3"]  # the last two first
+        assert [child.title for child in tree[1].children] == ["Spatial map", "Channel gates"]
+
+
+def test_the_tree_of_gated_attention_warns_of_what_cannot_be_compared_and_names_the_raw_map() -> None:
+    model = load_model("synthetic-fields-gated-attention")
+    pixels = np.random.default_rng(0).integers(0, 255, (1200, 1200, 3), np.uint8)
+    slide = ArraySlide(pixels, mpp=(2.0, 2.0))
+    bench = Bench(slide, model)
+    bench.look_at(Region(300, 300, 256, 256))
+    bench.controller.explain_view()
+    tree = bench.controller.state.tree
+    titles = [node.title for root in tree for node in root.walk()]
+    assert {"Semantic map", "Attention map", "Channel gates", "Instances", "Classes"} <= set(titles)
+    assert sum(title.startswith("Best-gated") for title in titles) == 3
+    assert sum(title.startswith("Worst-gated") for title in titles) == 3
+    node = find_node(tree, "semantic_S")
+    assert node is not None
+    assert not node.comparable
+    bench.controller.choose_map("semantic_S")
+    legend = bench.controller.state.legend
+    assert legend is not None
+    assert "cannot be compared" in legend.note
+    assert legend.raw == "semantic"
+    bench.controller.choose_map(legend.raw)
+    after = bench.controller.state.legend
+    assert after is not None
+    assert (after.note, after.raw) == ("", None)
+
+
+def test_the_tree_of_a_run_has_its_maps_gates_and_boxes_and_says_what_it_does_not_keep(
+    tmp_path: Path,
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
+    slide, model = ArraySlide(pixels, mpp=(2.0, 2.0)), load_model("synthetic-fields-gated-attention")
+    bench = Bench(slide, model)
+    bench.show_run(predict(slide, model, Region(0, 0, 512, 512), tmp_path / "run"))
+    tree = bench.controller.state.tree
+    kinds = {node.name: node.kind for root in tree for node in root.walk()}
+    assert kinds["channel_gate"] == "channels"
+    assert kinds["instances"] == "boxes"
+    assert kinds["semantic_S"] == "map"
+    assert "semantic" not in kinds
+    bench.controller.choose_map("semantic_S")
+    legend = bench.controller.state.legend
+    assert legend is not None
+    assert "right-click a tile" in legend.note
+    before = len(bench.viewer.layers)
+    bench.controller.choose_map("instances")
+    assert len(bench.viewer.layers) <= before + 1
+    assert bench.controller.current is not None  # the map stays below the boxes
+
+
+def test_a_map_in_the_colours_of_a_decision_is_red_from_one_half_on() -> None:
+    tree = (
+        Node("n", "N", "part", children=(Node("x.tumour_prob", "T", "map"), Node("entropy", "E", "map"))),
+    )
+    assert first_map(tree) == "x.tumour_prob"
+    assert first_map(tree, "gone", "entropy") == "entropy"
+    assert first_map(()) is None
+    assert find_node(tree, "n") is None
+
+
+def test_a_slide_that_has_moved_is_asked_for_once_and_found_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tifffile
+
+    from napari_lumen import open_slide
+    from napari_lumen.plugin import moved_slides
+
+    monkeypatch.setattr(moved_slides, "user_data_path", lambda *_, **__: tmp_path / "data")
+    pixels = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
+    there, now = tmp_path / "was" / "case.tif", tmp_path / "now" / "else.tif"
+    for place in (there.parent, now.parent, tmp_path / "runs"):
+        place.mkdir()
+    tifffile.imwrite(there, pixels, tile=(256, 256), resolution=(20000, 20000), resolutionunit="CENTIMETER")
+    with open_slide(there) as slide:
+        run = write_run(tmp_path / "runs" / "run", slide, Window(64, 64, 16, 16))
+        layers = run_layers(run, "case").layers
+    there.rename(now)
+    viewer = ViewerModel()
+    for data in layers:
+        viewer.add_layer(Layer.create(*data))
+    controller = AttentionController(viewer, AtOnce(), lambda: Catalogue((MARKER,), ()))
+    assert controller.state.missing == "case.tif"
+    assert "Open case.tif" in (controller.state.blocked or "")
+    controller.open_missing(now)
+    assert controller.state.missing is None
+    assert controller.state.slide == "else.tif"
+    assert controller.source is not None
+    opened, _ = open_slide_of(run)
+    assert opened.path.name == "else.tif"
+    opened.close()
+    controller.close()

@@ -1,0 +1,93 @@
+"""The Tile tool: everything of one field, and the tiles of a run that are most like it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attention_bench import Bench
+from explain_fakes import dark_at, marker_model
+from fakes import ArraySlide
+from napari_lumen.explain.nearest import TileVectors, tile_vectors
+from napari_lumen.explain.run_maps import RunMaps
+from napari_lumen.geometry import Grid, Region
+from napari_lumen.inference import Run, predict
+from napari_lumen.plugin.controllers.attention_tile import TileController
+from napari_lumen.plugin.explainers import Asker
+
+SHADES = np.array([[30, 240, 32], [90, 28, 200]], np.uint8)
+
+
+@pytest.fixture(scope="module")
+def shaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[ArraySlide, Run]:
+    """Six tiles in a colour of their own each, whose gates are that colour."""
+    pixels = np.kron(SHADES[..., None], np.ones((64, 64, 3), np.uint8))
+    pixels[..., 1] = 255 - pixels[..., 1]
+    slide = ArraySlide(pixels)
+    model = marker_model(8, whole=True, attention=("map8", "gate"), size=64)
+    return slide, predict(slide, model, Region(0, 0, 128, 192), tmp_path_factory.mktemp("shaded") / "run")
+
+
+def test_a_field_is_shown_with_its_crop_numbers_and_a_picture_a_map() -> None:
+    slide = dark_at(Region(204, 192, 16, 16), (400, 420))
+    bench = Bench(slide, marker_model(2, 4, size=64))
+    tile = TileController(bench.controller)
+    assert tile.shown.region is None
+    bench.controller.explain(Asker(model=Path("marker")), (212.0, 200.0), "Field")
+    shown, field = tile.shown, bench.controller.field
+    assert field is not None
+    assert shown.region == field.explained_region
+    assert "32 × 32 µm" in shown.said
+    assert shown.crop is not None
+    assert shown.crop.shape == (240, 240, 3)
+    assert shown.crop[120, 120].max() < 60 < shown.crop[5, 5].min()  # black in the middle, white around
+    assert [name for name, _, _ in shown.maps] == [item.name for item in field.maps]
+    assert all(picture.shape == (72, 72, 3) for _, _, picture in shown.maps)
+    assert dict(shown.probabilities) == dict(field.explained.probabilities)
+    tile.show_map("map4")
+    assert bench.controller.state.chosen == "map4"
+    tile.go_to_field()
+    y, x = bench.viewer.scene.camera.center[-2:]
+    region = field.explained_region
+    assert (y, x) == pytest.approx(((region.y + 32 - 0.5) * 0.5, (region.x + 32 - 0.5) * 0.5))
+    tile.close()
+
+
+def test_tiles_that_are_alike_are_found_by_the_gates_that_a_run_keeps(shaded: tuple[ArraySlide, Run]) -> None:
+    slide, run = shaded
+    vectors = tile_vectors(RunMaps(run), slide)
+    assert vectors is not None
+    assert vectors.said == "channel gates"
+    gates = np.stack([1 - SHADES / 255, SHADES / 255, 1 - SHADES / 255], axis=-1).reshape(6, 3)
+    cosine = gates @ gates.T / np.outer(*(2 * [np.linalg.norm(gates, axis=1)]))
+    found = vectors.nearest(10.0, 10.0)
+    order = [int(entry.region.y // 64 * 3 + entry.region.x // 64) for entry in found]
+    expected = [index for index in np.argsort(-cosine[0]).tolist() if index]
+    assert order == expected
+    assert [entry.value for entry in found] == pytest.approx(cosine[0][expected], abs=1e-5)
+    assert vectors.nearest(1000.0, 10.0) == ()
+
+
+def test_the_tile_of_a_run_comes_with_those_that_are_like_it(shaded: tuple[ArraySlide, Run]) -> None:
+    slide, run = shaded
+    bench = Bench(slide, marker_model(8, whole=True, attention=("map8", "gate"), size=64))
+    bench.show_run(run)
+    tile = TileController(bench.controller)
+    bench.controller.explain_at(10.0, 10.0)
+    assert tile.shown.nearest_said == "Tiles that are alike, by their channel gates:"
+    entry, picture = tile.shown.nearest[0]
+    assert entry.region == Region(64, 64, 64, 64)  # 28 is nearest to 30 beside 32
+    assert picture is not None
+    tile.go_to(0)
+    y, x = bench.viewer.scene.camera.center[-2:]
+    assert (y, x) == pytest.approx(((96 - 0.5) * 0.5, (96 - 0.5) * 0.5))
+    tile.go_to(99)
+
+
+def test_a_tile_without_a_vector_has_none_that_are_like_it() -> None:
+    values = np.array([[[1.0, np.nan, 0.5]], [[0.0, np.nan, 0.5]]], np.float32)
+    vectors = TileVectors(values, Grid((1, 3), (10.0, 10.0)), "features")
+    assert [entry.region.x for entry in vectors.nearest(5, 5)] == [20.0]
+    assert vectors.nearest(5, 15) == ()
