@@ -160,11 +160,14 @@ def _stem(slide_name: str) -> str:
     return slide_name.partition(".")[0] or slide_name
 
 
-def colormap(scale: ColorScale) -> Colormap:
-    """Return napari's colormap of a scale; what was not analysed (NaN) is clear."""
+def _colormap(scale: ColorScale, kind: str) -> Colormap:
+    """Return napari's colormap of a scale; what was not analysed (NaN) is clear.
+
+    Its name is short: napari's controls, and with them its whole dock, are as wide as the longest.
+    """
     from napari.utils.colormaps import Colormap
 
-    return Colormap(np.asarray(scale.colors), name=f"lumen {scale.title}", nan_color=(0, 0, 0, 0))
+    return Colormap(np.asarray(scale.colors), name=f"lumen run {kind}", nan_color=(0, 0, 0, 0))
 
 
 def class_colors(table: ClassTable) -> defaultdict[int | None, np.ndarray]:
@@ -219,7 +222,7 @@ def _map(run: Results, raster: RasterRecord, stem: str, scale: ColorScale, *, vi
             "name": f"{stem} · {_layer_title(raster, scale)}",
             "multiscale": multiscale,
             "rgb": False,
-            "colormap": colormap(scale),
+            "colormap": _colormap(scale, raster.kind),
             "contrast_limits": scale.limits,
             "interpolation2d": "nearest",  # a value belongs to the pixels that it was computed for
             "blending": "translucent",
