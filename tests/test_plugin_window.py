@@ -18,6 +18,7 @@ from fakes import ArraySlide
 from napari_lumen.errors import Cancelled, RunError, SlideError
 from napari_lumen.geometry import Window
 from napari_lumen.inference.progress import Progress
+from napari_lumen.plugin import panel as panel_module
 from napari_lumen.plugin.jobs import Callbacks, Jobs
 from napari_lumen.plugin.layers import run_layers
 from napari_lumen.plugin.results import add_result
@@ -210,7 +211,16 @@ def test_cancel_in_the_window(make_napari_viewer: Any, qtbot: Any, tmp_path: Pat
     assert panel.form.status.text().startswith("Cancelled")
 
 
-def test_closing_the_window_stops_the_run(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_closing_the_window_asks_and_stops_the_run(
+    make_napari_viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(window: Any, stakes: Any) -> bool:
+        asked.extend(item.what for item in stakes)
+        return all(item.save() for item in stakes)
+
+    monkeypatch.setattr(panel_module, "may_close", answer)
     viewer = make_napari_viewer(show=True)
     opened(viewer)
     predict = SlowPredict(tmp_path, 10_000)
@@ -222,6 +232,24 @@ def test_closing_the_window_stops_the_run(make_napari_viewer: Any, qtbot: Any, t
     qtbot.waitUntil(predict.ended.is_set)
     del viewer.window._qt_window  # so that the fixture does not close it again
     assert not (tmp_path / "run.json").exists()
+    assert len(asked) == 1
+
+
+def test_a_program_that_closes_the_window_is_not_asked(
+    make_napari_viewer: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(panel_module, "may_close", lambda window, stakes: asked.append(stakes))
+    viewer = make_napari_viewer(show=True)
+    opened(viewer)
+    predict = SlowPredict(tmp_path, 10_000)
+    panel = with_panel(viewer, predict)
+    qtbot.waitUntil(panel.form.run.isEnabled)
+    panel.form.run.click()
+    qtbot.waitUntil(lambda: panel.form.bar.value() > 1)
+    viewer.close()
+    qtbot.waitUntil(predict.ended.is_set)
+    assert asked == []
 
 
 def test_closing_the_panel_stops_the_run(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> None:

@@ -35,7 +35,6 @@ class Panel(QWidget):
     def __init__(self, controllers: tuple[Closable, ...], *widgets: QWidget) -> None:
         super().__init__()
         self._controllers = controllers
-        self._watched: QWidget | None = None
         self._closes = False  # with its window, which may still stay
         self.setMinimumWidth(_NARROWEST)
         inside = QWidget()
@@ -68,7 +67,6 @@ class Panel(QWidget):
         window = self.window()
         if window is not None:
             window.installEventFilter(self)
-            self._watched = window
 
     def at_stake(self) -> tuple[AtStake, ...]:
         """Return what a close of the window would stop or lose."""
@@ -94,10 +92,11 @@ class Panel(QWidget):
 
     def _lets_close(self, window: QWidget) -> bool:
         """Ask for all panels of the window, if this is the first of them: one question, not one a panel."""
-        panels = [panel for panel in window.findChildren(Panel) if panel._watched is window]
+        panels = [panel for panel in window.findChildren(Panel) if panel.window() is window]
         if next(iter(panels), None) is not self:
             return True
-        closes = may_close(window, [stake for panel in panels for stake in panel.at_stake()])
+        stakes = [stake for panel in panels for stake in panel.at_stake()]
+        closes = _closed_by_program(window) or may_close(window, stakes)
         for panel in panels:
             panel._closes = closes
         return closes
@@ -105,3 +104,9 @@ class Panel(QWidget):
     def _close(self) -> None:
         for controller in self._controllers:
             controller.close()
+
+
+def _closed_by_program(window: QWidget) -> bool:
+    """Whether `viewer.close()` closes the window: it has let go of the layers and the canvas before."""
+    canvas = getattr(window, "_qt_viewer", None)
+    return canvas is not None and not canvas.isVisible()
