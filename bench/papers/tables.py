@@ -11,9 +11,9 @@ _HEAD = """# The papers' claims, measured here
 
 Made by `python -m bench papers`, which keeps each finished training and goes on where it stopped. Every
 table compares variants on the same images, the same split, the same epochs and steps and the same rates;
-nothing was tuned for one of them. The epoch is chosen on the validation part and the scores are of the
-test part, which nothing else has seen. Mean and standard deviation over the seeds that are finished; the
-last column says how many.
+nothing was tuned for one of them but where a setting says so. The epoch is chosen on the validation part
+and the scores are of the test part. Mean and standard deviation over the seeds that are finished; the last
+column says how many.
 
 These are small configurations for two cores and the data at hand, not the papers' own: what they show is
 whether a claim's direction holds when everything but the claim is equal. Where it does not, a note says
