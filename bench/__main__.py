@@ -19,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--attention", action="store_true", help="viewing: of attention, without a window")
+    parser.add_argument("--attention", action="store_true", help="viewing: of attention")
     options = parser.parse_args()
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     if options.attention and options.name != "viewing":

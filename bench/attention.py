@@ -1,7 +1,9 @@
-"""Attention without a window: a field explained beside its forward pass, and what maps of a run take."""
+"""Attention: a field beside its forward pass, what maps of a run take, and the panel in a window."""
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -106,6 +108,12 @@ def _field(report: Report, slide: Slide, architecture: str, arguments: dict[str,
 def _run(report: Report, slide: Slide, folder: Path) -> None:
     model = _model(_Dark().eval(), "rule", {}, "segmentation", False, ("dark",), 1, ("map",))
     done = predict(slide, model, Region(0, 0, _SIDE, _SIDE), folder)
+    if sys.platform != "linux" or os.environ.get("DISPLAY"):
+        from bench.attention_window import measure
+
+        measure(report, slide, done)
+    else:
+        report.remarks.append("The window was not measured: there is no screen (xvfb-run gives one).")
 
     def gallery() -> None:
         maps = RunMaps(done)

@@ -84,6 +84,10 @@ class Screen:
             self._application.processEvents()
             time.sleep(0.005)
 
+    def draw(self) -> None:
+        """Ask for the same frame again."""
+        self._canvas.update()
+
     def clear(self) -> None:
         """Remove all layers and forget what dask and the tile cache hold."""
         from napari.utils import resize_dask_cache

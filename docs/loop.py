@@ -113,8 +113,8 @@ class Loop:
         for name in _PANELS:
             _, panel = self.viewer.window.add_plugin_dock_widget("napari-lumen", name, tabify=True)
             self.panels[name] = panel
-        self.raise_panel("Run model")
         wait(0.5)  # the canvas has its size once all docks have theirs
+        self.raise_panel("Run model")
         self.look_at(*_LOOKED_AT)
 
     def run(self, model: str = MODEL) -> None:

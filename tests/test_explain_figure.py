@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from explain_fakes import dark_at, marker_model
 from fakes import ArraySlide
+from napari_lumen.annotations.geojson import read_geojson
 from napari_lumen.cli import app
 from napari_lumen.errors import RunError
 from napari_lumen.explain import drawing, explain_field
@@ -249,3 +250,42 @@ def test_one_field_is_explained_by_one_command(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "nucleus: " in result.stdout
     assert (tmp_path / "out" / "d1.0.att0.png").exists()
+
+
+def test_tiles_and_outlines_of_a_run_are_written_by_one_command_each(run: Run, tmp_path: Path) -> None:
+    result = call("gallery", run.path, "--map", "map4", "--count", 3, "--side", 32, "--out", tmp_path / "g")
+    assert result.exit_code == 0, result.stderr
+    table = (tmp_path / "g" / "gallery.csv").read_text().splitlines()
+    assert len(table) == 1 + 3
+    assert table[1].split(",")[3:7] == ["64.0", "0.0", "64.0", "64.0"]  # the tile with the spot
+    assert Image.open(tmp_path / "g" / "gallery.png").width > 3 * 32
+    assert call("gallery", run.path, "--out", tmp_path / "g").exit_code == 2
+    nothing = call("gallery", run.path, "--instances", "boxes", "--out", tmp_path / "g")
+    assert "has no instances 'boxes'" in nothing.stderr
+
+    outline = tmp_path / "dark.geojson"
+    result = call("contour", run.path, "--map", "dark", "--threshold", 0.5, "--out", outline)
+    assert "1 outlines, 1.6e-05 mm²" in result.stdout
+    (found,) = read_geojson(outline)
+    assert found.geometry.bounds == (60, 100, 68, 108)
+    assert found.class_name == "dark"
+    assert found.source is not None
+    assert found.source.run == run.path.name
+
+
+def test_a_field_is_checked_by_the_command_that_explains_it(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "slide.png")
+    asked = ("--region", "0,0,40,40", "--mpp", 0.5, "--width", 64, "--out", tmp_path / "out")
+    how = ("explain", tmp_path / "slide.png", "--model", "nuclei-focusnetpp-light", *asked, "--faithfulness")
+    wrong = call(*how, "nothing")
+    assert wrong.exit_code == 1
+    assert "has no map 'nothing'" in wrong.stderr
+    assert not (tmp_path / "out").exists()
+    result = call(*how, "d1.0.att0")
+    assert result.exit_code == 0, result.stderr
+    assert "Area under the curve of nucleus: deletion" in result.stdout
+    facts = json.loads((tmp_path / "out" / "faithfulness.json").read_text())
+    assert facts["map"] == "d1.0.att0"
+    (deletion,) = facts["scores"]["deletion"]
+    assert facts["areas"]["deletion"] == [pytest.approx(np.trapezoid(deletion, facts["shares"]))]

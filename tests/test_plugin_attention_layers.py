@@ -12,11 +12,14 @@ from attention_bench import Bench
 from explain_fakes import dark_at, marker_model
 from napari_lumen.geometry import Region, world_to_level0
 from napari_lumen.inference import Run, predict
+from napari_lumen.plugin.annotation_layers import annotations_on
 from napari_lumen.plugin.attention_layers import MapLevel, levels_of
 from napari_lumen.plugin.controllers.attention_state import Look
+from napari_lumen.plugin.evaluation_truth import truth_layers
 from napari_lumen.plugin.explainers import Asker
 
 STRIDES = (1, 2, 4, 8, 16, 32, None)
+WHOLE = Region(0, 0, 128, 128)
 SPOT = Region(204, 192, 4, 4)
 PYRAMIDS: Any = [
     ((400, 420), (), 0.5, 0.5),
@@ -142,6 +145,27 @@ def test_boxes_of_a_field_are_outlines_with_their_scores_at_their_edges() -> Non
     top, left = field.explained_region.y, field.explained_region.x
     np.testing.assert_allclose(corners.min(axis=0), (top + 32, left + 48), atol=1e-3)
     np.testing.assert_allclose(corners.max(axis=0), (top + 64, left + 64), atol=1e-3)
+    assert annotations_on(bench.viewer, bench.layer) == []  # nobody learns from what a model looked at
+    assert layer not in truth_layers(bench.layer, bench.viewer.layers)
+
+
+def test_boxes_that_a_run_shows_already_are_shown_once_and_get_their_scores(tmp_path: Path) -> None:
+    slide = dark_at(Region(0, 0, 8, 8), (128, 128))
+    bench = Bench(slide)
+    model = marker_model(2, whole=True, size=64, attention=("boxes", "map2"))
+    bench.show_run(predict(slide, model, WHOLE, tmp_path / "run"))
+    shown = [layer for layer in bench.viewer.layers if "score" in getattr(layer, "features", ())]
+    assert len(shown) == 1
+    shown[0].visible = False
+    bench.controller.choose_map("boxes")
+    assert [layer for layer in bench.viewer.layers if "score" in getattr(layer, "features", ())] == shown
+    assert shown[0].visible
+    assert set(shown[0].text.values) == {"7.5", "2.25"}
+    bench.viewer.layers.remove(shown[0])
+    bench.controller.choose_map("map2")
+    bench.controller.choose_map("boxes")
+    (again,) = [layer for layer in bench.viewer.layers if "score" in getattr(layer, "features", ())]
+    assert len(again.data) == len(shown[0].data)
 
 
 def test_a_damaged_map_is_told_of_once_and_shown_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

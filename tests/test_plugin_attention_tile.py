@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import pytest
+import torch
 
 from attention_bench import Bench
 from explain_fakes import dark_at, marker_model
@@ -16,6 +18,7 @@ from napari_lumen.geometry import Grid, Region
 from napari_lumen.inference import Run, predict
 from napari_lumen.plugin.controllers.attention_tile import TileController
 from napari_lumen.plugin.explainers import Asker
+from test_inference_slide import COLUMNS, PATCH, ROWS, WHOLE, picture, small, two_stages
 
 SHADES = np.array([[30, 240, 32], [90, 28, 200]], np.uint8)
 
@@ -68,6 +71,34 @@ def test_tiles_that_are_alike_are_found_by_the_gates_that_a_run_keeps(shaded: tu
     assert order == expected
     assert [entry.value for entry in found] == pytest.approx(cosine[0][expected], abs=1e-5)
     assert vectors.nearest(1000.0, 10.0) == ()
+
+
+def test_tiles_that_are_alike_are_found_by_the_vectors_of_a_first_stage_while_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    slide = ArraySlide(picture())
+    model = two_stages(small())
+    maps = RunMaps(predict(slide, model, WHOLE, tmp_path / "run"))
+    vectors = tile_vectors(maps, slide, model)
+    assert vectors is not None
+    assert vectors.said == "features"
+    tiles = picture().reshape(ROWS, PATCH, COLUMNS, PATCH, 3).swapaxes(1, 2).reshape(-1, PATCH, PATCH, 3)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(tiles.astype(np.float32) / 255).permute(0, 3, 1, 2)
+        features = model.network.patch_features(pixels).numpy()  # type: ignore[operator]
+    lengths = np.linalg.norm(features, axis=1)
+    own = 2 * COLUMNS + 4
+    cosine = features @ features[own] / (lengths * lengths[own])
+    cosine[own] = -np.inf
+    first = vectors.nearest(2.5 * PATCH, 4.5 * PATCH, 3)
+    assert [int(entry.region.y // PATCH * COLUMNS + entry.region.x // PATCH) for entry in first] == (
+        np.argsort(-cosine)[:3].tolist()
+    )
+    assert [entry.value for entry in first] == pytest.approx(np.sort(cosine)[::-1][:3], abs=1e-3)
+    assert tile_vectors(maps, slide) is None  # only the model says which vectors are meant
+    rmtree(tmp_path / "cache")
+    assert tile_vectors(maps, slide, model) is None
 
 
 def test_the_tile_of_a_run_comes_with_those_that_are_like_it(shaded: tuple[ArraySlide, Run]) -> None:

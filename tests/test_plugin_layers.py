@@ -172,6 +172,19 @@ def test_the_view_is_what_the_camera_shows_of_the_slide(viewer: ViewerModel) -> 
     assert view_region(viewer, MPP, (600, 500)).empty
 
 
+def test_in_a_grid_the_view_is_what_one_part_of_the_canvas_shows(viewer: ViewerModel) -> None:
+    viewer.canvas.size = (200, 400)
+    viewer.scene.camera.zoom = 4.0
+    viewer.scene.camera.center = (0, *level0_to_world((300, 250), MPP))
+    for _ in range(2 - len(viewer.layers) + 1):
+        viewer.add_image(np.zeros((4, 4)))
+    viewer.layers[-1].visible = False  # takes no part
+    viewer.canvas.grid.update({"shape": (1, -1), "enabled": True})
+    region = view_region(viewer, MPP, (600, 500))
+    assert (region.height, region.width) == pytest.approx((200 / 4 / MPP[0], 400 / 2 / 4 / MPP[1]))
+    assert region.x + region.width / 2 == pytest.approx(250)
+
+
 def test_selected_shapes_become_geometry_in_level_0_pixels() -> None:
     corners = [level0_to_world(point, MPP) for point in ((100, 50), (100, 90), (140, 90), (140, 50))]
     layer = Shapes(units=("um", "um"))

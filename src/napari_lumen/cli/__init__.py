@@ -15,12 +15,14 @@ from napari_lumen import __version__
 from napari_lumen.cli import models, recipes, runs
 from napari_lumen.cli.annotations import app as annotations_app
 from napari_lumen.cli.console import Commands
+from napari_lumen.cli.contour import contour
 from napari_lumen.cli.convert import convert
 from napari_lumen.cli.corrections import app as corrections_app
 from napari_lumen.cli.demo import demo
 from napari_lumen.cli.evaluations import app as evaluate_app
 from napari_lumen.cli.explain import explain
 from napari_lumen.cli.figure import figure
+from napari_lumen.cli.gallery import gallery
 from napari_lumen.cli.info import info
 from napari_lumen.cli.predict import predict
 from napari_lumen.cli.project import app as project_app
@@ -64,6 +66,8 @@ app.add_typer(evaluate_app)
 app.add_typer(stages_app)
 app.command()(explain)
 app.command()(figure)
+app.command()(gallery)
+app.command()(contour)
 app.command()(convert)
 app.add_typer(annotations_app)
 app.add_typer(models.app)

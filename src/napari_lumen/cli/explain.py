@@ -23,6 +23,15 @@ def explain(
     ] = None,
     region: RegionOption = None,
     width: Annotated[int, typer.Option(help="Longer side of each picture, px.")] = 800,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            "--faithfulness",
+            metavar="MAP",
+            help="Delete and insert what this map marks, by its name in field.json, beside random "
+            "order; writes faithfulness.json, after some seventy forward passes.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     mpp: Annotated[
         float | None, typer.Option(help="µm per pixel of level 0, where the slide does not state it.")
@@ -41,16 +50,26 @@ def explain(
     with open_slide(slide, mpp=mpp) as opened:  # an error in its path is told before torch is loaded
         if mpp is not None:
             keep_pixel_size(opened)
-        from napari_lumen.explain.export import write_field
-        from napari_lumen.explain.field import explain_field, stain_table
+        from napari_lumen.explain.export import write_faithfulness, write_field
+        from napari_lumen.explain.faithfulness import faithfulness
+        from napari_lumen.explain.field import Explainer, stain_table
+        from napari_lumen.explain.field_maps import FieldMaps
         from napari_lumen.explain.figure import Style
         from napari_lumen.models import load_model
 
         loaded = load_model(model, trust=trust)
         table = stain_table(opened, loaded.card)
-        field = explain_field(opened, loaded, place, device=device, stain=table)
-        written = write_field(opened, field, out.expanduser(), style=Style(width))
+        explainer, folder = Explainer(loaded, device), out.expanduser()
+        field = explainer.explain(opened, place, stain=table)
+        # a wrong name is told before anything is written
+        item = None if check is None else field[FieldMaps(field).find(check).name]
+        written = write_field(opened, field, folder, style=Style(width))
+        found = None if item is None else faithfulness(explainer, opened, place, item, stain=table)
+        if found is not None:
+            written = (*written, write_faithfulness(found, folder / "faithfulness.json"))
     console = results()
     for name, value in field.probabilities.items():
         console.print(f"{name}: {value:.4f}", markup=False)
+    if found is not None:
+        console.print(found.summary(), soft_wrap=True, markup=False)
     console.print(f"{len(written)} files written to {out}", soft_wrap=True, markup=False)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_lumen.cli.region import RegionOption
+from napari_lumen.cli.run_slide import SlideOption
 
 
 def figure(
@@ -18,9 +19,7 @@ def figure(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="What to write: .png or .svg.")],
     region: RegionOption = None,
-    slide: Annotated[
-        str | None, typer.Option(help="Where the slide of the run lies now, if it has moved.")
-    ] = None,
+    slide: SlideOption = None,
     width: Annotated[int, typer.Option(help="Longer side of the picture, px.")] = 1200,
     colormap: Annotated[
         str, typer.Option(help="attention, viridis, magma, inferno, turbo, grey or difference.")
@@ -39,15 +38,15 @@ def figure(
 ) -> None:
     """Draw a map of a run over its tissue, with colour bar, scale bar and legend, as PNG or SVG."""
     from napari_lumen.cli.console import results
+    from napari_lumen.cli.run_slide import slide_of
     from napari_lumen.errors import RunError
     from napari_lumen.explain.colours import colormap as colours_of
     from napari_lumen.explain.figure import SUFFIXES, Style, write_figure
-    from napari_lumen.explain.run_figure import require_slide_of, run_figure
+    from napari_lumen.explain.run_figure import run_figure
     from napari_lumen.explain.run_maps import RunMaps
     from napari_lumen.explain.scaling import Scaling
     from napari_lumen.geometry import Region
     from napari_lumen.inference.run import Run
-    from napari_lumen.slides import open_slide
 
     if out.suffix.lower() not in SUFFIXES:
         raise RunError(f"{out} is neither PNG nor SVG: let its name end in {' or '.join(SUFFIXES)}.")
@@ -56,11 +55,7 @@ def figure(
     maps = RunMaps(Run.open(run.expanduser()))
     maps.find(name)  # a wrong name is told before the slide is looked for
     record = maps.run.record
-    where = slide or record.slide
-    if slide is None and "://" not in where and not Path(where).exists():
-        raise RunError(f"The slide of this run is no longer at {where}. Say where it is by --slide.")
-    with open_slide(where, mpp=record.mpp if record.mpp_source == "user" else None) as opened:
-        require_slide_of(maps, opened)
+    with slide_of(maps, slide) as opened:
         asked = region
         if asked is None:
             asked = Region(0, 0, *opened.shape) if record.region is None else Region(*record.region)

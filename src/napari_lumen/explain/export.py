@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from napari_lumen.errors import RunError
+from napari_lumen.explain.faithfulness import Faithfulness
 from napari_lumen.explain.figure import Style, write_figure
 from napari_lumen.explain.parts import ExplainedField, Item, Part
 from napari_lumen.explain.run_figure import field_figure
 from napari_lumen.geometry import Region
+from napari_lumen.holding import write_text
 from napari_lumen.slides import Slide
 
 FACTS, VALUES = "field.json", "values.npz"
@@ -74,6 +76,38 @@ def write_field(
             drawn = field_figure(slide, explained, item, style=style)
             written.append(write_figure(drawn, folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', item.name)}.png"))
     return tuple(written)
+
+
+def write_faithfulness(found: Faithfulness, path: Path) -> Path:
+    """Write both curves of a check, those of random orders and the areas below them, as JSON.
+
+    Raises
+    ------
+    RunError
+        When it cannot be written.
+    """
+    curves = {
+        "deletion": [found.deletion],
+        "insertion": [found.insertion],
+        "random_deletion": found.random_deletion,
+        "random_insertion": found.random_insertion,
+    }
+    facts = {
+        "map": found.map_name,
+        "class": found.class_name,
+        "baseline": found.baseline,
+        "seed": found.seed,
+        "shares": found.deletion.shares.tolist(),
+        "scores": {name: [one.scores.tolist() for one in several] for name, several in curves.items()},
+        "areas": {name: [one.area for one in several] for name, several in curves.items()},
+        "deletion_gain": found.deletion_gain,
+        "insertion_gain": found.insertion_gain,
+    }
+    try:
+        write_text(path, json.dumps(facts, indent=1) + "\n")
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}.") from error
+    return path
 
 
 def _facts(explained: ExplainedField) -> dict[str, Any]:

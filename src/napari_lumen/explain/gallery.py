@@ -20,6 +20,7 @@ from napari_lumen.holding import write_text
 from napari_lumen.slides import Slide
 
 Picture = npt.NDArray[np.uint8]
+AROUND_INSTANCE = 1.8  # side of what is shown of an instance over its own: what lies around it tells
 _THREADS = 8  # slides are read and decoded outside the interpreter's lock
 _BORDER, _GAP, _TEXT = 4, 10, 13  # px
 _NO_CLASS = (150, 150, 150)
@@ -149,7 +150,7 @@ def sheet(shown: Sequence[tuple[Entry, Picture | None]], columns: int = 10, titl
         pen.rectangle((x, y, x + cell - 1, y + cell - 1), entry.color or _NO_CLASS)
         inside = Image.new("RGB", (side, side), _UNREAD) if picture is None else Image.fromarray(picture)
         drawn.paste(inside, (x + _BORDER, y + _BORDER))
-        said = f"{entry.rank}: {entry.value:.3g}" + ("" if picture is not None else ", not readable")
+        said = f"{entry.rank}: {entry.value_said}" + ("" if picture is not None else ", not readable")
         write(pen, x, y + cell + 3 + _TEXT / 2, said, _TEXT)
     return np.asarray(drawn)
 

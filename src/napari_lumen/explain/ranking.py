@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from napari_lumen.annotations.classes import Color
 from napari_lumen.annotations.geojson import read_geojson
 from napari_lumen.errors import RunError
+from napari_lumen.explain.run_classes import RunClasses
 from napari_lumen.explain.run_map import RunMap
-from napari_lumen.explain.run_maps import RunMaps
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference.run import FileRecord, Run
 
@@ -22,8 +21,21 @@ By = Literal["mean", "max"]
 OBJECTS = "objects"  # the source of what a segmentation found
 _ACROSS = 16  # values along a side of a tile that suffice for its mean
 _AT_ONCE = 4_000_000  # values that are read together
-_LOOKED_AT = 64  # labels along a side of an entry, to tell its class
+_LARGE = 1000  # from there on a value is said without fractions
 _EDGES = ("top_px", "left_px", "bottom_px", "right_px")
+
+
+class Ranked(Protocol):
+    """Maps whose tiles can be ranked, as `RunMaps`."""
+
+    @property
+    def run(self) -> Run | None:
+        """The run that they are of; None of a field, which is one tile."""
+        ...
+
+    def find(self, name: str) -> RunMap:
+        """Return a map by its name; raises `RunError` where there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,16 @@ class Entry:
     region: Region
     class_name: str | None = None
     color: Color | None = None
+
+    @property
+    def value_said(self) -> str:
+        """The value with three digits; a large one, as the attention summed over an instance, in full."""
+        return value_said(self.value)
+
+
+def value_said(value: float) -> str:
+    """Return a value with three digits, without an exponent where it is large: ``0.0213``, ``12,345``."""
+    return f"{value:,.0f}" if abs(value) >= _LARGE else f"{value:.3g}"
 
 
 def tile_grid(run: Run) -> Grid:
@@ -95,7 +117,7 @@ def tile_values(
 
 
 def ranked_tiles(
-    maps: RunMaps,
+    maps: Ranked,
     name: str,
     count: int = 100,
     *,
@@ -108,7 +130,8 @@ def ranked_tiles(
 
     Parameters
     ----------
-    maps : RunMaps
+    maps : Ranked
+        `RunMaps`, or whatever else has a run and its maps.
     name : str
         Of the map, see `RunMaps.find`.
     count : int
@@ -125,12 +148,14 @@ def ranked_tiles(
     Raises
     ------
     RunError
-        When the run has no such map or class.
+        When the run has no such map or class, or the maps are of no run.
     """
     run = maps.run
+    if run is None:
+        raise RunError("A field is one tile: run the model over more of the slide to rank tiles.")
     _require_class(run, class_name)
     values, grid = tile_values(run, maps.find(name), by, check), tile_grid(run)
-    classes = _Classes(run)
+    classes = RunClasses(run)
     entries: list[Entry] = []
     for index in _ordered(values.ravel(), lowest):
         if len(entries) == count:
@@ -180,7 +205,7 @@ def ranked_instances(
             "models that find objects or lay boxes."
         )
     values, boxes, names = _objects(run) if source == OBJECTS else _boxes(run, _file(run, source))
-    colors = _Classes(run)
+    colors = RunClasses(run)
     chosen = [index for index in _ordered(values, lowest) if class_name in (None, names[index])][:count]
     return tuple(
         Entry(rank, float(values[index]), _region(boxes[index]), names[index], colors.color(names[index]))
@@ -265,35 +290,3 @@ def _reduced(values: npt.NDArray[np.float32], starts: list[npt.NDArray[np.intp]]
         for part in (np.where(known, values, 0).astype(np.float64), known.astype(np.float64))
     )
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-class _Classes:
-    """Of which class places of a run are."""
-
-    def __init__(self, run: Run) -> None:
-        self._classes = {item.value: item for item in run.record.classes}
-        self._colors = {item.name: item.color for item in run.record.classes}
-        labels = run.labels
-        finest = Run.grid(labels)
-        self._grids = [
-            Grid(shape, (finest.step[0] * 2**level, finest.step[1] * 2**level), finest.origin)
-            for level, shape in enumerate(labels.shapes)
-        ]
-        self._folder = run.path / labels.path
-        self._arrays: dict[int, Any] = {}
-
-    def color(self, name: str | None) -> Color | None:
-        return None if name is None else self._colors.get(name)
-
-    def most(self, region: Region) -> str | None:
-        """Return the class of most labels in a region; None of background alone."""
-        level = 0
-        while level + 1 < len(self._grids) and region.height / self._grids[level].step[0] > _LOOKED_AT:
-            level += 1
-        if level not in self._arrays:
-            self._arrays[level] = zarr.open_array(str(self._folder / str(level)), mode="r")
-        values = np.asarray(self._arrays[level][self._grids[level].window_of(region).slices])
-        counts = np.bincount(values.ravel(), minlength=1)
-        counts[0] = 0
-        found = self._classes.get(int(counts.argmax())) if counts.any() else None
-        return None if found is None else found.name

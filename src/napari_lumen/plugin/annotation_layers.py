@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.plugin.annotation_pyramid import SET
 from napari_lumen.plugin.annotation_shapes import KIND, annotations_of
-from napari_lumen.plugin.controllers.annotations_in_view import KIND_IN_VIEW
-from napari_lumen.plugin.placing import drawn_on, facts_of, fingerprint_of, is_slide, origin_of, step_of
+from napari_lumen.plugin.placing import drawn_on, facts_of, fingerprint_of, origin_of, step_of
 from napari_lumen.plugin.regions import outline
 
 if TYPE_CHECKING:
@@ -25,24 +24,19 @@ def annotations_on(viewer: ViewerModel, slide: Layer) -> list[Annotation]:
     """Return the closed shapes that lie on a slide, hidden layers left out.
 
     The class of a shape is what its layer's table of features says; of a layer that names no class, its name.
-    Annotations from a file are taken whole, also where only those in view are outlined.
+    Annotations from a file are taken whole, also where only those in view are outlined. What a model drew,
+    boxes of what it looked at or outlines of a map, is none.
     """
     from napari.layers import Shapes
 
     found: list[Annotation] = []
-    ours = [
-        layer
-        for layer in viewer.layers
-        if facts_of(layer) and not is_slide(layer) and fingerprint_of(layer) == fingerprint_of(slide)
-    ]
-    for layer in [*drawn_on(slide, viewer.layers), *ours]:
-        facts = facts_of(layer)
-        if not layer.visible or "run" in facts or facts.get("kind") == KIND_IN_VIEW:
-            continue
-        if facts.get("kind") == KIND:
-            found += [item for item in _read(layer) if item.geometry.geom_type in _AREAS]
-        elif isinstance(layer, Shapes):
+    for layer in drawn_on(slide, viewer.layers):
+        if layer.visible and isinstance(layer, Shapes):
             found += _annotations(layer, slide)
+    for layer in viewer.layers:
+        ours = facts_of(layer).get("kind") == KIND and fingerprint_of(layer) == fingerprint_of(slide)
+        if ours and layer.visible:
+            found += [item for item in _read(layer) if item.geometry.geom_type in _AREAS]
     return found
 
 
@@ -63,12 +57,10 @@ def _annotations(layer: Shapes, slide: Layer) -> list[Annotation]:
         [] if column is None else [name if isinstance(name, str) else "" for name in layer.features[column]]
     )
     names: list[str | None] = [name or None for name in said] if any(said) else [layer.name] * len(layer.data)
-    colors = {item.name: item.color for item in facts_of(layer).get("table", ())}
     mpp, origin = step_of(slide), origin_of(slide)
     found = []
     for index in range(len(layer.data)):
         shape = outline(layer, index, mpp, origin)
         if shape is not None:
-            name = names[index]
-            found.append(Annotation(shape, name, colors.get(name)))
+            found.append(Annotation(shape, names[index]))
     return found

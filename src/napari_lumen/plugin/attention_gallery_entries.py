@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from napari_lumen.geometry import Pair, Region
 
 if TYPE_CHECKING:
     from napari_lumen.explain.ranking import Entry
-    from napari_lumen.explain.run_maps import RunMaps
     from napari_lumen.plugin.attention_source import MapSource
 
 TILES = "tiles"
-_AROUND = {True: 1.0, False: 1.8}  # of an entry's side, shown in its picture: of a tile, of an instance
 _SEEN = 1.6  # of its side, in the view that is gone to
 _LEAST_UM = 80.0  # of what is seen of an instance
 
@@ -91,8 +89,7 @@ def entries_of(wanted: Wanted, check: Callable[[], None]) -> tuple[Entry, ...]:
         ordered = sorted(boxes, key=lambda box: box[1], reverse=not wanted.lowest)[: wanted.count]
         return tuple(Entry(rank, score, region) for rank, (region, score) in enumerate(ordered, start=1))
     if wanted.kind == TILES:
-        maps = cast("RunMaps", source)  # of which it takes the run and `find`: another would be opened anew
-        return ranked_tiles(maps, wanted.name, wanted.count, check=check, **options)  # type: ignore[arg-type]
+        return ranked_tiles(source, wanted.name, wanted.count, check=check, **options)  # type: ignore[arg-type]
     return ranked_instances(source.run, wanted.kind, wanted.count, **options)  # type: ignore[arg-type]
 
 
@@ -107,7 +104,9 @@ def nothing_found(wanted: Wanted) -> str:
 
 def shown_side(wanted: Wanted) -> float:
     """Return the side of what a picture shows over that of its entry."""
-    return _AROUND[wanted.kind == TILES]
+    from napari_lumen.explain.gallery import AROUND_INSTANCE
+
+    return 1.0 if wanted.kind == TILES else AROUND_INSTANCE
 
 
 def view_of(region: Region, mpp: Pair) -> Region:

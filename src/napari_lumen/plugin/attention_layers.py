@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from napari_lumen.geometry import Grid, Pair, Window
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.attention_tree import STATES
 from napari_lumen.plugin.layers import KEY, MICROMETRES, PLACED
-from napari_lumen.plugin.placing import lay_on, origin_of, step_of
+from napari_lumen.plugin.placing import facts_of, lay_on, origin_of, step_of
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer, Shapes
@@ -26,6 +27,7 @@ MAP, BOXES = "map", "map boxes"  # kinds in a layer's facts
 _RED, _GREY, _PURPLE = (0.84, 0.15, 0.16, 1.0), (0.6, 0.6, 0.6, 1.0), (0.45, 0.25, 0.6, 1.0)
 STATE_COLORS = (("tumour", _RED), ("normal", _GREY), ("no label", _PURPLE))
 _HELD_WHOLE = 1 << 20  # values of a level that is kept: napari reads the coarsest at each move
+_SCORES = {"string": "{said}", "size": 10, "anchor": "upper_left", "color": "black"}
 _MOST_BOXES = 5_000  # napari takes 10,000 shapes at most without waiting
 
 
@@ -201,6 +203,8 @@ def box_layer(source: MapSource, name: str, title: str, slide: Layer, stem: str)
     """Return the boxes of a field or of a run as outlines with their scores; None where there are none."""
     from napari.layers import Shapes
 
+    from napari_lumen.explain.ranking import value_said
+
     boxes = _boxes(source, name)
     if not boxes:
         return None
@@ -214,8 +218,12 @@ def box_layer(source: MapSource, name: str, title: str, slide: Layer, stem: str)
         edge_color=np.array([(*color, 255) for _, _, color, _ in boxes]) / 255,
         face_color="transparent",
         edge_width=max(side / 100, 1.0),
-        features={"score": [score for _, score, _, _ in boxes], "class": [of for *_, of in boxes]},
-        text={"string": "{score:.4g}", "size": 10, "anchor": "upper_left", "color": "black"},
+        features={
+            "score": [score for _, score, _, _ in boxes],
+            "said": [value_said(score) for _, score, _, _ in boxes],
+            "class": [of for *_, of in boxes],
+        },
+        text=_SCORES,
         scale=source.mpp,
         units=MICROMETRES,
         metadata={KEY: facts},
@@ -223,6 +231,27 @@ def box_layer(source: MapSource, name: str, title: str, slide: Layer, stem: str)
     lay_on(layer, slide)
     layer.editable = False
     return layer
+
+
+def run_boxes(source: MapSource, name: str, layers: Sequence[Layer]) -> Layer | None:
+    """Return the layer of a run that shows boxes already; None where there is none, and of a field.
+
+    It gets the scores that `box_layer` writes beside its boxes.
+    """
+    from napari_lumen.explain.ranking import value_said
+
+    for layer in layers:
+        facts = facts_of(layer)
+        if source.run is not None and (facts.get("run"), facts.get("raster")) == (source.key, name):
+            shown: Any = layer
+            if "said" not in shown.features:
+                shown.features = {
+                    **shown.features,
+                    "said": [value_said(item) for item in shown.features["score"]],
+                }
+                shown.text = _SCORES
+            return shown
+    return None
 
 
 Box = tuple[tuple[float, float, float, float], float, tuple[int, int, int], str]
@@ -257,7 +286,7 @@ def napari_colormap(name: str) -> Colormap:
             np.array([_GREY, _RED]),
             controls=np.array([0.0, 0.5, 1.0]),
             interpolation="zero",
-            name="lumen tumour, normal, no label",
+            name="lumen decision",
             nan_color=_PURPLE,
         )
     return Colormap(np.asarray(colormap(name).colors), name=f"lumen {name}", nan_color=(0, 0, 0, 0))

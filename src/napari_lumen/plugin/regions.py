@@ -20,6 +20,8 @@ _ELLIPSE_POINTS = 96  # a circle of 1 mm is then off by less than half a µm
 def view_region(viewer: ViewerModel, mpp: Pair, shape: tuple[int, int], origin: Pair = (0.0, 0.0)) -> Region:
     """Return what the canvas shows of a slide, in level-0 pixels; empty when that is nothing.
 
+    In napari's grid each part of the canvas shows the same region: it is that of one part.
+
     Parameters
     ----------
     viewer : ViewerModel
@@ -32,7 +34,8 @@ def view_region(viewer: ViewerModel, mpp: Pair, shape: tuple[int, int], origin: 
     """
     camera = viewer.scene.camera
     centre = camera.center[-2] - origin[0], camera.center[-1] - origin[1]
-    half = [side / camera.zoom / 2 for side in viewer.canvas.size]
+    parts = viewer.canvas.grid.actual_shape(viewer.layers)
+    half = [side / count / camera.zoom / 2 for side, count in zip(viewer.canvas.size, parts, strict=True)]
     top, left = world_to_level0((centre[0] - half[0], centre[1] - half[1]), mpp)
     bottom, right = world_to_level0((centre[0] + half[0], centre[1] + half[1]), mpp)
     seen = Region(top, left, max(0.0, bottom - top), max(0.0, right - left))

@@ -15,6 +15,8 @@ _SLACK = 4.0  # canvas px that a hand moves while it clicks
 class RightClick:
     """Calls a function where the right button was pressed and let go in one place.
 
+    Not while the active layer is being drawn on: its tools mean something else by it.
+
     Parameters
     ----------
     viewer : ViewerModel
@@ -34,7 +36,8 @@ class RightClick:
 
     def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
         start = tuple(event.position)
-        if event.button != _RIGHT:
+        active = self._viewer.layers.selection.active
+        if event.button != _RIGHT or getattr(active, "mode", "pan_zoom") != "pan_zoom":
             return
         yield
         while event.type == "mouse_move":

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_lumen.errors import LumenError, RunError
+from napari_lumen.errors import RunError
+from napari_lumen.geometry import Region
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.attention_source import FieldSource, MapSource, RunSource
 from napari_lumen.plugin.attention_tree import find_node, first_map
 from napari_lumen.plugin.catalogue import Catalogue, look_up
+from napari_lumen.plugin.controllers.attention_asked import Asked, explaining, point_asked, view_asked
 from napari_lumen.plugin.controllers.attention_display import MapDisplay
-from napari_lumen.plugin.controllers.attention_reading import point_under, reading_at
+from napari_lumen.plugin.controllers.attention_reading import CursorReader, point_under
+from napari_lumen.plugin.controllers.attention_sources import missing_slide, open_moved, open_run, shown_runs
 from napari_lumen.plugin.controllers.attention_state import (
     FIELD,
     AttentionState,
     ChosenMap,
     SourceChoice,
 )
+from napari_lumen.plugin.controllers.attention_task import AttentionTask
 from napari_lumen.plugin.controllers.correct_view import SlideView
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.explainers import Asker, Explainers
-from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
-from napari_lumen.plugin.moved_slides import remember_place
-from napari_lumen.plugin.placing import facts_of, fingerprint_of, is_result, origin_of, step_of
-from napari_lumen.plugin.regions import view_region
+from napari_lumen.plugin.jobs import Callbacks, JobRunner
+from napari_lumen.plugin.placing import fingerprint_of
 from napari_lumen.plugin.right_click import RightClick
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_lumen.explain.distribution import Distribution
-    from napari_lumen.geometry import Pair, Region
+    from napari_lumen.geometry import Pair
     from napari_lumen.plugin.controllers.attention_state import Legend
 
 
@@ -86,9 +87,9 @@ class AttentionController:
         self.field: FieldSource | None = None
         self._display = MapDisplay(viewer, jobs)
         self._opened: dict[str, RunSource] = {}
-        self._job: Job | None = None
+        self._task = AttentionTask(jobs, self._update)
+        self._cursor = CursorReader(viewer)
         self._closed = False
-        self._asked: object = None
         self.state = AttentionState()
         self._display.legend_changed.connect(self._on_legend)
         self._display.shown.connect(self._on_shown)
@@ -139,7 +140,9 @@ class AttentionController:
             title = next(item.title for item in self.state.sources if item.key == key)
             known = self._opened.get(key)
             # in a job even if it is known: the layers of the run may still be on their way into the window
-            self._run("Opening the run …", lambda emit, cancel: known or _opened(key, title), self._on_opened)
+            self._task.run(
+                "Opening the run …", lambda emit, cancel: known or open_run(key, title), self._on_opened
+            )
 
     def choose_map(self, name: str) -> None:
         """Show a map, boxes or gates of the source, by their name in the tree."""
@@ -176,48 +179,40 @@ class AttentionController:
         if self.state.busy or layer is None or model is None:
             self._update()
             return
-        slide = self.slides.slide(layer)
-        region = view_region(self.viewer, step_of(layer), slide.shape, origin_of(layer))
-        if region.empty:
-            self._update(message=f"The view shows nothing of {layer.name}: move it over the slide.")
-            return
-        self.explain(Asker(model=model.path), region, f"Field: {model.title}")
+        self._explain(view_asked(self.viewer, layer, self.slides.slide(layer), model))
 
     def explain_at(self, y: float, x: float) -> None:
         """Explain the tile at a point, level-0 px: that of the run that is looked at, else one around it."""
-        source, model = self.source, self.state.model
-        if source is not None and source.run is not None:
-            tile = source.at(y, x).tile
-            if tile is None:
-                self._update(message="The run has no tile there: click on what it covers.")
-                return
-            self._display.tile = tile
-            self.explain(source.asker, tile, f"Field: {source.card.title}")
-        elif model is not None:
-            self.explain(Asker(model=model.path), (y, x), f"Field: {model.title}")
+        asked = point_asked(self.source, self.state.model, (y, x))
+        if isinstance(asked, Asked) and isinstance(asked.place, Region):
+            self._display.count_tile(asked.place)
+        self._explain(asked)
 
     def explain(
         self, asker: Asker, place: Region | Pair, title: str, channels: tuple[str, ...] | None = None
     ) -> None:
         """Explain a field in a job; `explained` tells when it is there."""
-        layer = self.slide_layer
-        if self.state.busy or layer is None:
-            return
-        slide = self.slides.slide(layer)
+        self._explain(Asked(asker, place, title, channels))
 
-        def work(emit: Emit, cancel: Event) -> FieldSource:
-            from napari_lumen.explain.field_maps import FieldMaps
+    def take_field(self, field: FieldSource, name: str) -> None:
+        """Keep a field instead of the last one, and show a map of it."""
+        self.field = field
+        self.look()
+        self._take(field, name)
 
-            found, card = self.explainers.explain(slide, asker, place, cancel, channels)
-            return FieldSource(FieldMaps(found), title, slide.fingerprint, slide.require_mpp(), card, asker)
+    def open_missing(self, path: Path) -> None:
+        """Open the slide of a shown run from where it lies now; it is found there from then on.
 
-        self._run("Explaining the field …", work, self._on_explained)
+        Parameters
+        ----------
+        path : Path
+        """
+        self._update(message=open_moved(self.viewer, self.slides, path))
 
     def cancel(self) -> None:
         """Ask what is being done to stop."""
-        if self._job is not None and self.state.busy:
-            self._job.cancel.set()
-            self._update(cancelling=True)
+        if self.state.busy:
+            self._task.cancel()
 
     def go_to(self, region: Region) -> None:
         """Move the view to a region of the slide, level-0 px, and zoom so that it fills most of it."""
@@ -228,20 +223,11 @@ class AttentionController:
     def read_cursor(self) -> None:
         """Say what lies under the cursor, where it has moved; called often."""
         slide, source = self.slide_layer, self.source
-        if slide is None or source is None or not self.viewer.mouse_over_canvas:
+        if slide is None or source is None:
             return
-        point = point_under(self.viewer.cursor.position, slide)
-        asked = (point, source, self.current, self.spread)
-        if asked == self._asked:
-            return
-        self._asked = asked
-        try:
-            found = reading_at(source, self.current, self.spread, point)
-        except RunError:  # the layer has told of it
-            return
-        self.read.emit(found)
-        said = " · ".join(found.said)
-        self.viewer.status = f"{found.title}: {said}" if found.title else said
+        found = self._cursor.read(slide, source, self.current, self.spread)
+        if found is not None:
+            self.read.emit(found)
 
     def close(self) -> None:
         """Stop everything and wait for it; may be called twice."""
@@ -266,10 +252,11 @@ class AttentionController:
             slide = self.slides.name(selected)
         layer = self.slides.named(slide)
         fingerprint = None if layer is None else fingerprint_of(layer)
-        sources = self._sources(fingerprint)
+        sources = shown_runs(self.viewer.layers, fingerprint)
         if self.field is not None and self.field.fingerprint == fingerprint:
             sources = (*sources, SourceChoice(FIELD, self.field.title))
-        self._update(slides=names, slide=slide, sources=sources, missing=self._missing(names))
+        missing = None if names else missing_slide(self.viewer.layers)
+        self._update(slides=names, slide=slide, sources=sources, missing=missing)
         keys = [item.key for item in sources]
         if self.source is not None and self.source.key not in keys:
             # later: a layer of it is just being removed, and napari's list takes no second one meanwhile
@@ -281,46 +268,19 @@ class AttentionController:
         if self.source is None and keys and not self.state.busy:
             self.choose_source(keys[0])
 
+    def _explain(self, asked: Asked | str | None) -> None:
+        layer = self.slide_layer
+        if isinstance(asked, str):
+            self._update(message=asked)
+        elif asked is not None and layer is not None and not self.state.busy:
+            work = explaining(self.explainers, self.slides.slide(layer), asked)
+            self._task.run("Explaining the field …", work, self._on_explained)
+
     def _on_gone(self, nothing: None) -> None:
         """Let go of the source, where it still is not there."""
         if self.source is not None and self.source.key not in [item.key for item in self.state.sources]:
             self._take(None)
         self.look()
-
-    def _sources(self, fingerprint: str | None) -> tuple[SourceChoice, ...]:
-        """Return the runs that are shown over a slide, topmost first."""
-        found: dict[str, str] = {}
-        for layer in reversed(self.viewer.layers):
-            if is_result(layer) and fingerprint_of(layer) == fingerprint:
-                facts = facts_of(layer)
-                found.setdefault(facts["run"], f"{facts['model']} ({Path(facts['run']).name})")
-        return tuple(SourceChoice(key, title) for key, title in found.items())
-
-    def open_missing(self, path: Path) -> None:
-        """Open the slide of a shown run from where it lies now; it is found there from then on.
-
-        Parameters
-        ----------
-        path : Path
-        """
-        wanted = {fingerprint_of(layer) for layer in self.viewer.layers if is_result(layer)}
-        try:
-            self.viewer.open(str(path), plugin="napari-lumen")
-        except LumenError:  # the reader has told of it
-            return
-        opened = {fingerprint_of(layer) for layer in self.slides.layers()}
-        found = wanted & opened
-        if not found:
-            self._update(message=f"{path.name} is not the slide of the run: its pixels differ.")
-        for fingerprint in found:
-            if fingerprint is not None:
-                remember_place(fingerprint, path)
-
-    def _missing(self, names: tuple[str, ...]) -> str | None:
-        if names:
-            return None
-        shown = (facts_of(layer) for layer in self.viewer.layers if is_result(layer))
-        return next((Path(facts["slide"]).name for facts in shown), None)
 
     def _on_catalogue(self, found: Catalogue) -> None:
         models = tuple(item for item in found.models if not item.danger)
@@ -331,12 +291,6 @@ class AttentionController:
         self._opened[source.key] = source
         if any(item.key == source.key for item in self.state.sources):
             self._take(source)
-
-    def take_field(self, field: FieldSource, name: str) -> None:
-        """Keep a field instead of the last one, and show a map of it."""
-        self.field = field
-        self.look()
-        self._take(field, name)
 
     def _on_explained(self, source: FieldSource) -> None:
         before = self.source
@@ -375,13 +329,13 @@ class AttentionController:
         self._update(legend=legend)
 
     def _on_right_click(self, position: tuple[float, ...]) -> None:
-        slide, active = self.slide_layer, self.viewer.layers.selection.active
-        if slide is None or self.state.busy or getattr(active, "mode", "pan_zoom") != "pan_zoom":
+        layer = self.slide_layer
+        if layer is None or self.state.busy:
             return
-        y, x = point_under(position, slide)
-        height, width = self.slides.slide(slide).shape
-        if 0 <= y < height and 0 <= x < width:
-            self.explain_at(y, x)
+        point = point_under(position, layer)
+        height, width = self.slides.slide(layer).shape
+        if 0 <= point[0] < height and 0 <= point[1] < width:
+            self.explain_at(*point)
 
     def _on_edited(self, changes: dict[str, Any]) -> None:
         self._update(look=replace(self.state.look, **changes))
@@ -391,39 +345,8 @@ class AttentionController:
             self._display.forget()
             self._update(chosen=None)
 
-    def _run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
-        self._update(busy=busy, cancelling=False, message="")
-
-        def ended(message: str = "") -> None:
-            self._job = None
-            self._update(busy="", cancelling=False, message=message)
-
-        def finished(outcome: Any) -> None:
-            ended()
-            done(outcome)
-
-        def failed(error: BaseException) -> None:
-            ours = isinstance(error, LumenError)
-            ended(str(error) if ours else "That stopped on an unexpected error.")
-            if not ours:
-                notices.show(error)
-
-        self._job = self.jobs.start(
-            work, Callbacks(lambda event: None, finished, failed, lambda: ended("Cancelled."))
-        )
-
     def _update(self, **changes: Any) -> None:
         state = replace(self.state, **changes)
         if state != self.state:
             self.state = state
             self.changed.emit(state)
-
-
-def _opened(key: str, title: str) -> RunSource:
-    """Open a run; reads, and imports torch: not for the GUI thread."""
-    from napari_lumen.explain.run_maps import RunMaps
-    from napari_lumen.inference.run import Run
-
-    maps = RunMaps(Run.open(key))
-    _ = maps.analysed  # read here, once
-    return RunSource(maps, title)

@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.attention_layers import (
-    STATE_COLORS,
     box_layer,
     map_layer,
     napari_colormap,
     replace_map,
+    run_boxes,
     set_limits,
 )
+from napari_lumen.plugin.attention_map_level import choose_level
 from napari_lumen.plugin.attention_tree import STATES, Node
-from napari_lumen.plugin.controllers.attention_state import ChosenMap, Legend, Look
+from napari_lumen.plugin.controllers.attention_colours import Key, MapColours
+from napari_lumen.plugin.controllers.attention_state import ChosenMap, Look
 from napari_lumen.plugin.jobs import Callbacks, Emit, JobRunner
-from napari_lumen.plugin.placing import facts_of, fingerprint_of, is_result, origin_of, step_of
-from napari_lumen.plugin.regions import selected_area, view_region
+from napari_lumen.plugin.placing import facts_of, fingerprint_of, is_result
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_lumen.explain.distribution import Distribution
-    from napari_lumen.explain.run_map import RunMap
     from napari_lumen.geometry import Region
     from napari_lumen.plugin.attention_source import MapSource
 
-_PREVIEW = 200_000  # values that tell the colours until all are read
 _FINE = 8.0  # µm: labels of larger pixels are filled, not outlined
-_NOT_COMPARABLE = "Normalised in each tile: values of two tiles cannot be compared."
-_KEPT = 6  # distributions, of up to 16 MB each
-_Key = tuple[str, str, "Region | None"]
 
 
 class MapDisplay:
@@ -63,8 +57,7 @@ class MapDisplay:
         self._boxes: Layer | None = None
         self._look = Look()
         self._setting = False  # what we set ourselves is nothing that the user has edited
-        self._spreads: OrderedDict[_Key, Distribution] = OrderedDict()
-        self.tile: Region | None = None  # whose values count where colours run over a tile
+        self._colours = MapColours(viewer)
 
     def show(self, source: MapSource, name: str, slide: Layer, look: Look) -> None:
         """Show a map instead of the one before.
@@ -77,12 +70,15 @@ class MapDisplay:
         item = source.find(name.removesuffix(STATES))
         self._look = _states(look) if name.endswith(STATES) else look
         stem = slide.name.partition(".")[0] or slide.name
-        limits, legend = self._colours(source, item, slide)
+        limits, legend = self._colours.of(source, item, slide, self._look)
         before = self.current
         if before is not None and before.layer in self._viewer.layers:
             layer = before.layer
             with self._own():
                 replace_map(layer, source, item, slide, self._look, limits, stem)
+            choose_level(self._viewer, layer)
+            if before.source is not source:  # a run brings layers of its own
+                self._hide_other_maps(slide)
         else:
             layer = map_layer(source, item, slide, self._look, limits, stem)
             self._viewer.layers.insert(self._place(slide), layer)
@@ -99,6 +95,10 @@ class MapDisplay:
     def show_boxes(self, source: MapSource, node: Node, slide: Layer) -> bool:
         """Show boxes with their scores above the map; False where there are none."""
         self.clear_boxes()
+        kept = run_boxes(source, node.name, self._viewer.layers)
+        if kept is not None:
+            kept.visible = True
+            return True
         stem = slide.name.partition(".")[0] or slide.name
         self._boxes = box_layer(source, node.name, node.title, slide, stem)
         if self._boxes is None:
@@ -158,13 +158,15 @@ class MapDisplay:
 
     def close(self) -> None:
         """Let go; the layers stay, as what the user was looking at."""
-        self._spreads.clear()
+        self._colours.forget()
 
     def spread(self) -> Distribution | None:
         """Return how the values of the shown map are spread over slide or field; None until it is read."""
-        if self.current is None:
-            return None
-        return self._spreads.get((self.current.source.key, self.current.item.name, None))
+        return None if self.current is None else self._colours.spread(self.current.source, self.current.item)
+
+    def count_tile(self, tile: Region) -> None:
+        """Let the values of a tile count where colours run over a tile."""
+        self._colours.tile = tile
 
     # what happens
 
@@ -186,7 +188,7 @@ class MapDisplay:
         self._look = replace(self._look, opacity=float(layer.opacity), gamma=float(layer.gamma))
         self.edited.emit({"opacity": self._look.opacity, "gamma": self._look.gamma})
         low, high = (float(value) for value in layer.contrast_limits)
-        limits, legend = self._colours(current.source, current.item, current.slide)
+        limits, legend = self._colours.of(current.source, current.item, current.slide, self._look)
         if (low, high) != limits:
             said = f"{low:.4g} to {high:.4g}, set by hand"
             legend = replace(legend, limits=(low, high), said=said)
@@ -212,44 +214,11 @@ class MapDisplay:
             with suppress(ValueError):  # the user has removed it
                 self._viewer.layers.remove(layer)
 
-    def _over(self, source: MapSource, slide: Layer) -> Region | None:
-        """Return whose values count; None for all."""
-        if source.explained is not None or self._look.over == "slide":
-            return None
-        if self._look.over == "tile":
-            return self.tile
-        return _selection(self._viewer, slide)
-
-    def _colours(self, source: MapSource, item: RunMap, slide: Layer) -> tuple[tuple[float, float], Legend]:
-        from napari_lumen.explain.colours import colormap
-        from napari_lumen.explain.scaling import Scaling
-
-        note = ""
-        if not item.comparable:
-            note = _NOT_COMPARABLE
-            if item.raw is None and source.run is not None:
-                note += " The run does not keep the map before its softmax: right-click a tile for it."
-        if self._look.colormap == STATES:
-            colors = tuple(color for _, color in STATE_COLORS)
-            said = "tumour from 0.5 on, normal below, no label where there is no value"
-            return (0.0, 1.0), Legend(item.title, (0.0, 1.0), said, colors, note, item.raw)
-        over = self._over(source, slide)
-        spread = self._spreads.get((source.key, item.name, over))
-        if spread is None:
-            spread = _previewed(item, over)
-        look = self._look
-        scaling = Scaling(
-            look.mode, "tile" if source.explained is not None else look.over, look.low, look.high
-        )
-        low, high, said = scaling.limits(spread, item.value_range)
-        legend = Legend(item.title, (low, high), said, colormap(look.colormap).colors, note, item.raw)
-        return (low, high), legend
-
     def _set_colours(self) -> None:
         current = self.current
         if current is None:
             return
-        limits, legend = self._colours(current.source, current.item, current.slide)
+        limits, legend = self._colours.of(current.source, current.item, current.slide, self._look)
         with self._own():
             set_limits(current.layer, limits)
         self.legend_changed.emit(legend)
@@ -259,20 +228,15 @@ class MapDisplay:
         current = self.current
         if current is None:
             return
-        source, item = current.source, current.item
-        over = self._over(source, current.slide)
-        wanted = dict.fromkeys(((source.key, item.name, over), (source.key, item.name, None)))
-        missing = [key for key in wanted if key not in self._spreads]
+        missing = self._colours.unread(current.source, current.item, current.slide, self._look)
         if not missing:
             return
 
-        def work(emit: Emit, cancel: Event) -> dict[_Key, Distribution]:
-            return {key: item.distribution(key[2]) for key in missing}
+        def work(emit: Emit, cancel: Event) -> dict[Key, Distribution]:
+            return {key: current.item.distribution(key[2]) for key in missing}
 
-        def done(found: dict[_Key, Distribution]) -> None:
-            self._spreads.update(found)
-            while len(self._spreads) > _KEPT:
-                self._spreads.popitem(last=False)
+        def done(found: dict[Key, Distribution]) -> None:
+            self._colours.keep(found)
             if self.current is current:
                 self._set_colours()
 
@@ -281,23 +245,3 @@ class MapDisplay:
 
 def _states(look: Look) -> Look:
     return replace(look, colormap=STATES, interpolation="nearest", gamma=1.0)
-
-
-def _previewed(item: RunMap, over: Region | None) -> Distribution:
-    from napari_lumen.explain.distribution import Distribution
-
-    values, _ = item.read(over, _PREVIEW)
-    step = max(1, int(np.ceil(np.sqrt(values.size / _PREVIEW))))
-    return Distribution.of(values[::step, ::step])
-
-
-def _selection(viewer: ViewerModel, slide: Layer) -> Region | None:
-    """Return the rectangle around the selected shapes, else the current view, level-0 px."""
-    from napari_lumen.geometry import Region
-    from napari_lumen.plugin.controllers.slides import SlideLayers
-
-    area = selected_area(viewer, step_of(slide), origin_of(slide))
-    if area is not None:
-        left, top, right, bottom = area.bounds
-        return Region(top, left, bottom - top, right - left)
-    return view_region(viewer, step_of(slide), SlideLayers.slide(slide).shape, origin_of(slide))

@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_lumen.errors import RunError
 from napari_lumen.geometry import Pair, world_to_level0
 from napari_lumen.plugin.placing import origin_of, step_of
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_lumen.explain.distribution import Distribution
@@ -56,7 +58,7 @@ class Reading:
         if point.tile is not None:
             tile = point.tile
             side = f"{tile.width:.0f} × {tile.height:.0f} px"
-            lines.append(f"Tile at x {tile.x:.0f}, y {tile.y:.0f}, {side} of the slide")
+            lines.append(f"Tile at x {round(tile.x)}, y {round(tile.y)}, {side} of the slide")
         return tuple(lines)
 
 
@@ -82,3 +84,35 @@ def reading_at(
     value = found.values.get(name, float("nan"))
     percentile = found.percentiles.get(name, float("nan"))
     return Reading(found, name, "" if current is None else current.title, value, percentile)
+
+
+class CursorReader:
+    """Says in napari's status bar what lies under the cursor, where that is another than before.
+
+    Parameters
+    ----------
+    viewer : ViewerModel
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._asked: object = None
+
+    def read(
+        self, slide: Layer, source: MapSource, current: ChosenMap | None, spread: Distribution | None
+    ) -> Reading | None:
+        """Return what lies there; None off the canvas, as before, or where the map is damaged."""
+        if not self._viewer.mouse_over_canvas:
+            return None
+        point = point_under(self._viewer.cursor.position, slide)
+        asked = (point, source, current, spread)
+        if asked == self._asked:
+            return None
+        self._asked = asked
+        try:
+            found = reading_at(source, current, spread, point)
+        except RunError:  # the layer has told of it
+            return None
+        said = " · ".join(found.said)
+        self._viewer.status = f"{found.title}: {said}" if found.title else said
+        return found

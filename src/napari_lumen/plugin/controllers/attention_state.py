@@ -62,6 +62,8 @@ class Legend:
         What must be known to read it, e.g. that tiles cannot be compared; "" where there is nothing.
     raw : str or None
         Name of the map that can be compared instead.
+    names : tuple of str
+        What each colour stands for, of a map in the colours of a decision; empty where values change evenly.
     """
 
     title: str
@@ -70,6 +72,7 @@ class Legend:
     colors: tuple[tuple[float, float, float, float], ...]
     note: str = ""
     raw: str | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

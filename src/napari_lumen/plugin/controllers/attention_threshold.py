@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from napari_lumen.plugin.annotation_reader import MOST_SHAPES
 from napari_lumen.plugin.attention_threshold_annotations import add_annotations
 from napari_lumen.plugin.attention_threshold_outline import Outline, Segments, segments_of
 from napari_lumen.plugin.attention_threshold_reading import Reading, Tissue, read_map
+from napari_lumen.plugin.controllers.attention_threshold_state import ThresholdState, measured
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job
 
 if TYPE_CHECKING:
@@ -28,55 +29,6 @@ if TYPE_CHECKING:
 
 _COLOR: Color = (0, 120, 60)  # of the outline where the map is of no class
 _HALF = 0.5  # a class is found from there on
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdState:
-    """All that the threshold shows.
-
-    Attributes
-    ----------
-    title : str
-        Of the map; "" without one.
-    limits : (float, float) or None
-        Lowest and highest value that can be chosen; None while nothing can.
-    threshold : float
-    area_mm2, tissue_mm2, share : float
-        Above the threshold; of all tissue under the map; and which share of it lies above, 0 to 1. NaN where
-        it is not known.
-    areas : int or None
-        How many areas the outline has; None until it is drawn.
-    on : bool
-        Whether the outline is shown.
-    smooth : bool
-        Whether it runs between the middles of cells, instead of along their edges.
-    classes : tuple of str
-        That annotations can be made of.
-    class_name : str or None
-    least_um2 : float
-        Smaller areas become no annotations.
-    note : str
-        Of what the area is told, and what is not known; "" where there is nothing to say.
-    busy : str
-    message : str
-        Why there is nothing, or how the last command ended.
-    """
-
-    title: str = ""
-    limits: tuple[float, float] | None = None
-    threshold: float = math.nan
-    area_mm2: float = math.nan
-    tissue_mm2: float = math.nan
-    share: float = math.nan
-    areas: int | None = None
-    on: bool = True
-    smooth: bool = False
-    classes: tuple[str, ...] = ()
-    class_name: str | None = None
-    least_um2: float = 0.0
-    note: str = ""
-    busy: str = ""
-    message: str = ""
 
 
 class ThresholdController:
@@ -120,7 +72,7 @@ class ThresholdController:
     def set_threshold(self, value: float) -> None:
         """Choose the value; area and share follow at once, the outline as soon as it is made."""
         if self._ready is not None and self.state.limits is not None and math.isfinite(value):
-            self._update(threshold=value, **_measured(self._ready, value))
+            self._update(threshold=value, **measured(self._ready, value))
             self._draw()
 
     def show_outline(self, on: bool) -> None:
@@ -232,7 +184,7 @@ class ThresholdController:
         if not low <= start <= high:
             start = _HALF if found.chosen.class_name is not None else (low + high) / 2
         self._update(
-            limits=(low, high), busy=busy, note=found.note, threshold=start, **_measured(found, start)
+            limits=(low, high), busy=busy, note=found.note, threshold=start, **measured(found, start)
         )
         self._draw()
 
@@ -317,20 +269,6 @@ class ThresholdController:
             self._job = None
 
     def _update(self, **changes: Any) -> None:
-        state = replace(self.state, **changes)
-        if any(not _equal(getattr(state, name), getattr(self.state, name)) for name in changes):
-            self.state = state
-            self.changed.emit(state)
-
-
-def _measured(ready: Reading, threshold: float) -> dict[str, float]:
-    above = ready.above
-    return {
-        "area_mm2": above.mm2(threshold),
-        "tissue_mm2": above.tissue_mm2,
-        "share": above.share_of_tissue(threshold),
-    }
-
-
-def _equal(one: Any, other: Any) -> bool:
-    return bool(one == other or (one != one and other != other))  # NaN is not itself
+        if self.state.differs(**changes):
+            self.state = replace(self.state, **changes)
+            self.changed.emit(self.state)

@@ -126,7 +126,7 @@ def _shown(slide: Slide, found: FieldSource, explainers: Explainers, emit: Emit,
     first = TileShown(
         found.title,
         region,
-        f"{um[1]:.0f} × {um[0]:.0f} µm at x {region.x:.0f}, y {region.y:.0f} px; explained in "
+        f"{um[1]:.0f} × {um[0]:.0f} µm at x {round(region.x)}, y {round(region.y)} px; explained in "
         f"{explained.seconds:.2g} s.",
         explained.probabilities,
         explained.entropy,

@@ -44,7 +44,6 @@ _SIDE, _BORDER = 68, 4  # px of the screen
 _CELL = QSize(_SIDE + 2 * _BORDER + 4, _SIDE + 2 * _BORDER + 22)
 _MOST_ROWS = 4  # in sight at once
 _FRAME = 8  # px of the list around its pictures
-_LARGE = 1000  # from there on a value is said without fractions
 _NO_CLASS, _EMPTY = (150, 150, 150), (225, 225, 225)
 _ORDERS: list[tuple[str, object]] = [("Highest first", False), ("Lowest first", True)]
 _STEPS = {Qt.Key.Key_Right: 1, Qt.Key.Key_Left: -1}
@@ -231,15 +230,11 @@ class GalleryTool(Tool):
 
 
 def _item(entry: Entry) -> QListWidgetItem:
-    item = QListWidgetItem(_short(entry.value))
+    item = QListWidgetItem(entry.value_said)
     item.setTextAlignment(Qt.AlignmentFlag.AlignHCenter)
     item.setToolTip(f"{entry.rank}. value {entry.value:.4g}\n{entry.class_name or 'no class'}")
     item.setIcon(_framed(entry, None))
     return item
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= _LARGE else f"{value:.3g}"
 
 
 def _framed(entry: Entry, picture: npt.NDArray[np.uint8] | None) -> QIcon:

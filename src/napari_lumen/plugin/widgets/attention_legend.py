@@ -1,15 +1,15 @@
-"""What the colours of the shown map mean: its title, a bar with numbers, and what was chosen."""
+"""What the colours of the shown map mean: its title, a bar with numbers or names, and what was chosen."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_lumen.plugin.layers import ColorScale
 from napari_lumen.plugin.widgets.controls import TextLabel
-from napari_lumen.plugin.widgets.legend import ScaleBar
+from napari_lumen.plugin.widgets.legend import ScaleBar, Swatch
 
 if TYPE_CHECKING:
     from napari_lumen.plugin.controllers.attention_state import Legend
@@ -49,7 +49,8 @@ class MapLegend(QWidget):
             self._bar = None
         if legend is None:
             return
-        self._bar = ScaleBar(ColorScale(legend.title, legend.limits, legend.colors))
+        scale = ColorScale(legend.title, legend.limits, legend.colors)
+        self._bar = _Names(legend) if legend.names else ScaleBar(scale)
         self._layout.insertWidget(0, self._bar)
         self._bar.show()
         self.said.setText(legend.said[:1].upper() + legend.said[1:] + ".")
@@ -60,3 +61,19 @@ class MapLegend(QWidget):
     def _on_raw(self) -> None:
         if self._legend is not None and self._legend.raw is not None:
             self.raw_clicked.emit(self._legend.raw)
+
+
+class _Names(QWidget):
+    """The colours of a decision, each with what it stands for."""
+
+    def __init__(self, legend: Legend) -> None:
+        super().__init__()
+        outer, row = QVBoxLayout(self), QHBoxLayout()
+        outer.setContentsMargins(0, 4, 0, 0)
+        outer.addWidget(TextLabel(legend.title))
+        outer.addLayout(row)
+        for name, color in zip(legend.names, legend.colors, strict=True):
+            red, green, blue = (round(255 * part) for part in color[:3])
+            row.addWidget(Swatch((red, green, blue)))
+            row.addWidget(QLabel(name))
+        row.addStretch(1)

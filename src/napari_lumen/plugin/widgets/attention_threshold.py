@@ -18,7 +18,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from napari_lumen.plugin.controllers.attention_threshold import ThresholdController, ThresholdState
+from napari_lumen.plugin.controllers.attention_threshold import ThresholdController
+from napari_lumen.plugin.controllers.attention_threshold_state import ThresholdState
 from napari_lumen.plugin.widgets.attention_tools import Tool
 from napari_lumen.plugin.widgets.controls import TextLabel, choice_box, fill
 from napari_lumen.plugin.wording import area

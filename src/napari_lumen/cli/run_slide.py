@@ -1,0 +1,48 @@
+"""The slide of a run, for commands that read both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from napari_lumen.explain.run_maps import RunMaps
+    from napari_lumen.slides import Slide
+
+SlideOption = Annotated[
+    str | None, typer.Option("--slide", help="Where the slide of the run lies now, if it has moved.")
+]
+
+
+@contextmanager
+def slide_of(maps: RunMaps, slide: str | None) -> Iterator[Slide]:
+    """Open the slide of a run.
+
+    Parameters
+    ----------
+    maps : RunMaps
+    slide : str or None
+        Where it lies now; None for where it was.
+
+    Raises
+    ------
+    RunError
+        When it is no longer there, or another slide is.
+    SlideError
+        When it cannot be opened.
+    """
+    from napari_lumen.errors import RunError
+    from napari_lumen.explain.run_figure import require_slide_of
+    from napari_lumen.slides import open_slide
+
+    record = maps.run.record
+    where = slide or record.slide
+    if slide is None and "://" not in where and not Path(where).exists():
+        raise RunError(f"The slide of this run is no longer at {where}. Say where it is by --slide.")
+    with open_slide(where, mpp=record.mpp if record.mpp_source == "user" else None) as opened:
+        require_slide_of(maps, opened)
+        yield opened
