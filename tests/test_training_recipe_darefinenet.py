@@ -142,6 +142,17 @@ def test_each_step_has_its_rates_for_encoders_and_decoder(data: TrainingData[Any
         assert not optimiser.state  # no step goes on with another's momentum
 
 
+def test_adam_takes_the_place_of_sgd_where_it_is_asked_for(data: TrainingData[Any]) -> None:
+    phases = tiny(epochs=(3, 2, 2), validate_every=(1, 2, 2), optimiser="adam", **_rates()).plan(data).phases
+    network = tiny(epochs=(3, 2, 2), validate_every=(1, 2, 2), **_rates()).plan(data).network
+    for phase, encoder, decoder in zip(phases, *_rates().values(), strict=True):
+        optimiser = phase.optimisers(network)["weights"]
+        assert isinstance(optimiser, torch.optim.Adam)
+        assert [group["lr"] for group in optimiser.param_groups] == [encoder, decoder]
+        assert all(group["weight_decay"] == 1e-5 for group in optimiser.param_groups)
+    assert DARefineNetRecipe().optimiser == "sgd"
+
+
 def _rates() -> dict[str, tuple[float, ...]]:
     return {"encoder_rates": (0.3, 0.2, 0.1), "decoder_rates": (3.0, 2.0, 1.0)}
 

@@ -15,9 +15,10 @@ _NUMBERS = {
     "size": 128,
     "tiles": 240,
     "batch": 12,
-    "epochs": [16, 8, 6],
-    "encoder_rates": [1e-2, 5e-3, 1e-3],
-    "decoder_rates": [1e-2, 5e-3, 1e-3],
+    "epochs": [14, 6, 4],
+    "optimiser": "adam",
+    "encoder_rates": [1e-3, 3e-4, 1e-4],
+    "decoder_rates": [1e-3, 3e-4, 1e-4],
     "validate_every": [2, 2, 1],
     "largest_gradient": 2.0,
     "frozen_statistics": False,
@@ -36,8 +37,8 @@ _CLAIM = (
 )
 _SETTING = (
     "ResNet-18 encoders, half as wide as usual, that begin with weights which tell fields of drawn sections "
-    "apart, in the place of ImageNet's; the light decoder, views of 128 px; 30 epochs of 240 tiles in three "
-    "steps; mean IoU of all test pixels."
+    "apart, in the place of ImageNet's; the light decoder, views of 128 px; 24 epochs of 240 tiles in three "
+    "steps by Adam, in the place of SGD; mean IoU of all test pixels."
 )
 _SCORES = {"mean IoU": "mean IoU", "accuracy": "accuracy"}
 

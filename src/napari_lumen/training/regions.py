@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD, Adam, Optimizer
 
 from napari_lumen.evaluation import Overlap, accuracy, bach_score, confusion_matrix, mean_iou
 from napari_lumen.evaluation.bach import CLASSES as BACH_CLASSES
@@ -50,7 +51,10 @@ class RegionPhase(Phase):
     dye_change : float
         Strength of `random_hed_shift`, of both views together.
     batch : int
-    encoder_rate, decoder_rate, momentum, weight_decay : float
+    encoder_rate, decoder_rate : float
+    optimiser : {"sgd", "adam"}
+    momentum, weight_decay : float
+        Momentum of SGD.
     frozen : tuple of str
         Sub-networks whose batch normalisation keeps its statistics.
     """
@@ -69,6 +73,7 @@ class RegionPhase(Phase):
     batch: int
     encoder_rate: float
     decoder_rate: float
+    optimiser: Literal["sgd", "adam"]
     momentum: float
     weight_decay: float
     frozen: tuple[str, ...] = ()
@@ -105,6 +110,8 @@ class RegionPhase(Phase):
             {"params": list(network.encoder_parameters()), "lr": self.encoder_rate},
             {"params": list(network.decoder_parameters()), "lr": self.decoder_rate},
         ]
+        if self.optimiser == "adam":
+            return {"weights": Adam(groups, weight_decay=self.weight_decay)}
         return {"weights": SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)}
 
     def begin_epoch(self, network: nn.Module, epoch: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, model_validator
@@ -74,7 +74,11 @@ class DARefineNetRecipe(Recipe):
     validate_every: tuple[int, ...] = Field(
         default=(1, 2, 2), description="Epochs between validations in each step."
     )
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    optimiser: Literal["sgd", "adam"] = Field(
+        default="sgd",
+        description="The paper has SGD. With Adam, what gets weak gradients learns as fast: gates above all.",
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Of SGD.")
     weight_decay: float = Field(default=1e-5, ge=0)
     batch: int = Field(default=12, gt=0)
     frozen_statistics: bool | None = Field(
@@ -139,6 +143,7 @@ class DARefineNetRecipe(Recipe):
                 batch=self.batch,
                 encoder_rate=self.encoder_rates[step],
                 decoder_rate=self.decoder_rates[step],
+                optimiser=self.optimiser,
                 momentum=self.momentum,
                 weight_decay=self.weight_decay,
                 frozen=self._frozen(network),
