@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from explain_fakes import dark_at, marker_model
 from napari_lumen.geometry import Region, world_to_level0
 from napari_lumen.inference import Run, predict
 from napari_lumen.plugin.annotation_layers import annotations_on
-from napari_lumen.plugin.attention_layers import MapLevel, levels_of
+from napari_lumen.plugin.attention_layers import NO_LABEL, STATE_LIMITS, MapLevel, levels_of
 from napari_lumen.plugin.controllers.attention_state import Look
 from napari_lumen.plugin.evaluation_truth import truth_layers
 from napari_lumen.plugin.explainers import Asker
@@ -125,11 +126,26 @@ def test_what_was_not_computed_is_clear_and_a_state_map_shows_it_as_no_label() -
 
     values = np.array([np.nan, 0.0, 0.49, 0.5, 1.0])
     assert napari_colormap("viridis").map(values)[0, 3] == 0
-    red, green, blue, alpha = napari_colormap(STATES).map(values).T
-    assert (alpha == 1).all()
-    assert blue[0] > red[0] > green[0]  # purple
-    np.testing.assert_array_equal(red[1:3], green[1:3])  # grey
-    assert (red[3:] > 2 * green[3:]).all()  # red
+    low, high = STATE_LIMITS
+    states = (np.array([np.nan, NO_LABEL, 0.0, 0.49, 0.5, 1.0]) - low) / (high - low)
+    red, green, blue, alpha = napari_colormap(STATES).map(states).T
+    assert alpha.tolist() == [0, 1, 1, 1, 1, 1]
+    assert blue[1] > red[1] > green[1]  # purple
+    np.testing.assert_array_equal(red[2:4], green[2:4])  # grey
+    assert (red[4:] > 2 * green[4:]).all()  # red
+
+
+def test_a_state_map_has_no_label_up_to_the_edge_of_the_slide_and_is_clear_beyond() -> None:
+    item = _item((5, 5))
+    known, _ = item.read()
+    ends = (3.5 * item.grid.step[0], 4 * item.grid.step[1])
+    values = np.asarray(levels_of(item, ends)[0])
+    np.testing.assert_array_equal(values[:5, :5][np.isfinite(known)], known[np.isfinite(known)])
+    empty = replace(item, reader=lambda level, window: np.full((window.height, window.width), np.nan))
+    values = np.asarray(levels_of(empty, ends)[0])
+    assert (values[:4, :4] == NO_LABEL).all()
+    assert np.isnan(values[4:]).all()
+    assert np.isnan(values[:, 4:]).all()
 
 
 def test_boxes_of_a_field_are_outlines_with_their_scores_at_their_edges() -> None:
@@ -169,8 +185,6 @@ def test_boxes_that_a_run_shows_already_are_shown_once_and_get_their_scores(tmp_
 
 
 def test_a_damaged_map_is_told_of_once_and_shown_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     from napari_lumen.errors import RunError
     from napari_lumen.plugin import notices
 

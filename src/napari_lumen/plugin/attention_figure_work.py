@@ -12,6 +12,7 @@ from napari_lumen.explain.colours import Colormap
 from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.figure import Frame, Shown, Style, figure
 from napari_lumen.explain.scaling import Scaling
+from napari_lumen.plugin.attention_tree import STATES
 
 if TYPE_CHECKING:
     from napari_lumen.explain.drawing import Drawing
@@ -50,10 +51,13 @@ def as_shown(current: ChosenMap, legend: Legend | None) -> Style:
     """
     layer: Any = current.layer
     low, high = (float(limit) for limit in layer.contrast_limits)
+    first = 0.0
+    if current.name.endswith(STATES):  # what has no label is clear in a figure
+        first, low = (0.0 - low) / (high - low), 0.0
     said = f"{low:.4g} to {high:.4g}, set by hand"
     if legend is not None and np.allclose(legend.limits, (low, high)):
         said = legend.said
-    share = np.linspace(0, 1, _COLORS) ** layer.gamma
+    share = np.linspace(first, 1, _COLORS) ** layer.gamma
     colors = tuple(tuple(float(part) for part in color) for color in layer.colormap.map(share))
     return Style(
         _WIDTH,

@@ -1,34 +1,33 @@
-"""Layers of the Attention panel: a map by the edges of its cells, and boxes with their scores."""
+"""The layer of a map in the Attention panel: by the edges of its cells, at its own resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.errors import RunError
-from napari_lumen.geometry import Grid, Pair, Window
+from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.attention_tree import STATES
-from napari_lumen.plugin.layers import KEY, MICROMETRES, PLACED
-from napari_lumen.plugin.placing import facts_of, lay_on, origin_of, step_of
+from napari_lumen.plugin.layers import KEY, PLACED
+from napari_lumen.plugin.placing import origin_of, step_of
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer, Shapes
+    from napari.layers import Image, Layer
     from napari.utils.colormaps import Colormap
 
     from napari_lumen.explain.run_map import RunMap
     from napari_lumen.plugin.attention_source import MapSource
     from napari_lumen.plugin.controllers.attention_state import Look
 
-MAP, BOXES = "map", "map boxes"  # kinds in a layer's facts
+MAP = "map"  # kind in a layer's facts
 _RED, _GREY, _PURPLE = (0.84, 0.15, 0.16, 1.0), (0.6, 0.6, 0.6, 1.0), (0.45, 0.25, 0.6, 1.0)
 STATE_COLORS = (("tumour", _RED), ("normal", _GREY), ("no label", _PURPLE))
+NO_LABEL = -1.0  # the value of what has none, in a map in the colours of a decision
+STATE_LIMITS = (NO_LABEL, 1.0)
 _HELD_WHOLE = 1 << 20  # values of a level that is kept: napari reads the coarsest at each move
-_SCORES = {"string": "{said}", "size": 10, "anchor": "upper_left", "color": "black"}
-_MOST_BOXES = 5_000  # napari takes 10,000 shapes at most without waiting
 
 
 class MapLevel:
@@ -41,12 +40,17 @@ class MapLevel:
     ----------
     item : RunMap
     level : int
+    ends : (float, float), optional
+        Of a map in the colours of a decision: lower and right edge of the slide, level-0 px. Up to there what
+        has no value is `NO_LABEL`.
     """
 
     ndim = 2
     dtype = np.dtype(np.float32)
 
-    def __init__(self, item: RunMap, level: int) -> None:
+    def __init__(self, item: RunMap, level: int, ends: Pair | None = None) -> None:
+        grid = item.grids[level]
+        self._ends = None if ends is None else grid.window_of(Region(0, 0, *ends))
         self._item = item
         self._level = level
         last = len(item.grids) - 1
@@ -73,11 +77,19 @@ class MapLevel:
             place = Window(inside.y - window.y, inside.x - window.x, inside.height, inside.width)
             try:
                 values[place.slices] = self._item.reader(self._level, inside)
+                self._label(values, window)
             except RunError as error:
                 if not self._warned:  # napari reads it again at each move
                     self._warned = True
                     notices.warn(str(error))
         return values
+
+    def _label(self, values: npt.NDArray[np.float32], window: Window) -> None:
+        """Mark what of the slide has no value."""
+        known = None if self._ends is None else window.intersect(self._ends)
+        if known is not None and min(known.height, known.width) > 0:
+            part = values[Window(known.y - window.y, known.x - window.x, known.height, known.width).slices]
+            part[np.isnan(part)] = NO_LABEL
 
 
 def _span(part: Any, side: int) -> tuple[int, int]:
@@ -87,9 +99,9 @@ def _span(part: Any, side: int) -> tuple[int, int]:
     return int(part), int(part) + 1
 
 
-def levels_of(item: RunMap) -> list[Any]:
-    """Return the pyramid of a map, finest first; small levels from memory."""
-    levels: list[Any] = [MapLevel(item, index) for index in range(len(item.grids))]
+def levels_of(item: RunMap, ends: Pair | None = None) -> list[Any]:
+    """Return the pyramid of a map, finest first; small levels from memory. `ends` are those of `MapLevel`."""
+    levels: list[Any] = [MapLevel(item, index, ends) for index in range(len(item.grids))]
     return [level if level.size > _HELD_WHOLE else np.asarray(level) for level in levels]
 
 
@@ -112,7 +124,7 @@ def map_layer(
     """
     from napari.layers import Image
 
-    levels = levels_of(item)
+    levels = levels_of(item, _ends(slide) if look.colormap == STATES else None)
     scale, translate = _placed(item, levels, slide)
     layer = Image(
         levels,
@@ -148,7 +160,7 @@ def replace_map(
 
     The parameters are those of `map_layer`.
     """
-    levels = levels_of(item)
+    levels = levels_of(item, _ends(slide) if look.colormap == STATES else None)
     scale, translate = _placed(item, levels, slide)
     layer.data = levels
     if not np.array_equal(layer.scale, scale):  # napari draws anew at each
@@ -171,6 +183,11 @@ def set_limits(layer: Any, limits: tuple[float, float]) -> None:
     if tuple(layer.contrast_limits) != limits:
         layer.contrast_limits_range = limits
         layer.contrast_limits = limits
+
+
+def _ends(slide: Layer) -> Pair:
+    height, width = slide.extent.data[1][-2:] + 1
+    return float(height), float(width)
 
 
 def _placed(item: RunMap, levels: list[Any], slide: Layer) -> tuple[Pair, Pair]:
@@ -199,94 +216,18 @@ def _facts(source: MapSource, item: RunMap, slide: Layer) -> dict[str, Any]:
     }
 
 
-def box_layer(source: MapSource, name: str, title: str, slide: Layer, stem: str) -> Shapes | None:
-    """Return the boxes of a field or of a run as outlines with their scores; None where there are none."""
-    from napari.layers import Shapes
-
-    from napari_lumen.explain.ranking import value_said
-
-    boxes = _boxes(source, name)
-    if not boxes:
-        return None
-    corners = [np.array([(top, left), (bottom, right)]) - 0.5 for (top, left, bottom, right), *_ in boxes]
-    facts = {"kind": BOXES, "map": name, "fingerprint": source.fingerprint, PLACED: (source.mpp, (0.0, 0.0))}
-    side = float(np.ptp(corners[0], axis=0).max())
-    layer = Shapes(
-        corners,
-        shape_type="rectangle",
-        name=f"{stem} · {title}",
-        edge_color=np.array([(*color, 255) for _, _, color, _ in boxes]) / 255,
-        face_color="transparent",
-        edge_width=max(side / 100, 1.0),
-        features={
-            "score": [score for _, score, _, _ in boxes],
-            "said": [value_said(score) for _, score, _, _ in boxes],
-            "class": [of for *_, of in boxes],
-        },
-        text=_SCORES,
-        scale=source.mpp,
-        units=MICROMETRES,
-        metadata={KEY: facts},
-    )
-    lay_on(layer, slide)
-    layer.editable = False
-    return layer
-
-
-def run_boxes(source: MapSource, name: str, layers: Sequence[Layer]) -> Layer | None:
-    """Return the layer of a run that shows boxes already; None where there is none, and of a field.
-
-    It gets the scores that `box_layer` writes beside its boxes.
-    """
-    from napari_lumen.explain.ranking import value_said
-
-    for layer in layers:
-        facts = facts_of(layer)
-        if source.run is not None and (facts.get("run"), facts.get("raster")) == (source.key, name):
-            shown: Any = layer
-            if "said" not in shown.features:
-                shown.features = {
-                    **shown.features,
-                    "said": [value_said(item) for item in shown.features["score"]],
-                }
-                shown.text = _SCORES
-            return shown
-    return None
-
-
-Box = tuple[tuple[float, float, float, float], float, tuple[int, int, int], str]
-_BOX_COLOR = (0, 90, 181)
-
-
-def _boxes(source: MapSource, name: str) -> list[Box]:
-    """Return edges (top, left, bottom, right), score, colour and class of boxes, best first."""
-    from napari_lumen.annotations.geojson import read_geojson
-
-    found: list[Box] = []
-    if source.explained is not None:
-        for region, score in source.explained[name].boxes:
-            found.append(((region.y, region.x, region.bottom, region.right), score, _BOX_COLOR, ""))
-    elif source.run is not None:
-        file = next(item for item in source.run.record.files if item.name == name and item.kind == "boxes")
-        for box in read_geojson(source.run.path / file.path):
-            left, top, right, bottom = box.geometry.bounds
-            edges = (top, left, bottom, right)
-            found.append((edges, box.measurements["Score"], box.color or _BOX_COLOR, box.class_name or ""))
-    return sorted(found, key=lambda item: -item[1])[:_MOST_BOXES]
-
-
 def napari_colormap(name: str) -> Colormap:
     """Return napari's colormap of a name of `explain.colours`, clear without a value, or of `STATES`."""
     from napari.utils.colormaps import Colormap
 
     from napari_lumen.explain.colours import colormap
 
-    if name == STATES:  # one step at the middle, as of a probability
+    if name == STATES:  # over STATE_LIMITS: steps half-way from no label to nothing, and at one half
         return Colormap(
-            np.array([_GREY, _RED]),
-            controls=np.array([0.0, 0.5, 1.0]),
+            np.array([_PURPLE, _GREY, _RED]),
+            controls=np.array([0.0, 0.25, 0.75, 1.0]),
             interpolation="zero",
             name="lumen decision",
-            nan_color=_PURPLE,
+            nan_color=(0, 0, 0, 0),
         )
     return Colormap(np.asarray(colormap(name).colors), name=f"lumen {name}", nan_color=(0, 0, 0, 0))

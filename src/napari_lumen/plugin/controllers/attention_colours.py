@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_lumen.plugin.attention_layers import STATE_COLORS
+from napari_lumen.plugin.attention_layers import STATE_COLORS, STATE_LIMITS
 from napari_lumen.plugin.attention_tree import STATES
 from napari_lumen.plugin.controllers.attention_state import Legend, Look
 from napari_lumen.plugin.placing import origin_of, step_of
@@ -63,9 +63,10 @@ class MapColours:
             if item.raw is None and source.run is not None:
                 note += " The run does not keep the map before its softmax: right-click a tile for it."
         if look.colormap == STATES:
-            names, colors = zip(*STATE_COLORS, strict=True)
+            names = tuple(name for name, _ in STATE_COLORS)
+            colors = tuple(color for _, color in STATE_COLORS)
             said = "tumour from 0.5 on, normal below, no label where there is no value"
-            return (0.0, 1.0), Legend(item.title, (0.0, 1.0), said, colors, note, item.raw, names)
+            return STATE_LIMITS, Legend(item.title, (0.0, 1.0), said, colors, note, item.raw, names)
         over = self._over(source, slide, look)
         spread = self._spreads.get((source.key, item.name, over))
         if spread is None:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_lumen.plugin import notices
+from napari_lumen.plugin.attention_boxes import box_layer, run_boxes
 from napari_lumen.plugin.attention_layers import (
-    box_layer,
     map_layer,
     napari_colormap,
     replace_map,
-    run_boxes,
     set_limits,
 )
 from napari_lumen.plugin.attention_map_level import choose_level
