@@ -25,7 +25,7 @@ from napari_lumen.plugin.controllers.attention_state import (
     ChosenMap,
     SourceChoice,
 )
-from napari_lumen.plugin.controllers.attention_task import AttentionTask
+from napari_lumen.plugin.controllers.command import Command
 from napari_lumen.plugin.controllers.correct_view import SlideView
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.explainers import Asker, Explainers
@@ -87,7 +87,7 @@ class AttentionController:
         self.field: FieldSource | None = None
         self._display = MapDisplay(viewer, jobs)
         self._opened: dict[str, RunSource] = {}
-        self._task = AttentionTask(jobs, self._update)
+        self._task = Command(jobs, self._update)
         self._cursor = CursorReader(viewer)
         self._closed = False
         self.state = AttentionState()

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_lumen.errors import LumenError
-from napari_lumen.plugin import notices
 from napari_lumen.plugin.annotation_frame import Frame
 from napari_lumen.plugin.attention_matters_work import (
     EFFORTS,
@@ -21,8 +19,9 @@ from napari_lumen.plugin.attention_matters_work import (
     check_field,
     covered_boxes,
 )
+from napari_lumen.plugin.controllers.command import Command
 from napari_lumen.plugin.evaluation_truth import truth_layers
-from napari_lumen.plugin.jobs import Callbacks, Emit, Job
+from napari_lumen.plugin.jobs import Emit
 from napari_lumen.plugin.placing import origin_of, step_of
 from napari_lumen.plugin.regions import view_region
 from napari_lumen.plugin.wording import time_left
@@ -94,7 +93,7 @@ class MattersController:
 
     def __init__(self, attention: AttentionController) -> None:
         self._attention = attention
-        self._job: Job | None = None
+        self._command = Command(attention.jobs, self._update, done=None)
         self._closed = False
         self.state = MattersState()
         attention.chosen.connect(self._on_chosen)
@@ -150,17 +149,14 @@ class MattersController:
 
     def cancel(self) -> None:
         """Ask what is being done to stop; it does so after the pass that it is at."""
-        if self._job is not None and self.state.busy:
-            self._job.cancel.set()
-            self._update(cancelling=True)
+        self._command.cancel()
 
     def close(self) -> None:
         """Let go; may be called twice."""
         if self._closed:
             return
         self._closed = True
-        if self._job is not None:
-            self._job.cancel.set()
+        self._command.close()
         self._attention.chosen.disconnect(self._on_chosen)
 
     # what happens
@@ -187,7 +183,6 @@ class MattersController:
         return None if seen.empty else (seen.y + seen.height / 2, seen.x + seen.width / 2)
 
     def _start(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
-        self._update(busy=busy, cancelling=False, done=None, message="")
         began: list[float] = []
 
         def progress(event: tuple[int, int]) -> None:
@@ -199,23 +194,7 @@ class MattersController:
             left = time_left(rate * (total - passes)) if passes > _SURE and len(began) > 1 else ""
             self._update(busy=f"Pass {passes} of {total}{left}", done=passes / total)
 
-        def ended(message: str = "") -> None:
-            self._job = None
-            self._update(busy="", cancelling=False, done=None, message=message)
-
-        def finished(outcome: Any) -> None:
-            ended()
-            done(outcome)
-
-        def failed(error: BaseException) -> None:
-            ours = isinstance(error, LumenError)
-            ended(str(error) if ours else "That stopped on an unexpected error.")
-            if not ours:
-                notices.show(error)
-
-        self._job = self._attention.jobs.start(
-            work, Callbacks(progress, finished, failed, lambda: ended("Cancelled."))
-        )
+        self._command.run(busy, work, done, progress)
 
     def _update(self, **changes: Any) -> None:
         state = replace(self.state, **changes)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_lumen.errors import LumenError
 from napari_lumen.geometry import Region
-from napari_lumen.plugin import notices
+from napari_lumen.plugin.controllers.command import Command
 from napari_lumen.plugin.controllers.correct_layers import results_of
 from napari_lumen.plugin.controllers.correct_view import SlideView
 from napari_lumen.plugin.controllers.evaluate_state import FILE, EvaluateState, Scored, Where
@@ -20,7 +19,7 @@ from napari_lumen.plugin.controllers.evaluate_truth import TruthChoice
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.error_layer import show_errors
 from napari_lumen.plugin.evaluation_truth import classes_in_file
-from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
+from napari_lumen.plugin.jobs import Emit, JobRunner
 from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
 from napari_lumen.plugin.regions import view_region
 from napari_lumen.plugin.wording import run_title
@@ -51,7 +50,7 @@ class EvaluateController:
         self._jobs = jobs
         self._view = SlideView(viewer)
         self._slides = SlideLayers(viewer)
-        self._job: Job | None = None
+        self._command = Command(jobs, self._update, done=None)
         self._heard: list[Layer] = []
         self._truth = TruthChoice(viewer)
         self._closed = False
@@ -146,9 +145,7 @@ class EvaluateController:
 
     def cancel(self) -> None:
         """Ask what is being done to stop; it does so after the tile that it is at."""
-        if self._job is not None and self.state.busy:
-            self._job.cancel.set()
-            self._update(cancelling=True)
+        self._command.cancel()
 
     def save(self, folder: Path) -> None:
         """Write the report, as the command line does."""
@@ -244,26 +241,7 @@ class EvaluateController:
         return tuple(layer.features["class"][1:])  # the first is the background
 
     def _run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
-        self._update(busy=busy, cancelling=False, done=None, message="")
-
-        def ended(message: str = "") -> None:
-            self._job = None
-            self._update(busy="", cancelling=False, done=None, message=message)
-
-        def finished(outcome: Any) -> None:
-            ended()
-            done(outcome)
-
-        def failed(error: BaseException) -> None:
-            ours = isinstance(error, LumenError)
-            ended(str(error) if ours else "That stopped on an unexpected error.")
-            if not ours:
-                notices.show(error)
-
-        self._job = self._jobs.start(
-            work,
-            Callbacks(lambda share: self._update(done=share), finished, failed, lambda: ended("Cancelled.")),
-        )
+        self._command.run(busy, work, done, lambda share: self._update(done=share))
 
     def _update(self, **changes: Any) -> None:
         state = replace(self.state, **changes)

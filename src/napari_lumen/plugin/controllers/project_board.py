@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_lumen.corrections.author import this_user
-from napari_lumen.errors import LumenError
-from napari_lumen.plugin import notices
+from napari_lumen.plugin.controllers.command import Command
 from napari_lumen.plugin.controllers.project_state import ProjectState
-from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
+from napari_lumen.plugin.jobs import Emit, JobRunner
 
 if TYPE_CHECKING:
     from napari_lumen.project import Project, SlideStanding
@@ -34,7 +33,7 @@ class ProjectBoard:
         self.jobs = jobs
         self.project: Project | None = None
         self.state = ProjectState(author=this_user())
-        self._job: Job | None = None
+        self._command = Command(jobs, self.update, done=None)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the state."""
@@ -80,32 +79,11 @@ class ProjectBoard:
         """
         if self.state.busy:
             return
-        self.update(busy=busy, cancelling=False, done=None, message="")
-
-        def ended(message: str = "") -> None:
-            self._job = None
-            self.update(busy="", cancelling=False, done=None, message=message)
-
-        def finished(outcome: Any) -> None:
-            ended()
-            done(outcome)
-
-        def failed(error: BaseException) -> None:
-            ours = isinstance(error, LumenError)
-            ended(str(error) if ours else "That stopped on an unexpected error.")
-            if not ours:
-                notices.show(error)
-
-        callbacks: Callbacks[Any] = Callbacks(
-            lambda share: self.update(done=share), finished, failed, lambda: ended("Cancelled.")
-        )
-        self._job = self.jobs.start(work, callbacks)
+        self._command.run(busy, work, done, lambda share: self.update(done=share))
 
     def cancel(self) -> None:
         """Ask what is being done to stop."""
-        if self._job is not None and self.state.busy:
-            self._job.cancel.set()
-            self.update(cancelling=True)
+        self._command.cancel()
 
     def _take(self, outcome: tuple[Project, tuple[SlideStanding, ...]]) -> None:
         project, standings = outcome
