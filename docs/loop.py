@@ -261,7 +261,7 @@ def _go(folder: Path) -> None:
     import napari
 
     viewer = napari.Viewer(show=True)
-    viewer.window.resize(1500, 950)
+    viewer.window.resize(1220, 950)
     loop, take = Loop(viewer), partial(_take, viewer)
     loop.open()
     take("1-opened")

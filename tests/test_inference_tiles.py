@@ -434,7 +434,7 @@ def test_the_folder_shows_in_napari(undisturbed: Run) -> None:
     layers = run_layers(undisturbed, "array.tif").layers
     assert [kind for _, _, kind in layers] == ["image", "image", "image", "labels"]
     placed = {facts["name"]: (facts["scale"], facts["translate"]) for _, facts, _ in layers}
-    assert placed["array · attention map"] == ((4, 4), (3.5 * 0.5, 3.5 * 0.5))
+    assert placed["array · Map"] == ((4, 4), (3.5 * 0.5, 3.5 * 0.5))
     assert placed["array · pale, dark"] == ((28, 28), (27.5 * 0.5, 27.5 * 0.5))
 
 
@@ -449,7 +449,7 @@ def test_boxes_are_rectangles_on_the_slide_in_napari(tmp_path: Path) -> None:
     data = run_layers(run, "array.tif").layers[0]
     layer = Layer.create(*data)
     assert isinstance(layer, Shapes)
-    assert layer.name == "array · attention boxes"
+    assert layer.name == "array · Boxes"
     # the most sure are first; a world of µm in which a level-0 pixel of 0.5 µm reaches from -0.25 to 0.25
     world = [[layer.data_to_world(corner) for corner in box] for box in layer.data]
     edges = [(*np.min(box, axis=0) + 0.25, *np.max(box, axis=0) + 0.25) for box in world]

@@ -27,7 +27,7 @@ def test_a_model_is_run_corrected_by_strokes_trained_run_again_scored_and_export
     monkeypatch.syspath_prepend(_DOCS)
     docs = importlib.import_module("loop")  # the pictures are made by the same steps
     viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1500, 950)  # as of the pictures: a window is what is in view
+    viewer.window.resize(1220, 950)  # as of the pictures: a window is what is in view
     loop = docs.Loop(viewer)
     loop.open(shared_data / "slides" / docs.SLIDE.name)
     loop.run()
