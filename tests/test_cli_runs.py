@@ -87,6 +87,14 @@ def test_an_unfinished_run_says_how_far_it_is_and_how_to_go_on(unfinished: Path)
     assert facts["sessions"][0]["tiles"] > 150
 
 
+def test_a_model_in_a_folder_of_ones_own_is_named_by_it(unfinished: Path) -> None:
+    plan = json.loads((unfinished / "plan.json").read_text())
+    folder = unfinished.parent / "models" / "known"
+    folder.mkdir(parents=True)
+    (unfinished / "plan.json").write_text(json.dumps({**plan, "model_path": str(folder)}))
+    assert f"--model {folder} --out" in call("runs", "show", unfinished).stdout
+
+
 def test_as_json_a_finished_run_is_all_of_its_record(finished: Run) -> None:
     facts = json.loads(call("runs", "show", finished.path, "--json").stdout)
     assert facts["finished"] is True

@@ -35,7 +35,7 @@ from napari_lumen.inference.plan import Plan, blending_window, make_plan
 from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.store import halve_mean
 from napari_lumen.models import Model
-from napari_lumen.tissue import mask_geometry, tissue_mask
+from napari_lumen.tissue import Tissue, find_tissue, mask_geometry, tissue_mask
 
 WHITE, PURPLE = 255, (90, 30, 110)
 
@@ -118,7 +118,10 @@ def answered(slide: ArraySlide, model: Model, plan: Plan) -> list[FinishedCell]:
     cells = list(plan.tiles_per_cell())
     frontier = Frontier(plan, cells, limit=1)  # all but one wait on disk
     pipeline = Pipeline(
-        TileReader(slide, plan.grid, model.card.input.views), Forward(model, torch.device("cpu")), Event()
+        TileReader(slide, plan.grid, model.card.input.views),
+        Forward(model, torch.device("cpu")),
+        Event(),
+        model.card.title,
     )
     found = []
     for batch in pipeline.run(Order(plan, cells)):
@@ -142,7 +145,7 @@ def test_tiles_are_those_whose_own_part_has_tissue(tissue: np.ndarray, mpp: floa
     slide = ArraySlide(np.zeros((450, 550, 3), np.uint8))
     mask, mask_grid = tissue, Grid((9, 11), (50.0, 50.0))
     spec = model_of(Darkness(), size=64, overlap=overlap, mpp=mpp).card.input
-    with patch.object(plan_module, "tissue_mask", lambda slide, check: (mask, mask_grid)):
+    with patch.object(plan_module, "find_tissue", lambda slide, check: Tissue(mask, mask_grid, 0.0)):
         chosen = make_plan(slide, spec, None).tiles
     everything = make_plan(slide, spec, Region(0, 0, 450, 550))
     margin, side = overlap // 2, 64 - overlap
@@ -297,7 +300,7 @@ def test_what_cannot_run_says_why_in_one_sentence(tmp_path: Path) -> None:
         predict(slide, model, None, tmp_path / "a", device="tpu")
     with pytest.raises(SlideError, match="does not state its pixel size"):
         predict(ArraySlide(glass(9, 9), mpp=None), model, None, tmp_path / "a")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(RunError, match=r"run cannot be made: .*Choose one where you may write\."):
         predict(slide, model, Region(0, 0, 9, 9), taken / "notes.txt" / "run")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["taken"]
 
@@ -410,6 +413,25 @@ def test_marks_of_felt_pens_are_no_tissue(ink: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ink", "side"),
+    [((40, 50, 110), 1000), ((70, 60, 150), 1000), ((20, 20, 90), 1000), ((30, 60, 160), 200)],
+    ids=["dark blue", "purple blue", "navy", "more ink than tissue"],
+)
+def test_ink_that_may_be_stain_counts_as_tissue_and_is_warned_of(
+    tmp_path: Path, ink: tuple[int, int, int], side: int
+) -> None:
+    base = glass(2000, 3000)
+    base[400:900, 500 : 500 + side] = (220, 150, 190)
+    slide = ArraySlide(base, mpp=(2.0, 2.0))
+    model = model_of(Constant(0.9), mpp=8.0, size=128, overlap=0)
+    assert predict(slide, model, None, tmp_path / "clean").record.warnings == ()
+    base[1200:1300, 300:2700] = ink
+    assert find_tissue(slide).inky_mm2 == pytest.approx(100 * 2400 * 4e-6, rel=0.2)
+    (warning,) = predict(slide, model, None, tmp_path / "inky").record.warnings
+    assert "array.tif have the colour of ink" in warning
+
+
+@pytest.mark.parametrize(
     "stain",
     [(225, 160, 195), (110, 70, 150), (150, 105, 75), (135, 145, 185), (200, 70, 95), (60, 110, 190)],
     ids=["eosin", "haematoxylin", "DAB", "counterstain", "blood", "trichrome"],
@@ -419,6 +441,89 @@ def test_stains_are_not_taken_for_pens(stain: tuple[int, int, int]) -> None:
     base[300:600, 300:600] = stain
     mask, grid = tissue_mask(ArraySlide(base))
     assert mask[grid.window_of(Region(320, 320, 260, 260)).slices].all()
+
+
+def pale_slide() -> ArraySlide:
+    """Tissue on glass in two levels, 1 and 4."""
+    base = glass(2048, 3072)
+    base[512:1024, 512:1536] = (220, 150, 190)
+    return ArraySlide(base, np.ascontiguousarray(base[::4, ::4]))
+
+
+def test_where_the_coarse_level_is_damaged_tissue_is_found_in_a_finer_one() -> None:
+    slide = pale_slide()
+    whole, _ = tissue_mask(slide)
+    read = slide._read
+
+    def read_or_fail(level: int, window: Window) -> np.ndarray:
+        common = window.intersect(Window(0, 256, 256, 256))
+        if level == 1 and common.height and common.width:
+            raise SlideError("array.tif cannot be decoded there.")
+        return read(level, window)
+
+    with patch.object(slide, "_read", read_or_fail):
+        mask, _ = tissue_mask(slide)
+    np.testing.assert_array_equal(mask, whole)
+
+
+def test_what_cannot_be_read_at_all_counts_as_tissue_and_the_rest_is_found_as_ever() -> None:
+    whole, grid = tissue_mask(pale_slide())
+    broken = Window(1300, 1950, 10, 10)
+    mask, _ = tissue_mask(ArraySlide(pale_slide()._arrays[0], broken=broken))
+    lost = grid.window_of(Region(1280, 1792, 256, 256)).slices  # the tile around it
+    assert mask[lost].all()
+    assert not whole[lost].any()
+    mask[lost] = False
+    np.testing.assert_array_equal(mask, whole)
+
+
+def test_a_bad_tile_ends_no_run_over_all_tissue(tmp_path: Path) -> None:
+    slide = ArraySlide(pale_slide()._arrays[0], broken=Window(1300, 1950, 10, 10))
+    run = predict(slide, model_of(Constant(0.9), size=128, overlap=32), None, tmp_path / "run")
+    assert [(tile.y, tile.x) for tile in run.record.failed_tiles] == [(1232, 1904)]
+    assert np.asarray(run.levels(run.labels)[0])[520:1016, 520:1528].all()
+
+
+def test_a_slide_of_which_nothing_can_be_read_is_one_error(tmp_path: Path) -> None:
+    slide = ArraySlide(glass(4352, 4352), broken=Window(0, 0, 4352, 4352))
+    with pytest.raises(SlideError, match="cannot be decoded there"):
+        predict(slide, model_of(Darkness()), None, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_fails_is_one_sentence_that_names_the_model(tmp_path: Path) -> None:
+    class Failing(Constant):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not (x == 1).all():  # all but the white tile that is tried first
+                raise ValueError("shapes do not match")
+            return super().forward(x)
+
+    dark = ArraySlide(np.zeros((300, 300, 3), np.uint8))
+    with pytest.raises(RunError, match=r"^The network of Known fails .*ValueError: shapes do not match\."):
+        predict(dark, model_of(Failing(0.5)), Region(0, 0, 300, 300), tmp_path / "run")
+
+
+def test_a_slide_smaller_than_a_pixel_of_the_model_says_so(tmp_path: Path) -> None:
+    slide = ArraySlide(np.full((1, 1, 3), 120, np.uint8))
+    with pytest.raises(RunError, match=r"array\.tif is smaller than a pixel of Known \(2 µm\).*Choose"):
+        predict(slide, model_of(Constant(0.5), mpp=2.0), Region(0, 0, 1, 1), tmp_path / "run")
+
+
+@pytest.mark.parametrize(("mpp", "warned"), [(0.5, False), (0.7, False), (2.0, True)])
+def test_a_slide_much_coarser_than_its_model_reads_is_warned_of(
+    tmp_path: Path, mpp: float, warned: bool
+) -> None:
+    slide = ArraySlide(np.zeros((40, 40, 3), np.uint8), mpp=(mpp, mpp))
+    run = predict(slide, model_of(Constant(0.5)), Region(0, 0, 40, 40), tmp_path / "run")
+    assert [("2 µm a pixel" in told and "4-fold" in told) for told in run.record.warnings] == [True] * warned
+
+
+def test_a_slide_that_is_no_8_bit_colour_says_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    resolution = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(path, np.zeros((64, 64, 3), np.uint16), photometric="rgb", tile=(64, 64), **resolution)
+    with pytest.raises(SlideError, match=r"deep\.tif holds 3 channels of uint16 .* reads RGB of 8 bits"):
+        predict(path, model_of(Constant(0.5)), None, tmp_path / "run")
 
 
 def test_a_mask_becomes_the_region_that_it_covers(tmp_path: Path) -> None:

@@ -134,23 +134,25 @@ def test_a_worker_killed_on_the_way_loses_nothing(
 
 @pytest.mark.slow
 def test_cancel_reaches_the_workers_and_the_run_goes_on_here(
-    slide: Path, slow: Path, local: Run, crew: Crew, tmp_path: Path
+    slide: Path, local: Run, crew: Crew, tmp_path: Path
 ) -> None:
-    cancel, out = Event(), tmp_path / "run"
+    cancel, out, word = Event(), tmp_path / "run", tmp_path / "word"
+    waiting = write_model(tmp_path, word=str(word))
 
     def stop(progress: Progress) -> None:
         if progress.stage == "running the model" and (out / LEDGER_FILE).exists():
             cancel.set()
+            word.touch()
 
     start = time.monotonic()
     with pytest.raises(Cancelled):
-        predict(slide, slow, REGION, out, on_progress=stop, cancel=cancel, crew=crew)
+        predict(slide, waiting, REGION, out, on_progress=stop, cancel=cancel, crew=crew)
     assert quiet(crew)
     finished = Ledger(out).covered
     assert 0 < len(finished) < len(local_cells(local))
     assert len({block_of(cell) for cell in finished}) * 64 >= len(finished)  # whole blocks
     assert time.monotonic() - start < 60
-    run = predict(slide, slow, REGION, out)
+    run = predict(slide, waiting, REGION, out)
     assert_same(run, local)
     assert run.record.sessions[1].tiles < run.record.tiles
 
@@ -173,25 +175,27 @@ with connected({address!r}) as crew:
 
 @pytest.mark.slow
 def test_a_client_killed_on_the_way_goes_on_by_the_ledger(
-    slide: Path, slow: Path, local: Run, crew: Crew, tmp_path: Path
+    slide: Path, local: Run, crew: Crew, tmp_path: Path
 ) -> None:
-    out = tmp_path / "run"
+    out, word = tmp_path / "run", tmp_path / "word"
+    waiting = write_model(tmp_path, word=str(word))
     code = CLIENT.format(
         tests=str(Path(__file__).parent),
         address=crew._client.scheduler.address,
         slide=str(slide),
-        model=str(slow),
+        model=str(waiting),
         out=str(out),
     )
     child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     while child.poll() is None and not (out / LEDGER_FILE).exists():
         time.sleep(0.02)
     child.send_signal(signal.SIGKILL)
+    word.touch()
     _, stderr = child.communicate()
     assert child.returncode == -signal.SIGKILL, stderr.decode()
     before = len(Ledger(out).covered)
     assert before
-    run = predict(slide, slow, REGION, out, crew=crew)
+    run = predict(slide, waiting, REGION, out, crew=crew)
     assert_same(run, local)
     assert run.record.sessions[-1].tiles < run.record.tiles
 

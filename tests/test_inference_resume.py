@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -229,6 +230,58 @@ def test_a_half_written_line_of_the_ledger_is_dropped(tmp_path: Path) -> None:
     assert again.failed == {Window(1, 2, 3, 4): "gone"}
     again.add([((4, 5), 9)], [])
     assert Ledger(tmp_path).covered == {(0, 1): 7, (2, 3): 0, (4, 5): 9}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return predict(ArraySlide(picture()[:600, :600]), model(), None, tmp_path_factory.mktemp("small") / "run")
+
+
+def damaged(small: Run, folder: Path, name: str, content: bytes) -> Run:
+    """Go on with a copy of a run that has no record yet and of which a file holds something else."""
+    shutil.copytree(small.path, folder)
+    (folder / "run.json").unlink()
+    assert name == "run.json" or (folder / name).exists()
+    (folder / name).write_bytes(content)
+    return predict(ArraySlide(picture()[:600, :600]), model(), None, folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "sessions.json", "zarr.json", "labels/zarr.json", "labels/classes/0/zarr.json"]
+)
+def test_a_damaged_file_of_a_run_is_written_anew(tmp_path: Path, small: Run, name: str) -> None:
+    run = damaged(small, tmp_path / "run", name, b"")
+    assert_same(run, small)
+    assert run.record.sessions[-1].tiles == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [
+        ("labels/classes/0/c/0/0", True),
+        ("probability/1/c/0/0/0", False),
+        ("attention/attention/0/c/0/0", True),
+    ],
+)
+def test_what_a_damaged_file_of_pixels_held_is_made_again(
+    tmp_path: Path, small: Run, name: str, again: bool
+) -> None:
+    cut = (small.path / name).read_bytes()[:60]
+    run = damaged(small, tmp_path / "run", name, cut)
+    assert_same(run, small)
+    assert (run.record.sessions[-1].tiles > 0) is again  # coarser levels follow from the finest
+
+
+def test_pixels_are_on_the_disk_before_the_ledger_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    run = predict(ArraySlide(picture()[:300, :300]), model(), Region(0, 0, 300, 300), tmp_path / "run")
+    before = synced[: synced.index((run.path / LEDGER_FILE).stat().st_ino)]
+    written = {file.stat().st_ino for file in run.path.rglob("c/**/*") if file.is_file()}
+    assert written
+    assert written <= set(before)
 
 
 def test_a_full_disk_is_one_sentence_and_what_is_finished_stays(

@@ -17,6 +17,7 @@ from napari_lumen.slides import open_slide
 
 SIDE = 10_000  # as of the other figures
 _WARM = Region(0, 0, 512, 512)
+_ROUNDS = 2  # of one worker and of two in turn, the faster of each: so that drift meets both
 _SECONDS = 10.0
 _BARE = """
 import sys, time
@@ -47,9 +48,11 @@ def run(folder: Path, report: Report) -> None:
         return
     model, label = unet(folder)
     path = write_svs(folder / "slide.svs", tissue(), SIDE, SIDE)
-    rates = {}
-    for count in (1, 2):
-        rates[count] = _megapixels_per_second(count, path, model, folder)
+    rates = {1: 0.0, 2: 0.0}
+    for again in range(_ROUNDS):
+        for count in rates:
+            out = folder / f"{count}-workers-{again}"
+            rates[count] = max(rates[count], _megapixels_per_second(count, path, model, out))
     what = f"2 Dask workers of one thread, {SIDE:,} x {SIDE:,} px, {label}"
     report.figures.append(Figure(what, rates[2], rates[1], "1 worker", "MP/s", 1.8, at_most=False))
     bare = [_bare_tiles_per_second(count, model) for count in (1, 2)]
@@ -58,7 +61,7 @@ def run(folder: Path, report: Report) -> None:
     )
 
 
-def _megapixels_per_second(count: int, path: Path, model: Model, folder: Path) -> float:
+def _megapixels_per_second(count: int, path: Path, model: Model, out: Path) -> float:
     from distributed import Client, LocalCluster
 
     from napari_lumen.inference.cluster import connected
@@ -72,9 +75,10 @@ def _megapixels_per_second(count: int, path: Path, model: Model, folder: Path) -
     ):
         client.wait_for_workers(count)
         client.run(_import_everything)
-        predict(slide, model, _WARM, folder / f"warm-{count}", crew=crew)  # the client has imports, too
+        warm = out.with_name(f"{out.name}-warm")
+        predict(slide, model, _WARM, warm, crew=crew)  # the client has imports, too
         start = time.perf_counter()
-        predict(slide, model, Region(0, 0, *slide.shape), folder / f"workers-{count}", crew=crew)
+        predict(slide, model, Region(0, 0, *slide.shape), out, crew=crew)
         return SIDE * SIDE / 1e6 / (time.perf_counter() - start)
 
 

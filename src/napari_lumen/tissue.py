@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,13 @@ from skimage.filters import threshold_otsu
 from skimage.morphology import remove_small_holes, remove_small_objects
 
 from napari_lumen.annotations.polygonise import polygonise
-from napari_lumen.geometry import Grid, Pair, windows
+from napari_lumen.errors import Cancelled, SlideError, first_line
+from napari_lumen.geometry import Grid, Pair, Region, Window, windows
 from napari_lumen.slides import Slide
+from napari_lumen.slides.regrid import GridReader
 
 Mask = npt.NDArray[np.bool_]
+_Picture = npt.NDArray[np.uint8]
 
 _MPP = 8.0  # µm per pixel of the mask
 _MOST_SIDE = 4096  # of the mask; very large slides get a coarser one
@@ -33,12 +37,42 @@ _PEN_RED_OVER_OTHERS, _PEN_OTHERS = 0.4, 0.32
 _PEN_EDGE_UM = 40.0  # ink bleeds
 # trichrome and Alcian blue are as blue as ink: a mark is a lump of its own, and never most of the slide
 _PEN_OF_LUMP, _PEN_OF_SLIDE = 0.6, 0.4
+# darker and purple inks are as haematoxylin where it is dense: they stay, and are told of
+_INKY_RED_OVER_GREEN = 0.06
+_IN_A_ROW = 256  # tiles of the slide that cannot be read: is it gone?
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """Where the tissue of a slide is.
+
+    Attributes
+    ----------
+    mask : ndarray
+        bool (h, w), about 8 µm per pixel.
+    grid : Grid
+        Where the mask lies on the slide.
+    inky_mm2 : float
+        What of it may be ink: lumps of its colours that could as well be tissue of a blue or a dense stain.
+    """
+
+    mask: Mask
+    grid: Grid
+    inky_mm2: float
 
 
 def tissue_mask(slide: Slide, check: Callable[[], None] = lambda: None) -> tuple[Mask, Grid]:
+    """Return the mask and the grid of `find_tissue`, which says what is found and how."""
+    found = find_tissue(slide, check)
+    return found.mask, found.grid
+
+
+def find_tissue(slide: Slide, check: Callable[[], None] = lambda: None) -> Tissue:
     """Find tissue by Otsu's threshold on saturation, or on darkness where nothing is coloured.
 
-    Marks of felt pens beside the tissue are left out. Specks and holes below 2,500 µm² are ignored.
+    Marks of felt pens beside the tissue are left out. Specks and holes below 2,500 µm² are ignored. Where a
+    level cannot be decoded a finer one is read; what can be read of none counts as tissue, so that who looks
+    there meets the damage.
 
     Parameters
     ----------
@@ -49,21 +83,25 @@ def tissue_mask(slide: Slide, check: Callable[[], None] = lambda: None) -> tuple
 
     Returns
     -------
-    mask : ndarray
-        bool (h, w), about 8 µm per pixel.
-    grid : Grid
-        Where the mask lies on the slide.
+    Tissue
+
+    Raises
+    ------
+    SlideError
+        When nothing of the slide can be read, or it has gone.
     """
     grid = _mask_grid(slide.shape, slide.require_mpp())
+    reader = _Reader(slide)
     rgb = np.empty((*grid.shape, 3), np.uint8)  # of 10 gigapixels all at once, as floats, would be large
     for window in windows(grid.shape, _AT_ONCE):
         check()
-        rgb[window.slices] = slide.read_grid(grid, window)
+        rgb[window.slices] = reader.read(grid, window)
+    reader.require_some()
     brightest = rgb.max(axis=-1) / np.float32(255)
     pixel_um2 = _pixel_um2(grid, slide.require_mpp())
     # the floor keeps the noise of nearly black pixels (fluorescence) from looking colourful
     saturation = np.ptp(rgb, axis=-1) / np.float32(255) / np.maximum(brightest, 0.25)
-    pen = _pen_marks(rgb, saturation, max(1, round(_PEN_EDGE_UM / pixel_um2**0.5)))
+    pen, inky = _pen_marks(rgb, saturation, max(1, round(_PEN_EDGE_UM / pixel_um2**0.5)))
     if pen.any():  # a threshold between tissue and glass, not between ink and the rest
         saturation[pen] = np.median(saturation[~pen])
         brightest[pen] = np.median(brightest[~pen])
@@ -74,7 +112,10 @@ def tissue_mask(slide: Slide, check: Callable[[], None] = lambda: None) -> tuple
     mask = remove_small_objects(mask, max_size=smallest)
     mask = remove_small_holes(mask, max_size=smallest)
     grown = max(1, round(_GROWN_UM / pixel_um2**0.5))
-    return np.asarray(binary_dilation(mask, iterations=grown) & ~pen, bool), grid
+    mask = np.asarray(binary_dilation(mask, iterations=grown) & ~pen, bool)
+    for region in reader.lost:
+        mask[grid.window_of(region).slices] = True
+    return Tissue(mask, grid, np.count_nonzero(mask & inky) * pixel_um2 / 1e6)
 
 
 def mask_geometry(mask: Mask, grid: Grid) -> BaseGeometry:
@@ -90,19 +131,106 @@ def mask_geometry(mask: Mask, grid: Grid) -> BaseGeometry:
     return shapely.union_all([outline for _, outline in polygonise(mask, origin=grid.origin, step=grid.step)])
 
 
-def _pen_marks(rgb: npt.NDArray[np.uint8], saturation: npt.NDArray[np.floating], edge: int) -> Mask:
-    """Return where felt pens have marked the glass, their blurred edge of so many pixels included."""
+@dataclass
+class _Reader:
+    """Reads what it can of a slide: tile by tile where one cannot be decoded, and then of finer levels.
+
+    Attributes
+    ----------
+    lost : list of Region
+        What no level could be read of; it comes out white.
+    """
+
+    slide: Slide
+    lost: list[Region] = field(default_factory=list)
+    _some: bool = False
+    _row: int = 0
+    _error: Exception | None = None
+
+    def read(self, grid: Grid, window: Window) -> _Picture:
+        """Return a window of a grid, (h, w, 3)."""
+        return self._resampled(len(self.slide.levels), grid, window)
+
+    def require_some(self) -> None:
+        """Raise SlideError when nothing could be read."""
+        if self._error is None or self._some:
+            return
+        if isinstance(self._error, SlideError):
+            raise self._error
+        raise SlideError(
+            f"{self.slide.path.name} cannot be read: {first_line(self._error)}. Copy or download it again."
+        ) from self._error
+
+    def _resampled(self, levels: int, grid: Grid, window: Window) -> _Picture:
+        """Return a window of a grid, resampled from one of the finest so many levels."""
+        return GridReader(self.slide.levels[:levels], self._of_level).read(grid, window)
+
+    def _of_level(self, index: int, window: Window) -> _Picture:
+        pixels = self._tried(index, window)
+        if pixels is not None:
+            return pixels
+        level = self.slide.levels[index]
+        out = np.full((window.height, window.width, 3), 255, np.uint8)
+        for _, _, part in level.cells(window.intersect(Window(0, 0, *level.shape))):
+            tile = self._tried(index, part)
+            if tile is None and index:
+                tile = self._resampled(index, level.grid, part)
+            if tile is None:
+                self._lose(level.grid.region_of(part))
+            else:
+                place = Window(part.y - window.y, part.x - window.x, part.height, part.width)
+                out[place.slices] = tile
+        return out
+
+    def _tried(self, index: int, window: Window) -> _Picture | None:
+        """Return a window of a level; None where it cannot be decoded."""
+        try:
+            pixels = self.slide.read(window.y, window.x, window.height, window.width, index)
+        except (Cancelled, MemoryError):
+            raise
+        except Exception as error:  # readers and codecs raise types of their own
+            self._error = error
+            return None
+        self._some, self._row = True, 0
+        return pixels
+
+    def _lose(self, region: Region) -> None:
+        self.lost.append(region)
+        self._row += 1
+        if self._row % _IN_A_ROW == 0:
+            self.require_some()
+            self.slide.fingerprint_now()  # raises when it is gone
+
+
+def _pen_marks(rgb: _Picture, saturation: npt.NDArray[np.floating], edge: int) -> tuple[Mask, Mask]:
+    """Return where felt pens have marked the glass, their blurred edge of so many pixels included.
+
+    Returns
+    -------
+    pen, inky : ndarray
+        bool (h, w): what is ink, and lumps beside it that may be ink, or stain.
+    """
     red, green, blue = np.moveaxis(rgb, -1, 0)
     others = np.maximum(green, blue)
-    cold = (saturation > _PEN_SATURATION) & (_over(green, red) > _PEN_GREEN_OVER_RED * 255)
+    strong = saturation > _PEN_SATURATION
+    cold = strong & (_over(green, red) > _PEN_GREEN_OVER_RED * 255)
     ink = cold | ((_over(red, others) > _PEN_RED_OVER_OTHERS * 255) & (others < _PEN_OTHERS * 255))
     coloured = saturation > _SATURATION[1]
-    if not ink.any() or ink.sum() > _PEN_OF_SLIDE * coloured.sum():
-        return np.zeros(ink.shape, bool)
+    inky = ink | (strong & (blue > red) & (_over(red, green) < _INKY_RED_OVER_GREEN * 255))
+    nowhere = np.zeros(ink.shape, bool)
+    if not inky.any():
+        return nowhere, nowhere
     lumps, count = label(coloured | ink)
-    share = np.asarray(mean(ink, lumps, np.arange(count + 1)))
-    share[0] = 0
-    return np.asarray(binary_dilation(share[lumps] > _PEN_OF_LUMP, iterations=edge), bool)
+
+    def mostly(what: Mask) -> Mask:
+        share = np.asarray(mean(what, lumps, np.arange(count + 1)))
+        share[0] = 0
+        return np.asarray((share > _PEN_OF_LUMP)[lumps], bool)
+
+    if not ink.any() or ink.sum() > _PEN_OF_SLIDE * coloured.sum():
+        return nowhere, mostly(inky)
+    pen = np.asarray(binary_dilation(mostly(ink), iterations=edge), bool)
+    return pen, mostly(inky) & ~pen
 
 
 def _over(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:

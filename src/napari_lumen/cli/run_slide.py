@@ -26,7 +26,7 @@ def slide_of(maps: RunMaps, slide: str | None) -> Iterator[Slide]:
     ----------
     maps : RunMaps
     slide : str or None
-        Where it lies now; None for where it was.
+        Where it lies now; None for where it was, or where the user has found it since.
 
     Raises
     ------
@@ -38,11 +38,16 @@ def slide_of(maps: RunMaps, slide: str | None) -> Iterator[Slide]:
     from napari_lumen.errors import RunError
     from napari_lumen.explain.run_figure import require_slide_of
     from napari_lumen.slides import open_slide
+    from napari_lumen.slides.location import located
+    from napari_lumen.slides.moved import remembered_place
 
     record = maps.run.record
-    where = slide or record.slide
-    if slide is None and "://" not in where and not Path(where).exists():
-        raise RunError(f"The slide of this run is no longer at {where}. Say where it is by --slide.")
+    where: str | Path = slide or record.slide
+    if slide is None and isinstance(was := located(where), Path) and not was.exists():
+        found = remembered_place(record.fingerprint)
+        if found is None or not found.exists():
+            raise RunError(f"The slide of this run is no longer at {where}. Say where it is by --slide.")
+        where = found
     with open_slide(where, mpp=record.mpp if record.mpp_source == "user" else None) as opened:
         require_slide_of(maps, opened)
         yield opened

@@ -12,6 +12,7 @@ import typer
 from napari_lumen.cli.proposals import propose
 
 if TYPE_CHECKING:
+    from napari_lumen.inference.folder import Identity
     from napari_lumen.inference.run import RunRecord, Session
     from napari_lumen.inference.state import RunState
 
@@ -163,8 +164,19 @@ def _rows(state: RunState) -> Iterator[tuple[str, str]]:
 
 def _how_to_go_on(state: RunState) -> str:
     identity = state.identity
-    call = ("napari-lumen", "predict", identity.slide, "--model", identity.model, "--out", str(state.path))
+    model = _model_argument(identity)
+    call = ("napari-lumen", "predict", identity.slide, "--model", model, "--out", str(state.path))
     return f"The same call goes on, with its other options: {shlex.join(call)}"
+
+
+def _model_argument(identity: Identity) -> str:
+    """Return the name of a model where that is known, else its folder."""
+    from napari_lumen.models.library import available
+
+    path = Path(identity.model_path)
+    known = available(foreign=True).get(identity.model)
+    by_path = identity.model_path and path.exists() and (known is None or known.resolve() != path)
+    return identity.model_path if by_path else identity.model
 
 
 def _how(record: RunRecord) -> Iterator[tuple[str, str]]:

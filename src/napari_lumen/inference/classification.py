@@ -35,7 +35,7 @@ class Classification(TileWork):
         if on_live is not None:
             on_live(live)
         try:
-            self._answer_tiles(self._missing(), writer, live)
+            self._answer_tiles(self._missing(writer), writer, live)
         finally:
             self._note_session()
         self._require_an_answer()

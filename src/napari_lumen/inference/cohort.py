@@ -19,9 +19,10 @@ from shapely.geometry.base import BaseGeometry
 from napari_lumen import __version__
 from napari_lumen.errors import Cancelled, LumenError, first_line
 from napari_lumen.geometry import Pair, Region
-from napari_lumen.holding import disk_error, held
+from napari_lumen.holding import held
 from napari_lumen.inference.assignment import Assignment, assign
 from napari_lumen.inference.cohort_table import CohortRow, CohortTable, require_cohort_folder
+from napari_lumen.inference.folder import make_folder
 from napari_lumen.inference.predict import card_checksum, predict
 from napari_lumen.inference.progress import Progress
 from napari_lumen.inference.run import Run
@@ -145,10 +146,7 @@ def _complete(folder: Path) -> Run | None:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     require_cohort_folder(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(folder, error) from error
+    make_folder(folder)
     with held(folder):
         yield
 

@@ -29,6 +29,7 @@ class Identity(BaseModel):
     slide: str = Field(description="Path of the slide when the run was begun.")
     mpp: Pair = Field(description="µm per level-0 pixel (y, x) that the run uses.")
     model: str = Field(description="Name of the model.")
+    model_path: str = Field(default="", description="Where the model lay when the run was begun.")
     weights_sha256: str = Field(description="Checksum of the model's weights.")
     card_sha256: str = Field(description="Checksum of what else of the model's card decides the answer.")
     plan_sha256: str = Field(description="Checksum of the grid, the tiles and the area asked for.")
@@ -92,11 +93,7 @@ class Claim:
 def claimed(folder: Path, advice: str = ADVICE) -> Iterator[Claim]:
     """Make a run folder where there is none, and hold it, see `held`; RunError also when it is not free."""
     require_free(folder)
-    try:
-        made = not folder.is_dir()
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(folder, error) from error
+    made = make_folder(folder)
     with held(folder, advice):
         require_free(folder, locked=True)
         claim = Claim(fresh=not _names(folder) - {LOCK_FILE, HOLDER_FILE})
@@ -108,6 +105,24 @@ def claimed(folder: Path, advice: str = ADVICE) -> Iterator[Claim]:
                 _leave(folder, made=made)
     if claim.fresh and claim.abandoned and os.name == "nt":  # where nobody can remove a file that is open
         _leave(folder, made=made)
+
+
+def make_folder(folder: Path) -> bool:
+    """Make a folder where there is none, and return whether it is new.
+
+    Raises
+    ------
+    RunError
+        When it cannot be made.
+    """
+    try:
+        made = not folder.is_dir()
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The folder {folder} cannot be made: {error.strerror or error}. Choose one where you may write."
+        ) from error
+    return made
 
 
 def _empty(folder: Path) -> None:

@@ -76,6 +76,25 @@ class _Open:
         return sum(total.value.nbytes + total.weight.nbytes for total in sums)
 
 
+def kept_stride(plan: Plan, own: int | None, side: int) -> int:
+    """Return how many pixels of a plan's grid one pixel of an attention map covers as it is kept.
+
+    Tiles, and the edges of a tile, lie at odd places of a coarse map: it is then kept at the finest common
+    step.
+
+    Parameters
+    ----------
+    plan : Plan
+    own : int or None
+        Stride of the map itself, see `AttentionInfo`; None where it covers a tile edge to edge.
+    side : int
+        Of the map of one tile, px.
+    """
+    if own is None:
+        own = 1 if plan.tile % side else plan.tile // side
+    return math.gcd(own, plan.overlap // 2, plan.tile - plan.overlap, plan.tile, CELL)
+
+
 class Frontier:
     """Adds up what tiles say, and hands on each cell when its last tile has arrived.
 
@@ -121,22 +140,8 @@ class Frontier:
             self._folder = None
 
     def stride(self, name: str, side: int) -> int:
-        """Return how many pixels of the grid one pixel of a map covers as it is kept.
-
-        Tiles, and the edges of a tile, lie at odd places of a coarse map: it is then kept at the finest
-        common step.
-
-        Parameters
-        ----------
-        name : str
-            Of the map.
-        side : int
-            Of the map of one tile, px.
-        """
-        plan, own = self._plan, self._strides.get(name)
-        if own is None:
-            own = 1 if plan.tile % side else plan.tile // side
-        return math.gcd(own, plan.overlap // 2, plan.tile - plan.overlap, plan.tile, CELL)
+        """Return the stride of a map, by its name and its side in one tile, as `kept_stride` says."""
+        return kept_stride(self._plan, self._strides.get(name), side)
 
     def take(self, batch: Processed) -> list[FinishedCell]:
         """Add what the network said of a batch, and return the cells that waited for it alone."""

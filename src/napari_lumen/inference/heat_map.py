@@ -13,6 +13,7 @@ from scipy.ndimage import label as connected
 
 from napari_lumen.halving import halve_labels
 from napari_lumen.holding import write_text
+from napari_lumen.inference.decision import class_labels
 from napari_lumen.inference.plan import Cell
 from napari_lumen.inference.rasters import Pixels
 from napari_lumen.inference.run import FileRecord, RasterRecord
@@ -24,7 +25,6 @@ from napari_lumen.models import ModelCard
 
 LABELS, SHOWN, EXACT = "labels/classes", "probability", "tiles/probability"
 TABLE_FILE = "tiles.csv"
-_THRESHOLD = 0.5  # below it a tile is of no class, where there is a choice of none
 _NEIGHBOURS = np.ones((3, 3), int)  # diagonal tiles touch
 _PLACE = ("y", "x", "height", "width")
 
@@ -44,7 +44,6 @@ class HeatMap:
         self._card = card
         self._plan = plan
         self._writer = writer
-        self._values = np.array([item.value for item in card.classes], np.uint8)
         count = len(card.classes)
         self._labels = writer.add(
             LABELS, np.uint8, pyramid=True, halve=halve_labels, extra=image_label(card.classes)
@@ -56,15 +55,11 @@ class HeatMap:
     def values(self, probability: npt.NDArray[np.float32]) -> dict[str, Pixels]:
         """Return the pixels (..., rows, columns) of probabilities (classes, rows, columns), by raster.
 
-        A tile is of its most probable class; of none below 0.5, unless the classes leave no choice of
-        none: those of a softmax without a background. NaN stands for tiles that were not answered.
+        NaN stands for tiles that were not answered.
         """
         known = np.nan_to_num(probability)
-        most = self._values[known.argmax(axis=0)]
-        has_choice = self._card.activation == "sigmoid" or self._card.has_background
-        decided = known.max(axis=0) >= _THRESHOLD if has_choice else ~np.isnan(probability[0])
         return {
-            LABELS: np.where(decided, most, 0).astype(np.uint8),
+            LABELS: class_labels(self._card, probability),
             SHOWN: np.rint(known * 255).astype(np.uint8),
             EXACT: probability,
         }

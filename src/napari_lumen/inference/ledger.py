@@ -80,9 +80,9 @@ class Ledger:
         self.failed.update(tiles)
 
     def try_again(self, cells: Iterable[Cell]) -> None:
-        """Forget that tiles failed, and that the cells which they left open are finished."""
-        if self.failed:
-            again = [cell for cell in cells if cell in self.covered]
+        """Forget that tiles failed, and that cells are finished: those left open by them, or lost since."""
+        again = [cell for cell in cells if cell in self.covered]
+        if self.failed or again:
             self._append([{"again": [list(cell) for cell in again]}])
             self._forget(again)
 

@@ -6,13 +6,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol
 
 import numpy as np
 
-from napari_lumen.errors import Cancelled
+from napari_lumen.errors import Cancelled, LumenError, RunError, first_line
 from napari_lumen.geometry import Window
 from napari_lumen.inference.forward import Answer, Forward, Pending
 from napari_lumen.inference.reading import TileReader, Views
@@ -60,6 +61,8 @@ class Pipeline:
     forward : Forward
     cancel : threading.Event
         Looked at before every batch.
+    title : str
+        Of the model, for what is said when its network fails.
 
     Attributes
     ----------
@@ -70,6 +73,7 @@ class Pipeline:
     reader: TileReader
     forward: Forward
     cancel: Event
+    title: str
     waited: float = 0.0
     computed: float = 0.0
     _ahead: deque[tuple[Window, Future[Views | None]]] = field(default_factory=deque)
@@ -82,7 +86,7 @@ class Pipeline:
         Cancelled
             Within one batch of the event.
         RunError
-            When the slide has gone meanwhile.
+            When the slide has gone meanwhile, or the network fails.
         """
         readers = min(_MOST_READERS, self.forward.cores)
         under_way: deque[tuple[tuple[Window, ...], Pending | None, tuple[Window, ...]]] = deque()
@@ -125,7 +129,8 @@ class Pipeline:
             return (), None, failed
         stacked = [np.stack(arrays) for arrays in zip(*(views for _, views in readable), strict=True)]
         start = time.perf_counter()
-        pending = self.forward.submit(stacked)
+        with network_watched(self.title):
+            pending = self.forward.submit(stacked)
         self.computed += time.perf_counter() - start
         return tuple(tile for tile, _ in readable), pending, failed
 
@@ -136,7 +141,8 @@ class Pipeline:
         if pending is None:
             return Processed(tiles, None, failed)
         start = time.perf_counter()
-        answer = pending.result()
+        with network_watched(self.title):
+            answer = pending.result()
         self.computed += time.perf_counter() - start
         # the largest is NaN where any is, and costs the least of all ways to see it
         good = ~np.isnan(answer.probability.reshape(len(tiles), -1).max(axis=1))
@@ -147,6 +153,26 @@ class Pipeline:
         attention = {name: values[good] for name, values in answer.attention.items()}
         kept = Answer(answer.probability[good], attention) if good.any() else None
         return Processed(tuple(tile for tile in tiles if tile not in bad), kept, (*failed, *bad))
+
+
+@contextmanager
+def network_watched(title: str) -> Iterator[None]:
+    """Say in one sentence that the network of a model fails; of memory and of a wish others tell.
+
+    Raises
+    ------
+    RunError
+        When it does.
+    """
+    try:
+        yield
+    except (LumenError, MemoryError):
+        raise
+    except Exception as error:  # torch and whoever wrote the network raise types of their own
+        raise RunError(
+            f"The network of {title} fails on tiles as its card describes them: {type(error).__name__}: "
+            f"{first_line(error)}. Correct the model or choose another one; what is finished stays."
+        ) from error
 
 
 def _is_ready(pending: Pending | None) -> bool:

@@ -19,10 +19,11 @@ from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.models import InputSpec
 from napari_lumen.slides import Slide
-from napari_lumen.tissue import tissue_mask
+from napari_lumen.tissue import find_tissue
 
 CELL = 256  # px of the run's grid a side: cells are finished and recorded one by one
 BLOCK = 8  # cells a side: what is written to one file
+_INKY_MM2 = 0.1  # less is no mark of a pen
 _COARSEST = 1024  # longer side of the coarsest level of a result
 Cell = tuple[int, int]
 
@@ -44,6 +45,8 @@ class Plan:
         In pixels of the grid, row by row; those at the rim reach outside the slide.
     area : shapely geometry
         What the run answers for: (x, y) in level-0 px.
+    warnings : tuple of str
+        What the reader of the results should know of it.
     """
 
     grid: Grid
@@ -52,6 +55,7 @@ class Plan:
     overlap: int
     tiles: tuple[Window, ...]
     area: BaseGeometry
+    warnings: tuple[str, ...] = ()
 
     @property
     def cell(self) -> int:
@@ -60,7 +64,7 @@ class Plan:
 
     @cached_property
     def checksum(self) -> str:
-        """SHA-256 of all of it; equal for equal plans, in any session."""
+        """SHA-256 of all that is done; equal for equal plans, in any session."""
         numbers = np.array([(tile.y, tile.x) for tile in self.tiles], np.int64)
         facts = (self.grid, self.levels, self.tile, self.overlap, self.cell)
         digest = hashlib.sha256(repr(facts).encode())
@@ -129,8 +133,9 @@ def make_plan(
     grid, levels = result_grid(slide, view.mpp)
     tiles = _all_tiles(slide.shape, grid, view.size, spec.overlap)
     area = asked_area(slide, region)
-    chosen = chosen_tiles(slide, grid, tiles, spec.overlap, area, check)
-    return Plan(grid, levels, view.size, spec.overlap, chosen, whole_slide(slide) if area is None else area)
+    chosen, warnings = chosen_tiles(slide, grid, tiles, spec.overlap, area, check)
+    asked = whole_slide(slide) if area is None else area
+    return Plan(grid, levels, view.size, spec.overlap, chosen, asked, warnings)
 
 
 def whole_slide(slide: Slide) -> BaseGeometry:
@@ -170,8 +175,14 @@ def chosen_tiles(
     overlap: int,
     area: BaseGeometry | None,
     check: Callable[[], None],
-) -> tuple[Window, ...]:
+) -> tuple[tuple[Window, ...], tuple[str, ...]]:
     """Return the tiles whose own part, without what they share, touches an area, or tissue without one.
+
+    Returns
+    -------
+    tiles : tuple of Window
+    warnings : tuple of str
+        What the reader of the results should know.
 
     Raises
     ------
@@ -190,8 +201,9 @@ def chosen_tiles(
         left, right = np.array([(core.x, core.right) for core in in_columns])[of_column].T
         cores = shapely.box(left, top, right, bottom)
         shapely.prepare(area)
-        return tuple(compress(tiles, shapely.intersects(area, cores) & ~shapely.touches(area, cores)))
-    mask, mask_grid = tissue_mask(slide, check)
+        return tuple(compress(tiles, shapely.intersects(area, cores) & ~shapely.touches(area, cores))), ()
+    found = find_tissue(slide, check)
+    mask, mask_grid = found.mask, found.grid
     across = [mask_grid.window_of(core).slices[0] for core in in_rows]
     down = [mask_grid.window_of(core).slices[1] for core in in_columns]
     top, bottom = np.array([(part.start, part.stop) for part in across])[of_row].T
@@ -204,7 +216,13 @@ def chosen_tiles(
             f"No tissue was found on {slide.path.name}: nothing on it stands out from the glass. "
             "Run on the current view or on shapes instead."
         )
-    return chosen
+    if found.inky_mm2 < _INKY_MM2:
+        return chosen, ()
+    return chosen, (
+        f"{found.inky_mm2:.2g} mm² of what counts as tissue on {slide.path.name} have the colour of ink: "
+        "marks of a pen, or a blue or dense stain. Look at the slide; if it is ink, run within shapes around "
+        "the tissue.",
+    )
 
 
 def result_grid(slide: Slide, mpp: float) -> tuple[Grid, int]:

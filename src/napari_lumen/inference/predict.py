@@ -190,6 +190,7 @@ def identity_of(slide: Slide, model: Model, plan: Plan) -> Identity:
         slide=slide.location if isinstance(slide.location, str) else str(slide.location.resolve()),
         mpp=slide.require_mpp(),
         model=card.name,
+        model_path=str(model.path.resolve()),
         weights_sha256=card.weights_sha256,
         card_sha256=card_checksum(card),
         plan_sha256=plan.checksum,
@@ -215,14 +216,16 @@ def card_checksum(card: ModelCard) -> str:
 
 def _require_rgb(slide: Slide, model: Model) -> None:
     if not slide.is_rgb:
+        count = len(slide.channels)
         names = ", ".join(channel.name for channel in slide.channels)
+        channels = f"{count} channel{'' if count == 1 else 's'} of {slide.dtype} ({names})"
         raise SlideError(
-            f"{slide.path.name} is not a colour picture, it holds {len(slide.channels)} channels ({names}): "
-            f"{model.card.title} reads RGB. Choose a slide of a stained section."
+            f"{slide.path.name} holds {channels}, and {model.card.title} reads RGB of 8 bits. Choose a "
+            "slide of a stained section; a picture of one in deeper colours, convert to 8 bits."
         )
 
 
 def _default_folder(slide: Slide, identity: Identity) -> Path:
-    facts = identity.model_dump_json(exclude={"slide"}) + __version__
+    facts = identity.model_dump_json(exclude={"slide", "model_path"}) + __version__
     key = hashlib.sha256(facts.encode()).hexdigest()[:12]
     return user_runs() / f"{slide.path.stem[:80]}-{identity.model}-{key}"

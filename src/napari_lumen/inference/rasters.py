@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from zarr.core.metadata import ArrayV3Metadata
 
-from napari_lumen.geometry import Window
+from napari_lumen.geometry import Region, Window
 from napari_lumen.inference.store import Pyramid
 
 Pixels = npt.NDArray[Any]
 Halve = Callable[[Pixels], Pixels]
-_Key = tuple[int, int, int]  # level, row and column of a block
+BlockKey = tuple[int, int, int]  # level, row and column of a block
 
 _HELD = 64 << 20  # bytes of one raster, all levels together
 _FEWEST = 2  # blocks a level, whatever their size
@@ -45,7 +49,8 @@ class LiveRaster:
     def __init__(self, pyramid: Pyramid, halve: Halve) -> None:
         self.pyramid = pyramid
         self._halve = halve
-        self._blocks: OrderedDict[_Key, _Block] = OrderedDict()
+        self._blocks: OrderedDict[BlockKey, _Block] = OrderedDict()
+        self._written: set[Path] = set()  # since the last flush
         self._lock = RLock()
 
     def write(self, window: Window, values: Pixels) -> None:
@@ -80,11 +85,35 @@ class LiveRaster:
                     values[(..., *_within(common, window))] = block.values[(..., *_within(common, place))]
         return values
 
+    def damaged(self) -> list[BlockKey]:
+        """Return the blocks whose files cannot be read."""
+        with self._lock:
+            return [key for key in self._stored() if not self._readable(key)]
+
+    def lost_with(self, damaged: Iterable[BlockKey]) -> list[Region]:
+        """Return what of the slide, level-0 px, the finest level lacks without these blocks."""
+        return [self.pyramid.grid.region_of(self._place(key)) for key in damaged if key[0] == 0]
+
+    def mend(self, damaged: Sequence[BlockKey]) -> None:
+        """Remove the files of these blocks; what was in the coarser ones is made anew from the finest."""
+        with self._lock:
+            for key in damaged:
+                self._file(key).unlink()
+            if any(level for level, _, _ in damaged):
+                for level, row, column in list(self._stored()):
+                    if level == 0:
+                        self.adopt(self._place((level, row, column)))
+                self.flush()
+
     def flush(self) -> None:
-        """Write what is held to disk."""
+        """Write what is held to disk; it is there when this returns, whatever happens to the machine."""
         with self._lock:
             for key, block in self._blocks.items():
                 self._save(key, block)
+            written, self._written = self._written, set()
+        for file in written:
+            with file.open("r+b") as opened:
+                os.fsync(opened.fileno())
 
     def _coarsen(self, window: Window, values: Pixels) -> None:
         for level in range(1, len(self.pyramid.arrays)):
@@ -112,7 +141,7 @@ class LiveRaster:
             block.values[..., rows, columns] = values
             block.dirty = True
 
-    def _block(self, key: _Key) -> _Block:
+    def _block(self, key: BlockKey) -> _Block:
         block = self._blocks.get(key)
         if block is None:
             values = np.array(self.pyramid.arrays[key[0]][self._slices(key)])
@@ -124,9 +153,10 @@ class LiveRaster:
         self._blocks.move_to_end(key)
         return block
 
-    def _save(self, key: _Key, block: _Block) -> None:
+    def _save(self, key: BlockKey, block: _Block) -> None:
         if block.dirty and not (block.empty and self._empty(block.values)):  # else no file is needed
             self.pyramid.arrays[key[0]][self._slices(key)] = block.values
+            self._written.add(self._file(key))
             block.empty = False
         block.dirty = False
 
@@ -135,12 +165,39 @@ class LiveRaster:
         fill: Any = self.pyramid.arrays[0].fill_value
         return bool((np.isnan(values) if np.isnan(fill) else values == fill).all())
 
-    def _slices(self, key: _Key) -> tuple[Any, ...]:
+    def _slices(self, key: BlockKey) -> tuple[Any, ...]:
+        return (..., *self._place(key).slices)
+
+    def _place(self, key: BlockKey) -> Window:
         level, row, column = key
         side = self.pyramid.block
         height, width = self.pyramid.arrays[level].shape[-2:]
-        place = Window(row * side, column * side, side, side).intersect(Window(0, 0, height, width))
-        return (..., *place.slices)
+        return Window(row * side, column * side, side, side).intersect(Window(0, 0, height, width))
+
+    def _file(self, key: BlockKey) -> Path:
+        level, row, column = key
+        array = self.pyramid.arrays[level]
+        lead = (0,) * (array.ndim - 2)
+        name = cast(ArrayV3Metadata, array.metadata).encode_chunk_key((*lead, row, column))
+        return self.pyramid.folder / array.path / name
+
+    def _stored(self) -> Iterator[BlockKey]:
+        """Yield the blocks that have a file."""
+        side = self.pyramid.block
+        for level, array in enumerate(self.pyramid.arrays):
+            rows, columns = (-(-length // side) for length in array.shape[-2:])
+            for row, column in product(range(rows), range(columns)):
+                if self._file((level, row, column)).is_file():
+                    yield level, row, column
+
+    def _readable(self, key: BlockKey) -> bool:
+        try:
+            np.array(self.pyramid.arrays[key[0]][self._slices(key)])
+        except (MemoryError, OSError):  # these are of the machine
+            raise
+        except Exception:  # zarr and its codecs raise types of their own
+            return False
+        return True
 
 
 def _within(part: Window, whole: Window) -> tuple[slice, slice]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -194,8 +195,14 @@ class Run:
 
     @classmethod
     def ended_in(cls, folder: Path) -> Run | None:
-        """Return the run of a folder that has ended, see `open`; None where none has."""
-        return cls.open(folder) if (folder / RUN_FILE).exists() else None
+        """Return the run of a folder that has ended; None where none has, or its record is damaged.
+
+        Such a record is written anew by the same run.
+        """
+        try:
+            return cls.open(folder)
+        except RunError:
+            return None
 
     @property
     def slide_name(self) -> str:
@@ -206,6 +213,18 @@ class Run:
     def labels(self) -> RasterRecord:
         """The class labels."""
         return next(raster for raster in self.record.rasters if raster.kind == "labels")
+
+    @property
+    def tiles(self) -> Grid:
+        """The grid of which every pixel is the part of a tile that is its own, level-0 px."""
+        record, labels = self.record, self.grid(self.labels)
+        own = record.tile - record.overlap
+        step = (own * record.model_mpp / record.mpp[0], own * record.model_mpp / record.mpp[1])
+        rows, columns = (
+            max(1, math.ceil(side / size - 1e-6))
+            for side, size in zip((labels.region.height, labels.region.width), step, strict=True)
+        )
+        return Grid((rows, columns), step, labels.origin)
 
     def levels(self, raster: RasterRecord) -> list[da.Array]:
         """Return the pyramid of a raster, finest first, as lazy arrays (h, w).

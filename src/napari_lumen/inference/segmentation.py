@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from napari_lumen.inference.frontier import Frontier
+from napari_lumen.inference.frontier import Frontier, kept_stride
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.object_stage import Look, find_objects
 from napari_lumen.inference.objects import seen_by_threads
@@ -25,12 +25,15 @@ class Segmentation(Work):
         self._forward.find_batch()
         blank = self._blank_answer()
         self._note_session()
-        self._again(plan.cells_of)
-        missing = [cell for cell in plan.tiles_per_cell() if cell not in self._ledger.covered]
-        frontier = Frontier(plan, missing, strides=map_strides(self._model.network))
-        strides = {name: frontier.stride(name, maps.shape[-1]) for name, maps in blank.attention.items()}
+        own = map_strides(self._model.network)
+        strides = {
+            name: kept_stride(plan, own.get(name), maps.shape[-1]) for name, maps in blank.attention.items()
+        }
         mpp = self._slide.require_mpp()
         writer = ResultWriter(plan, self._model, mpp, self._folder, strides, self._recorder())
+        self._again(plan.cells_of, writer)
+        missing = [cell for cell in plan.tiles_per_cell() if cell not in self._ledger.covered]
+        frontier = Frontier(plan, missing, strides=own)
         live = Live(self._model.card, writer.records(), writer.rasters())
         if on_live is not None:
             on_live(live)

@@ -19,6 +19,7 @@ from napari_lumen.inference.forward import Answer, Forward, class_probability, o
 from napari_lumen.inference.heat_map import HeatMap
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
+from napari_lumen.inference.pipeline import network_watched
 from napari_lumen.inference.rasters import Pixels
 from napari_lumen.inference.run import RunRecord
 from napari_lumen.inference.slide_features import (
@@ -61,6 +62,7 @@ class SlideClassification(TileWork):
             *heat_map.records(),
             *(raster_record(raster, name, "attention", descriptions[name]) for name, raster in maps.items()),
         )
+        writer.mend(lambda lost: None)  # all of it is written anew
         live = Live(self._model.card, records, writer.rasters())
         if on_live is not None:
             on_live(live)
@@ -111,12 +113,13 @@ class SlideClassification(TileWork):
 
     def _vectors_in(self, folder: Path) -> tuple[Tensor, Tensor]:
         self._ledger = Ledger(folder)
-        missing = self._missing()
-        if missing:
-            self._forward.find_batch()
-        width = self._forward.blank().probability.shape[1]
+        with network_watched(self._model.card.title):
+            width = self._forward.blank().probability.shape[1]
         writer = TileWriter(self._tile_plan, self._slide.require_mpp(), folder, self._recorder())
         raster = writer.add(FEATURES, np.float32, channels=width)
+        missing = self._missing(writer)
+        if missing:
+            self._forward.find_batch()
         self._answer_tiles(missing, writer, None)
         self._require_an_answer()
         cells = list(self._covered())

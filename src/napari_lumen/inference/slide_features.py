@@ -121,7 +121,7 @@ def features_identity(slide: Slide, model: Model, plan: TilePlan, stain: Source 
 
 def features_folder(slide: Slide, identity: Identity) -> Path:
     """Return where the vectors of a slide are kept."""
-    facts = identity.model_dump_json(exclude={"slide"})
+    facts = identity.model_dump_json(exclude={"slide", "model_path"})
     key = hashlib.sha256(facts.encode()).hexdigest()[:12]
     return platformdirs.user_cache_path("napari-lumen") / "features" / f"{slide.path.stem[:80]}-{key}"
 

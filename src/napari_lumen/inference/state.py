@@ -13,7 +13,7 @@ from napari_lumen.errors import RunError
 from napari_lumen.holding import disk_error, held, holder
 from napari_lumen.inference.folder import PLAN_FILE, Identity
 from napari_lumen.inference.ledger import Ledger
-from napari_lumen.inference.run import Run, RunRecord, Session
+from napari_lumen.inference.run import RUN_FILE, Run, RunRecord, Session
 from napari_lumen.inference.work import sessions_of
 
 
@@ -49,8 +49,7 @@ def run_state(folder: Path) -> RunState:
     """
     try:
         identity = Identity.model_validate_json((folder / PLAN_FILE).read_bytes())
-        run = Run.ended_in(folder)
-        record = run.record if run else None
+        record = Run.open(folder).record if (folder / RUN_FILE).exists() else None
         ledger = Ledger(folder, held=False)
         sessions = sessions_of(folder) if record is None else record.sessions
     except OSError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.geometry import Grid, Pair
 
 _VERSION = "0.5"
+_METADATA = "zarr.json"
 # to look which chunks are empty takes zarr as long as to compress and write them; see `LiveRaster`
 _AS_GIVEN: ArrayConfigParams = {"write_empty_chunks": True}
 
@@ -27,6 +29,8 @@ class Pyramid:
 
     Attributes
     ----------
+    folder : Path
+        Of the run.
     path : str
         Group inside the folder.
     grid : Grid
@@ -36,6 +40,7 @@ class Pyramid:
         Pixels a side of what is one file, at each level.
     """
 
+    folder: Path
     path: str
     grid: Grid
     arrays: tuple[zarr.Array[Any], ...]
@@ -50,6 +55,8 @@ class Pyramid:
 class RunStore:
     """Creates the rasters of a run in a folder, or opens them where an earlier session has created them.
 
+    Metadata that a crash left damaged is written anew: it follows from the run, and the pixels stay.
+
     Parameters
     ----------
     folder : Path
@@ -58,6 +65,8 @@ class RunStore:
     """
 
     def __init__(self, folder: Path, mpp: Pair) -> None:
+        _drop_damaged(folder)
+        self._folder = folder
         self._root = zarr.open_group(str(folder), mode="a", zarr_format=3)
         self._mpp = mpp
 
@@ -95,6 +104,8 @@ class RunStore:
         extra : dict, optional
             Further OME metadata of the group.
         """
+        for place in (*reversed(PurePosixPath(path).parents), PurePosixPath(path)):
+            _drop_damaged(self._folder / place)
         group = self._root.require_group(path)
         lead = () if channels is None else (channels,)
         lead_chunk = lead if together else tuple(1 for _ in lead)
@@ -102,6 +113,7 @@ class RunStore:
         for level in range(levels):
             shape = grid.coarsened(2**level).shape
             name = f"{path}/{level}"
+            _drop_damaged(self._folder / name)
             earlier = self._root.get(name)
             if isinstance(earlier, zarr.Array):
                 arrays.append(earlier.with_config(_AS_GIVEN))
@@ -124,7 +136,7 @@ class RunStore:
             )
         multiscales = self._multiscales(path, grid, levels, channels is not None, "")
         group.attrs["ome"] = {"version": _VERSION, "multiscales": multiscales, **(extra or {})}
-        return Pyramid(path, grid, tuple(arrays), block)
+        return Pyramid(self._folder, path, grid, tuple(arrays), block)
 
     def describe(self, probability: Pyramid, labels: Sequence[str]) -> None:
         """Make the folder itself an image, the probability, with a list of label images."""
@@ -153,6 +165,17 @@ class RunStore:
         axes = [{"name": "c", "type": "channel"}] if channels else []
         axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
         return [{"name": name, "axes": axes, "datasets": datasets}]
+
+
+def _drop_damaged(place: Path) -> None:
+    """Remove the metadata of a group or an array that is no JSON."""
+    file = place / _METADATA
+    try:
+        json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        file.unlink()
 
 
 def _chunk(block: int, side: int) -> int:

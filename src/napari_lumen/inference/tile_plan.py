@@ -108,8 +108,8 @@ def make_tile_plan(
         for row in range(rows)
         for column in range(columns)
     )
-    chosen = chosen_tiles(slide, grid, tiles, spec.overlap, asked, check)
-    return TilePlan(grid, 1, view.size, spec.overlap, chosen, area)
+    chosen, warnings = chosen_tiles(slide, grid, tiles, spec.overlap, asked, check)
+    return TilePlan(grid, 1, view.size, spec.overlap, chosen, area, warnings)
 
 
 def _centred(origin: Pair, extent: Pair, shape: tuple[int, int], step: Pair) -> Pair:

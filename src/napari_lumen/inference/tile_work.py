@@ -28,10 +28,10 @@ class TileWork(Work):
     def _values(self, answer: Answer, index: int) -> Mapping[str, Pixels]:
         """Return what is kept of one tile of a batch, (..., h, w), by the path of its raster."""
 
-    def _missing(self) -> list[Cell]:
+    def _missing(self, writer: TileWriter) -> list[Cell]:
         """Return the cells that are to be answered; tiles that failed are tried again."""
         plan, ledger = self._tile_plan, self._ledger
-        self._again(lambda tile: [plan.cell_of(tile)])
+        self._again(lambda tile: [plan.cell_of(tile)], writer)
         return [cell for cell in map(plan.cell_of, plan.tiles) if cell not in ledger.covered]
 
     def _answer_tiles(self, missing: Sequence[Cell], writer: TileWriter, live: Live | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,29 +13,32 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from napari_lumen import __version__
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ModelError, RunError
-from napari_lumen.geometry import Pair, Window
+from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.holding import write_text
 from napari_lumen.inference.forward import Answer, Forward
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.order import Focus
-from napari_lumen.inference.pipeline import Pipeline
+from napari_lumen.inference.pipeline import Pipeline, network_watched
 from napari_lumen.inference.plan import Cell, Plan
 from napari_lumen.inference.progress import Teller
 from napari_lumen.inference.reading import TileReader
 from napari_lumen.inference.run import ClassCount, FailedTile, FileRecord, RasterRecord, RunRecord, Session
 from napari_lumen.inference.slide_stain import slide_stain
 from napari_lumen.inference.slide_watch import SlideWatch
-from napari_lumen.inference.writer import Recorder
-from napari_lumen.models import Model
+from napari_lumen.inference.writer import RasterWriter, Recorder
+from napari_lumen.models import Model, ModelCard
 from napari_lumen.slides import Slide
 
 MIN_OBJECT_UM2 = 10.0
+_COARSER = 1.5  # times the model's pixel: above, detail is missing
 _SESSIONS = "sessions.json"
+_SESSION_LIST = TypeAdapter(tuple[Session, ...])
 
 
 class Work(ABC):
@@ -77,7 +80,7 @@ class Work(ABC):
         self._stain = slide_stain(slide, model.card, folder, teller)
         self._reader = TileReader(slide, plan.grid, model.card.input.views, self._stain.table)
         self._forward = self._make_forward()
-        self._pipeline = Pipeline(self._reader, self._forward, teller.cancel)
+        self._pipeline = Pipeline(self._reader, self._forward, teller.cancel, model.card.title)
         self._tiles = 0
 
     @abstractmethod
@@ -99,7 +102,8 @@ class Work(ABC):
     def _blank_answer(self) -> Answer:
         """Return the network's answer to a white tile; it must speak of the classes of the card."""
         card = self._model.card
-        blank = self._forward.blank()
+        with network_watched(card.title):
+            blank = self._forward.blank()
         if blank.probability.shape[1] != len(card.classes):
             raise ModelError(
                 f"The card of {card.title} is not usable: field 'classes': it names {len(card.classes)}, and "
@@ -111,14 +115,29 @@ class Work(ABC):
         """Raise RunError when no tile of the plan could be read."""
         plan, covered = self._plan, self._ledger.covered
         if not any(covered.get(cell) for tile in plan.tiles for cell in plan.cells_of(tile)):
-            why = next(iter(self._ledger.failed.values()), "no pixel of the region belongs to a tile")
+            if not self._ledger.failed:
+                raise RunError(
+                    f"What was asked for of {self._slide.path.name} is smaller than a pixel of "
+                    f"{self._model.card.title} ({self._model.card.mpp:g} µm), so there is nothing to answer. "
+                    "Choose a larger region or another slide."
+                )
+            why = next(iter(self._ledger.failed.values()))
             raise RunError(f"Not one of the {len(plan.tiles)} tiles could be read: {why}")
 
-    def _again(self, cells_of: Callable[[Window], Iterable[Cell]]) -> None:
-        """Have tiles that failed in an earlier session tried again, and the cells that they left open."""
-        failed = self._ledger.failed
+    def _again(self, cells_of: Callable[[Window], Iterable[Cell]], writer: RasterWriter) -> None:
+        """Have cells answered again that failed tiles left open in an earlier session, or the disk lost."""
+        failed, plan = self._ledger.failed, self._plan
         self._reader.watch.known = set(failed)
-        self._ledger.try_again({cell for tile in failed for cell in cells_of(tile)})
+        again = {cell for tile in failed for cell in cells_of(tile)}
+
+        def forget(lost: Sequence[Region]) -> None:
+            for cell in self._ledger.covered if lost else ():
+                region = plan.grid.region_of(plan.cell_window(cell))
+                if any(not region.intersect(part).empty for part in lost):
+                    again.add(cell)
+            self._ledger.try_again(again)
+
+        writer.mend(forget)
 
     def _recorder(self) -> Recorder:
         """Return what a writer tells of cells that are on disk."""
@@ -179,7 +198,7 @@ class Work(ABC):
             failed_tiles=tuple(self._failed(tile, why) for tile, why in failed.items()),
             card=card,
             stain=self._stain.found,
-            warnings=self._stain.warnings(slide, card),
+            warnings=(*self._stain.warnings(slide, card), *_enlarged(slide, card), *plan.warnings),
             sessions=tuple(sessions_of(self._folder)),
         )
 
@@ -206,13 +225,23 @@ class _Recorder:
         self.note()
 
 
+def _enlarged(slide: Slide, card: ModelCard) -> Iterator[str]:
+    """Yield what is to be known of a slide that is much coarser than what a model reads."""
+    own = max(slide.require_mpp())
+    if own > _COARSER * card.mpp:
+        yield (
+            f"{slide.path.name} has {own:.4g} µm a pixel, and {card.title} reads {card.mpp:g} µm. Its pixels "
+            f"were enlarged {own / card.mpp:.2g}-fold, and detail that the model looks for may be missing. "
+            "Check the pixel size, or scan the slide at a higher magnification."
+        )
+
+
 def sessions_of(folder: Path) -> list[Session]:
-    """Return the sessions of a run, each as far as it has noted what it did."""
+    """Return the sessions of a run, each as far as it has noted what it did; none of a damaged file."""
     try:
-        found = json.loads((folder / _SESSIONS).read_bytes())
-    except FileNotFoundError:
+        return list(_SESSION_LIST.validate_json((folder / _SESSIONS).read_bytes()))
+    except (FileNotFoundError, ValidationError):  # no answer depends on them
         return []
-    return [Session.model_validate(item) for item in found]
 
 
 def versions() -> dict[str, str]:

@@ -153,7 +153,7 @@ def answer_part(index: int, assignment: Assignment, part: Part) -> Report:
             plan, model, slide.require_mpp(), assignment.folder, strides, report, finest_only=True
         )
         reader = TileReader(slide, plan.grid, model.card.input.views, opened.stain.table)
-        pipeline = Pipeline(reader, opened.forward, Event())
+        pipeline = Pipeline(reader, opened.forward, Event(), model.card.title)
         try:
             for cells in _by_block(_cells(task, pipeline, Order(plan, missing), frontier, report), missing):
                 for cell in cells:

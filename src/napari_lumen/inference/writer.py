@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +16,9 @@ import shapely
 import torch
 from affine import Affine
 
-from napari_lumen.geometry import Pair, Window
+from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.halving import halve_labels
+from napari_lumen.inference.decision import class_labels
 from napari_lumen.inference.frontier import FinishedCell
 from napari_lumen.inference.plan import BLOCK, CELL, Cell, Plan
 from napari_lumen.inference.rasters import Halve, LiveRaster
@@ -27,7 +28,6 @@ from napari_lumen.inference.store import Pyramid, RunStore, halve_mean, image_la
 from napari_lumen.models import Model, attention_modules
 
 LABELS, PROBABILITY = "labels/classes", "probability"  # where they are in the folder
-_THRESHOLD = 0.5  # of the probability: below it a pixel is background
 _SHARE = 0.02  # of the time, at most, goes into writing before the end
 _SOONEST = 2.0  # s between two writes
 
@@ -56,6 +56,20 @@ class RasterWriter(ABC):
     @abstractmethod
     def rasters(self) -> Mapping[str, LiveRaster]:
         """Return all rasters by their paths in the folder."""
+
+    def mend(self, forget: Callable[[Sequence[Region]], None]) -> None:
+        """Remove files of an earlier session that cannot be read, and make anew what follows from others.
+
+        Parameters
+        ----------
+        forget : callable
+            Given what of the slide, level-0 px, is lost, before it is removed: a crash must leave nothing
+            that is told of as finished and is not there.
+        """
+        found = [(raster, raster.damaged()) for raster in self.rasters().values()]
+        forget([lost for raster, damaged in found for lost in raster.lost_with(damaged)])
+        for raster, damaged in found:
+            raster.mend(damaged)
 
     def flush_now_and_then(self, reader: TileReader) -> None:
         """Flush when that takes little of the time: a run is not slowed, and a crash loses seconds."""
@@ -111,7 +125,7 @@ class ResultWriter(RasterWriter):
     ) -> None:
         super().__init__(ledger)
         self._plan = plan
-        self._classes = model.card.classes
+        self._card, self._classes = model.card, model.card.classes
         self._descriptions = {info.name: info.description for info, _ in attention_modules(model.network)}
         self._strides = strides
         store = RunStore(folder, mpp)
@@ -172,12 +186,7 @@ class ResultWriter(RasterWriter):
 
     def _put(self, window: Window, cell: FinishedCell, inside: npt.NDArray[np.bool_]) -> None:
         probability = cell.probability if inside.all() else cell.probability * inside
-        values = np.array([item.value for item in self._classes], np.uint8)
-        most, labels = probability[0], values[:1]
-        for value, of_class in zip(values[1:], probability[1:], strict=True):  # faster than `argmax`
-            labels = np.where(of_class > most, value, labels)
-            most = np.maximum(most, of_class)
-        self.labels.write(window, labels * (most >= _THRESHOLD))
+        self.labels.write(window, class_labels(self._card, probability))
         steps = probability * np.float32(255)
         self.probability.write(window, np.rint(steps, out=steps).astype(np.uint8))
         for name, value in cell.attention.items():
