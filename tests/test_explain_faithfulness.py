@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-import shapely
 
 from explain_fakes import marker_model
 from fakes import ArraySlide
-from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import Cancelled, RunError
 from napari_lumen.explain import Explainer
-from napari_lumen.explain.faithfulness import Faithfulness, box_coverage, faithfulness
+from napari_lumen.explain.faithfulness import Faithfulness, faithfulness
 from napari_lumen.explain.parts import Item
-from napari_lumen.geometry import Grid, Region
+from napari_lumen.geometry import Region
 
 SIDE, CELL = 64, 16
 DARKNESS = np.random.default_rng(4).permutation(16).reshape(4, 4) * 16
@@ -85,11 +84,21 @@ def test_a_segmentation_is_scored_where_it_found_the_class(baseline: str) -> Non
     assert result.deletion_gain > 0
 
 
-def test_a_flat_map_and_one_without_values_are_no_crash() -> None:
-    item = darkness_map()
-    for value in (0.5, math.nan):
-        result = found(replace(item, values=np.full_like(item.values, value)), steps=3, repeats=1)
-        assert np.isfinite(result.deletion.scores).all()
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        (np.full((4, 4), 0.5), "is 0.5 all over this field"),
+        (np.full((4, 4), math.nan), "has no values in this field"),
+        (np.array([[0.277]]), "has one cell in this field"),
+    ],
+)
+def test_a_map_that_orders_no_cells_is_refused_before_the_first_pass(values: Any, why: str) -> None:
+    passes: list[int] = []
+    with pytest.raises(RunError) as refused:
+        found(replace(darkness_map(), values=values), on_progress=lambda done, total: passes.append(done))
+    assert why in str(refused.value)
+    assert str(refused.value).endswith("so there is no order to check: choose another map or a larger field.")
+    assert not passes
 
 
 def test_the_check_can_be_stopped_and_says_what_it_cannot_do() -> None:
@@ -108,17 +117,3 @@ def test_the_check_can_be_stopped_and_says_what_it_cannot_do() -> None:
         found(field["gate"])
     with pytest.raises(RunError, match="has no class 'green'; it has pale, dark"):
         found(field["map16"], class_name="green")
-
-
-def test_annotated_boxes_are_covered_by_their_area() -> None:
-    values = np.zeros((4, 4))
-    values[0:2, 0:2] = 1.0
-    grid = Grid((4, 4), (16.0, 8.0), (100.0, 200.0))  # the map is high in y 100 to 132, x 200 to 216
-    boxes = [(100, 200, 132, 216), (116, 200, 148, 208), (100, 208, 164, 232), (900, 900, 910, 910)]
-    known = [Annotation(shapely.box(left, top, right, bottom)) for top, left, bottom, right in boxes]
-    result = box_coverage(values, grid, known)
-    np.testing.assert_allclose(result.shares, [1.0, 0.5, 1 / 6])
-    assert result.threshold == 0.5
-    assert result.covered == pytest.approx(2 / 3)
-    assert math.isnan(box_coverage(values, grid, []).covered)
-    assert box_coverage(values, grid, known, threshold=2.0).covered == 0

@@ -19,12 +19,14 @@ from napari_lumen.errors import ModelError, RunError
 from napari_lumen.explain import Explainer, channel_map, explain_field
 from napari_lumen.explain.entropy import entropy_bits
 from napari_lumen.explain.field import read_views
+from napari_lumen.explain.field_maps import FieldMaps
 from napari_lumen.explain.parts import ExplainedField, Item, cut
 from napari_lumen.explain.place import field_of
 from napari_lumen.explain.titles import full_title
 from napari_lumen.geometry import Grid, Region
 from napari_lumen.models import InputSpec, Model, ModelCard, TrainingRecord, View, build, record_attention
 from napari_lumen.models.genotype import Genotype
+from napari_lumen.plugin.attention_tree import field_tree
 
 STRIDES = (1, 2, 4, 8, 16, 32, None)
 GENOTYPE = Genotype.uniform("conv1", "conv1").model_dump(mode="json")
@@ -115,6 +117,25 @@ def test_a_field_says_probabilities_entropy_and_gates() -> None:
     whole = explain_field(slide, marker_model(4, size=64, whole=True), (50.0, 50.0))
     assert whole["classes"].labels == ("pale", "dark")
     assert sum(whole.probabilities.values()) == pytest.approx(1)
+
+
+def test_the_entropy_of_a_field_that_is_classified_as_a_whole_is_a_map_with_one_value_for_all_of_it() -> None:
+    slide, model = ArraySlide(np.full((100, 100, 3), 51, np.uint8)), marker_model(4, size=64, whole=True)
+    field = explain_field(slide, model, (50.0, 50.0))
+    item = field["entropy"]
+    assert item.values == pytest.approx(field.entropy)
+    assert 0 < field.entropy < 1
+    assert item.grid is not None
+    assert (item.grid.shape, item.grid.region) == ((1, 1), field.region)
+    maps = FieldMaps(field)
+    for y, x in ((19.0, 19.0), (80.0, 50.0)):
+        assert maps.at(y, x).values["entropy"] == pytest.approx(field.entropy)
+    assert [node.title for node in field_tree(field)[0].children] == ["Classes", "Entropy"]
+    with torch.no_grad():
+        model.network.register_forward_hook(lambda network, args, said: said * math.nan)
+    nothing = explain_field(slide, model, (50.0, 50.0))
+    assert np.isnan(nothing.entropy)
+    assert np.isnan(FieldMaps(nothing).at(50.0, 50.0).values["entropy"])
 
 
 def test_entropy_counts_the_background_that_a_card_leaves_out() -> None:

@@ -273,6 +273,25 @@ def test_tiles_and_outlines_of_a_run_are_written_by_one_command_each(run: Run, t
     assert found.source.run == run.path.name
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ((), "A threshold of nan is beyond Probability of dark, whose values are "),
+        (("--threshold", 9), "A threshold of 9 is beyond"),
+        (("--threshold", -1), "A threshold of -1 is beyond"),
+        (("--threshold", 0.5, "--least-um2", 17), "No outline has 17 µm² or more"),
+    ],
+)
+def test_what_outlines_nothing_is_told_and_not_written(
+    run: Run, tmp_path: Path, how: tuple[object, ...], said: str
+) -> None:
+    out = tmp_path / "dark.geojson"
+    result = call("contour", run.path, "--map", "dark", "--threshold", "nan", "--out", out, *how)
+    assert result.exit_code == 1
+    assert said in " ".join(result.stderr.split())
+    assert not out.exists()
+
+
 def test_a_field_is_checked_by_the_command_that_explains_it(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "slide.png")
@@ -281,6 +300,10 @@ def test_a_field_is_checked_by_the_command_that_explains_it(tmp_path: Path) -> N
     wrong = call(*how, "nothing")
     assert wrong.exit_code == 1
     assert "has no map 'nothing'" in wrong.stderr
+    one = ("--model", "synthetic-carcinoma-multistage", "--faithfulness", "tumour_prob")
+    refused = call("explain", tmp_path / "slide.png", *one, *asked)
+    assert refused.exit_code == 1
+    assert "Tumour probability has one cell in this field" in refused.stderr.replace("\n", " ")
     assert not (tmp_path / "out").exists()
     result = call(*how, "d1.0.att0")
     assert result.exit_code == 0, result.stderr

@@ -18,7 +18,6 @@ from napari_lumen.explain.ranking import (
     instance_sources,
     ranked_instances,
     ranked_tiles,
-    tile_grid,
     tile_values,
 )
 from napari_lumen.explain.run_maps import RunMaps
@@ -71,7 +70,7 @@ def test_tiles_can_be_of_one_class_and_their_highest_value_can_count(segmented: 
     assert {entry.class_name for entry in pale} == {"pale"}
     assert len(pale) == np.count_nonzero(1 - GREY / 255 <= 0.5)
     values = tile_values(segmented, maps["map4"], "max")
-    assert values.shape == tile_grid(segmented).shape
+    assert values.shape == segmented.tiles.shape
     np.testing.assert_allclose(values[:ROWS, :COLUMNS], 1 - GREY / 255, atol=2e-3)
     assert np.isnan(values[ROWS:]).all()
     with pytest.raises(RunError, match="has no class 'green'; it has pale, dark"):

@@ -15,6 +15,7 @@ from scipy.stats import pearsonr, spearmanr
 from napari_lumen.annotations.geojson import read_geojson, write_geojson
 from napari_lumen.annotations.shapes import Source
 from napari_lumen.errors import RunError
+from napari_lumen.explain import agreement
 from napari_lumen.explain.agreement import compare_values
 from napari_lumen.explain.area_above import AreaAbove
 from napari_lumen.explain.contour import area_mm2, contour, to_annotations
@@ -139,11 +140,102 @@ def test_maps_of_different_cells_are_compared_place_by_place() -> None:
     assert math.isnan(found.overlap(9.0).dice)
 
 
+def _by_pixels(values: np.ndarray, own: Grid, grid: Grid) -> np.ndarray:
+    """The mean of a map in each cell of a grid, of samples at every half of a level-0 px."""
+    places, starts = [], []
+    for axis in (0, 1):
+        at = np.arange(0.25, grid.shape[axis] * grid.step[axis], 0.5)
+        starts.append(np.searchsorted(at, np.arange(grid.shape[axis]) * grid.step[axis]))
+        places.append(np.floor((at + grid.origin[axis] - own.origin[axis]) / own.step[axis]).astype(int))
+    sampled = values[np.ix_(*places)]
+    counts = np.outer(*(np.diff([*start, len(at)]) for start, at in zip(starts, places, strict=True)))
+    total: np.ndarray = np.add.reduceat(np.add.reduceat(sampled, starts[0], 0), starts[1], 1)
+    return total / counts
+
+
+@pytest.mark.parametrize(
+    ("fine", "coarse", "shape"),
+    [
+        (Grid((40, 45), (16.0, 16.0), (7.3, 0.0)), Grid((5, 5), (146.58, 146.58)), (40, 45)),
+        (Grid((6, 8), (146.58, 146.58), (0.0, 13.0)), Grid((4, 3), (224.0, 350.0), (31.0, 0.0)), (5, 7)),
+        (Grid((9, 9), (146.58, 146.58)), Grid((9, 9), (146.6, 146.6), (50.0, -73.29)), (8, 8)),
+        (Grid((30, 4), (20.0, 250.0), (5.0, 0.0)), Grid((4, 30), (160.0, 33.0)), (30, 30)),
+        (Grid((7, 7), (99.9, 99.9)), Grid((2, 2), (350.0, 350.0)), (7, 7)),  # nests but for rounding
+    ],
+)
+def test_maps_whose_cells_do_not_nest_are_compared_by_area_in_the_place_of_the_finer_one(
+    fine: Grid, coarse: Grid, shape: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(2)
+    first, second = rng.random(fine.shape), rng.random(coarse.shape)
+    found = compare_values((first, fine), (second, coarse))
+    grid = found.grid
+    assert grid.shape == shape
+    for axis in (0, 1):
+        finer = fine if fine.step[axis] <= coarse.step[axis] else coarse
+        assert grid.step[axis] == finer.step[axis]
+        cells = (grid.origin[axis] - finer.origin[axis]) / finer.step[axis]
+        assert cells == pytest.approx(round(cells), abs=1e-9)  # no edge has moved
+    one, other = (_by_pixels(*item, grid) for item in ((first, fine), (second, coarse)))
+    np.testing.assert_allclose(found.first, one, atol=0.04)
+    np.testing.assert_allclose(found.second, other, atol=0.04)
+    swapped = compare_values((second, coarse), (first, fine))
+    assert swapped.grid == grid
+    np.testing.assert_array_equal(swapped.difference, -found.difference)
+
+
+def test_the_numbers_of_maps_whose_cells_do_not_nest_are_those_of_their_pixels() -> None:
+    rng = np.random.default_rng(4)
+    coarse = rng.random((5, 5))
+    coarse[2, 2] = np.nan
+    fine = np.kron(coarse, np.ones((9, 9)))[:40, :45].round(2) + rng.random((40, 45)) / 2
+    maps = (fine, Grid((40, 45), (16.0, 16.0), (7.0, 0.0))), (coarse, Grid((5, 5), (146.58, 146.58), (1, 9)))
+    found = compare_values(*maps)
+    at = np.arange(7.5, 647), np.arange(9.5, 720)  # the middle of each pixel that both cover
+    one, other = (
+        values[np.ix_(*(((at[axis] - grid.origin[axis]) // grid.step[axis]).astype(int) for axis in (0, 1)))]
+        for values, grid in maps
+    )
+    known = np.isfinite(one) & np.isfinite(other)
+    one, other = one[known], other[known]
+    assert found.pearson == pytest.approx(pearsonr(one, other).statistic, abs=2e-3)
+    assert found.spearman == pytest.approx(spearmanr(one, other).statistic, abs=2e-3)
+    overlap = found.overlap(0.8, 0.5)
+    assert overlap.first == pytest.approx((one >= 0.8).sum(), rel=5e-3)
+    assert overlap.second == pytest.approx((other >= 0.5).sum(), rel=5e-3)
+    assert overlap.both == pytest.approx(((one >= 0.8) & (other >= 0.5)).sum(), rel=5e-3)
+
+
+def test_a_cell_with_values_in_less_than_half_of_it_counts_in_no_comparison() -> None:
+    coarse = np.array([[np.nan, 2.0, 2.0]])
+    grid = Grid((1, 6), (30.0, 10.0))
+    found = compare_values((np.arange(6.0)[None], grid), (coarse, Grid((1, 3), (30.0, 24.0), (0.0, -1.0))))
+    # cells end at 23 and 47: 7 of the third cell's 10 px have a value
+    np.testing.assert_array_equal(found.second, [[np.nan, np.nan, 2, 2, 2, 2]])
+    with pytest.raises(RunError, match="less than a cell in common"):
+        compare_values(
+            (np.ones((2, 2)), Grid((2, 2), (9.0, 9.0))), (coarse, Grid((1, 3), (9.0, 9.0), (13, 0)))
+        )
+
+
+def test_ranks_of_large_maps_are_those_of_some_rows_and_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "_RANKED", 900)
+    rng = np.random.default_rng(3)
+    first = rng.random((60, 60))
+    second = first + rng.random((60, 60))
+    grid = Grid((60, 60), (4.0, 4.0))
+    found = compare_values((first, grid), (second, grid))
+    assert found.spearman == pytest.approx(spearmanr(first[::2, ::2].ravel(), second[::2, ::2].ravel())[0])
+    assert found.pearson == pytest.approx(pearsonr(first.ravel(), second.ravel())[0], abs=1e-6)
+
+
 def test_flat_maps_and_maps_of_other_places_have_no_correlation() -> None:
     grid = Grid((4, 4), (8.0, 8.0))
     flat = compare_values((np.full((4, 4), 0.1), grid), (np.arange(16.0).reshape(4, 4), grid))
     assert math.isnan(flat.pearson)
     assert math.isnan(flat.spearman)
+    edges = compare_values((np.full((4, 4), 0.1), grid), (np.full((4, 4), 0.3), Grid((4, 4), (9.1, 9.1))))
+    assert math.isnan(edges.pearson)  # nor where cells of both sides are mixed
     nothing = compare_values((np.full((4, 4), np.nan), grid), (np.ones((4, 4)), grid))
     assert math.isnan(nothing.pearson)
     with pytest.raises(RunError, match="cover no place in common"):

@@ -61,15 +61,17 @@ def explain(
         table = stain_table(opened, loaded.card)
         explainer, folder = Explainer(loaded, device), out.expanduser()
         field = explainer.explain(opened, place, stain=table)
-        # a wrong name is told before anything is written
+        # a map that cannot be checked is told before anything is written
         item = None if check is None else field[FieldMaps(field).find(check).name]
-        written = write_field(opened, field, folder, style=Style(width))
         found = None if item is None else faithfulness(explainer, opened, place, item, stain=table)
+        written = write_field(opened, field, folder, style=Style(width))
         if found is not None:
             written = (*written, write_faithfulness(found, folder / "faithfulness.json"))
     console = results()
     for name, value in field.probabilities.items():
         console.print(f"{name}: {value:.4f}", markup=False)
+    if loaded.card.task == "slide":
+        console.print("The model saw no tissue beyond this field; a run can say otherwise.", soft_wrap=True)
     if found is not None:
         console.print(found.summary(), soft_wrap=True, markup=False)
     console.print(f"{len(written)} files written to {out}", soft_wrap=True, markup=False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +17,27 @@ from napari_lumen.comparison.sources import IMAGE_SUFFIXES, OUTLINE_SUFFIXES, re
 from napari_lumen.errors import AnnotationError, RunError
 from napari_lumen.evaluation.bootstrap import bootstrap
 from napari_lumen.evaluation.box_report import BoxEvaluation, BoxRow, coverage_of, write_box_report
-from napari_lumen.evaluation.boxes import covered_share
-from napari_lumen.geometry import Grid, Region
+from napari_lumen.evaluation.boxes import Mask, attention_mask, covered_share, share_in_images
+from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Run
 from napari_lumen.inference.run import RUN_FILE
 
-Values = npt.NDArray[Any]
+Edges = tuple[float, float, float, float]
 
 
 class _Map(Protocol):
     """A map laid on a slide or an image."""
 
-    @property
-    def range(self) -> tuple[float, float]:
-        """Its least and its largest value."""
+    def share(self, box: Edges) -> float:
+        """Return which share of a box (top, left, bottom, right; level-0 px) lies in the map."""
 
-    def share(self, box: Sequence[float], above: float) -> float:
-        """Return which share of a box (top, left, bottom, right; level-0 px) lies above a value."""
+
+@dataclass(frozen=True, slots=True)
+class _Above:
+    """Where a pixel is in the map: above a share of its range, or above a value."""
+
+    threshold: float
+    absolute: bool
 
 
 def evaluate_boxes(
@@ -64,7 +69,8 @@ def evaluate_boxes(
     class_name : str, optional
         Only outlines of this class.
     threshold : float
-        Above it a pixel is in the map: a share of the map's own range.
+        Above it a pixel is in the map: a share of the range of the image's map, which is enlarged to the
+        image before. Attention of a run that answers each tile as a whole is such a map a tile.
     absolute : bool
         The threshold is a value of the map, as for probabilities.
     images : path, optional
@@ -84,11 +90,10 @@ def evaluate_boxes(
         found = _edges(there, class_name)
         if not len(found):
             continue
-        one = _of_run(said, map_name) if said.is_dir() else _MapFile(said, _size(images, name))
-        low, high = one.range
-        above = threshold if absolute else low + threshold * (high - low)
+        above = _Above(threshold, absolute)
+        one = _of_run(said, map_name, above) if said.is_dir() else _MapFile(said, _size(images, name), above)
         for top, left, bottom, right in found.tolist():
-            share = one.share((top, left, bottom, right), above)
+            share = one.share((top, left, bottom, right))
             rows.append(BoxRow(name, top, left, bottom, right, share))
     if not rows:
         raise AnnotationError(f"{boxes} holds no box{f' of the class {class_name!r}' if class_name else ''}.")
@@ -111,48 +116,64 @@ def evaluate_boxes(
 class _MapFile:
     """A map in a file, edge to edge on an image."""
 
-    def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
+    def __init__(self, path: Path, size: tuple[int, int] | None, above: _Above) -> None:
         values = read_array(path)
         if values.ndim != 2:
             raise AnnotationError(f"{path} is no map: it has the shape {values.shape}. Give one channel.")
-        self._values = values
         height, width = size or values.shape
-        self._step = np.array([height / values.shape[0], width / values.shape[1]])
+        high = above.threshold
+        self._mask = values > high if above.absolute else attention_mask(values, (height, width), high)
+        self._step = np.array([height, width]) / self._mask.shape
 
-    @property
-    def range(self) -> tuple[float, float]:
-        return float(np.nanmin(self._values)), float(np.nanmax(self._values))
-
-    def share(self, box: Sequence[float], above: float) -> float:
-        edges = np.array(box) / np.tile(self._step, 2)
-        return float(covered_share(self._values > above, edges[None])[0])
+    def share(self, box: Edges) -> float:
+        return float(covered_share(self._mask, (np.array(box) / np.tile(self._step, 2))[None])[0])
 
 
 class _MapOfRun:
     """A map of a run; it may be larger than memory."""
 
-    def __init__(self, run: Run, name: str) -> None:
+    def __init__(self, run: Run, name: str, above: _Above) -> None:
         raster = next(one for one in run.record.rasters if one.name == name and one.kind != "labels")
         self._grid: Grid = run.grid(raster)
         self._levels = run.levels(raster)
+        self._threshold = above.threshold if above.absolute else self._within(above.threshold)
 
-    @property
-    def range(self) -> tuple[float, float]:
-        import dask.array as da
-
-        low, high = da.compute(da.nanmin(self._levels[0]), da.nanmax(self._levels[0]))
-        return float(low), float(high)
-
-    def share(self, box: Sequence[float], above: float) -> float:
+    def share(self, box: Edges) -> float:
         top, left, bottom, right = box
         window = self._grid.window_of(Region(top, left, bottom - top, right - left))
         origin, step = np.array(self._grid.origin), np.array(self._grid.step)
         edges = (np.array(box) - np.tile(origin, 2)) / np.tile(step, 2) - np.tile([window.y, window.x], 2)
-        mask = np.asarray(self._levels[0][window.slices]) > above  # NaN, where the model did not run, is not
+        # NaN, where the model did not run, is not above
+        mask = np.asarray(self._levels[0][window.slices]) > self._threshold
         return float(covered_share(mask, edges[None])[0])
 
+    def _within(self, share: float) -> float:
+        """Return the value at a share of the map's range."""
+        import dask.array as da
 
-def _of_run(path: Path, name: str | None) -> _MapOfRun:
+        low, high = da.compute(da.nanmin(self._levels[0]), da.nanmax(self._levels[0]))
+        return float(low + share * (high - low))
+
+
+class _AttentionOfTiles:
+    """Attention of a run whose tiles are answered each as a whole: each is an image of its own."""
+
+    def __init__(self, run: Run, name: str, threshold: float) -> None:
+        raster = next(one for one in run.record.rasters if one.name == name and one.kind == "attention")
+        self._grid, self._tiles = run.grid(raster), run.tiles
+        self._values = run.levels(raster)[0]
+        self._side, self._threshold = run.record.tile - run.record.overlap, threshold
+
+    def share(self, box: Edges) -> float:
+        return share_in_images(box, self._tiles, self._mask)
+
+    def _mask(self, tile: Window) -> Mask:
+        window = self._grid.window_of(self._tiles.region_of(tile))
+        values = np.asarray(self._values[window.slices])
+        return attention_mask(values, (self._side, self._side), self._threshold)
+
+
+def _of_run(path: Path, name: str | None, above: _Above) -> _Map:
     run = Run.open(path)
     kinds = {raster.name: raster.kind for raster in run.record.rasters if raster.kind != "labels"}
     if name is None:
@@ -164,7 +185,9 @@ def _of_run(path: Path, name: str | None) -> _MapOfRun:
         name = likely[0]
     if name not in kinds:
         raise RunError(f"{path} holds no map {name!r}; there is {', '.join(kinds) or 'none'}.")
-    return _MapOfRun(run, name)
+    if run.record.card.task == "classification" and kinds[name] == "attention" and not above.absolute:
+        return _AttentionOfTiles(run, name, above.threshold)
+    return _MapOfRun(run, name, above)
 
 
 def _pairs(maps: Path, boxes: Path) -> dict[str, tuple[Path, Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,76 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from napari_lumen.evaluation.defined import Floats, mean
+from napari_lumen.geometry import Grid, Region, Window
 
+Mask = npt.NDArray[np.bool_]
 _COVERED = 0.5  # gated attention, section 2: at least half of the box's area
+_FLAT = 1e-5  # relative height below which a map is flat, as where instances are selected
+
+
+def attention_mask(
+    values: npt.NDArray[np.floating[Any]], size: tuple[int, int], threshold: float = 0.5
+) -> Mask:
+    """Return where the map of one image is high, as gated attention selects instances (section 2).
+
+    The map is enlarged bilinearly to the image's size, and scaled from its lowest to its highest value.
+
+    Parameters
+    ----------
+    values : ndarray (h, w)
+        NaN where nothing was computed, which is never high.
+    size : (int, int)
+        Rows and columns of the image; a map that has more keeps its own.
+    threshold : float
+        Of the scaled values, which lie in [0, 1]: above it they are high.
+
+    Returns
+    -------
+    ndarray
+        bool, of that size; False all over for a flat map.
+    """
+    known = np.isfinite(values)
+    if not known.any():
+        return np.zeros(values.shape, bool)
+    fine = np.where(known, values, values[known].min()).astype(np.float64)
+    shape = max(size[0], values.shape[0]), max(size[1], values.shape[1])
+    if shape != values.shape:
+        places = [
+            np.clip((np.arange(wanted) + 0.5) * own / wanted - 0.5, 0, own - 1)
+            for wanted, own in zip(shape, values.shape, strict=True)
+        ]
+        fine = map_coordinates(fine, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
+        known = known[np.ix_(*(np.rint(place).astype(np.intp) for place in places))]
+    low, high = fine[known].min(), fine[known].max()
+    if high - low <= _FLAT * max(abs(low), abs(high)):
+        return np.zeros(fine.shape, bool)
+    return np.asarray(known & (fine > low + threshold * (high - low)), bool)
+
+
+def share_in_images(
+    box: tuple[float, float, float, float], images: Grid, mask_of: Callable[[Window], Mask]
+) -> float:
+    """Return which share of a box lies in the masks of images that lie beside each other.
+
+    Parameters
+    ----------
+    box : (float, float, float, float)
+        Upper, left, lower and right edge, level-0 px.
+    images : Grid
+        A pixel an image.
+    mask_of : callable
+        Returns the mask of an image by its pixel, edge to edge on the image.
+    """
+    top, left, bottom, right = box
+    touched = images.window_of(Region(top, left, bottom - top, right - left))
+    share = 0.0
+    for row in range(touched.y, touched.y + touched.height):
+        for column in range(touched.x, touched.x + touched.width):
+            image = Window(row, column, 1, 1)
+            place, mask = images.region_of(image), mask_of(image)
+            edges = (np.array(box) - np.tile((place.y, place.x), 2)) / np.tile((place.height, place.width), 2)
+            share += float(covered_share(mask, edges[None] * np.tile(mask.shape, 2))[0])
+    return share
 
 
 def covered_share(mask: npt.NDArray[np.bool_], boxes: npt.NDArray[Any]) -> Floats:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from napari_lumen.errors import RunError
-from napari_lumen.explain.overlay import on_picture
+from napari_lumen.explain.pieces import Pieces, Values, common_cells, pieces
 from napari_lumen.explain.run_map import RunMap
 from napari_lumen.geometry import Grid, Region
 
-Values = npt.NDArray[np.floating[Any]]
-_MOST = 16_000_000  # values that are compared
+Reals = npt.NDArray[np.float64]
+_MOST = 4_000_000  # values of each map that are compared
+_RANKED = 1_000_000  # places whose ranks are compared: those of 16 million take half a minute
 
 
 @dataclass(frozen=True)
@@ -44,15 +43,17 @@ class Agreement:
     Attributes
     ----------
     grid : Grid
-        The finer of the two in each direction, over what both cover.
+        The cells of the finer map, in each direction, that lie wholly in what both cover.
     first, second : ndarray
         Values (h, w); NaN where a map has none.
     pearson, spearman : float
-        Correlation over the cells of which both have a value; NaN where a map is flat there. Cells of the
-        coarser map count as often as they are repeated.
+        Correlation over all places where both have a value, by area; NaN where a map is flat there. Of more
+        than a million pieces Spearman's is that of a million places, evenly spread.
     comparable : bool
         Whether both maps have values that can be compared between tiles; correlations of others speak of
         places within tiles only.
+    pieces : Pieces
+        All that the two have in common, cut at the edges of both.
     """
 
     grid: Grid
@@ -61,6 +62,7 @@ class Agreement:
     pearson: float
     spearman: float
     comparable: bool
+    pieces: Pieces
 
     @property
     def difference(self) -> Values:
@@ -76,14 +78,13 @@ class Agreement:
         second : float, optional
             Of the second map; that of the first without it.
         """
-        known = np.isfinite(self.first) & np.isfinite(self.second)
-        one = known & (self.first >= first)
-        other = known & (self.second >= (first if second is None else second))
-        cell = self.grid.step[0] * self.grid.step[1]
-        a, b, both = (float(np.count_nonzero(part)) for part in (one, other, one & other))
+        areas = self.pieces.areas
+        one = self.pieces.first >= first
+        other = self.pieces.second >= (first if second is None else second)
+        a, b, both = (float(areas[part].sum()) for part in (one, other, one & other))
         dice = 2 * both / (a + b) if a + b else float("nan")
         iou = both / (a + b - both) if a + b else float("nan")
-        return Overlap(dice, iou, a * cell, b * cell, both * cell)
+        return Overlap(dice, iou, a, b, both)
 
 
 def compare_values(
@@ -94,7 +95,9 @@ def compare_values(
 ) -> Agreement:
     """Lay two maps on one grid and say how far they agree.
 
-    Every cell of the common grid has the value of the cell of each map in which its middle lies.
+    Both are cut at the edges of both, and each piece counts by its area. In `first`, `second` and
+    `difference` the cells of the finer map stay where they are: where an edge of the other one runs through
+    a cell, that has the mean of both sides by area, and no value where less than half of it has one.
 
     Parameters
     ----------
@@ -106,18 +109,25 @@ def compare_values(
     Raises
     ------
     RunError
-        When the two cover nothing in common.
+        When the two cover nothing in common, or less than a cell.
     """
-    common = first[1].region.intersect(second[1].region)
-    if common.empty:
+    if first[1].region.intersect(second[1].region).empty:
         raise RunError("The two maps cover no place in common: choose maps of the same part of a slide.")
-    step = [min(one, other) for one, other in zip(first[1].step, second[1].step, strict=True)]
-    shape = (max(1, round(common.height / step[0])), max(1, round(common.width / step[1])))
-    grid = Grid(shape, (common.height / shape[0], common.width / shape[1]), (common.y, common.x))
-    one, other = (on_picture(values, own, common, shape) for values, own in (first, second))
-    known = np.isfinite(one) & np.isfinite(other)
-    a, b = one[known].astype(np.float64), other[known].astype(np.float64)
-    return Agreement(grid, one, other, _pearson(a, b), _pearson(_ranks(a), _ranks(b)), comparable)
+    grid = common_cells(first[1], second[1])
+    if grid is None:
+        raise RunError("The two maps have less than a cell in common: choose maps of the same part.")
+    cut = pieces(first, second)
+    one, other = (cut.in_cells(values, grid) for values in (cut.first, cut.second))
+    pearson = _pearson(*_known(cut.first, cut.second, cut.areas))
+    a, b, areas = _known(*cut.sampled(_RANKED))
+    spearman = _pearson(_ranks(a, areas), _ranks(b, areas), areas)
+    return Agreement(grid, one, other, pearson, spearman, comparable, cut)
+
+
+def _known(one: Values, other: Values, areas: Reals) -> tuple[Reals, Reals, Reals]:
+    """Return the values and areas of the pieces of which both have a value."""
+    known = areas > 0
+    return one[known].astype(np.float64), other[known].astype(np.float64), areas[known]
 
 
 def compare_maps(first: RunMap, second: RunMap, region: Region | None = None) -> Agreement:
@@ -127,7 +137,7 @@ def compare_maps(first: RunMap, second: RunMap, region: Region | None = None) ->
     ----------
     first, second : RunMap
     region : Region, optional
-        Level-0 px; what both cover without it. Of more than 16 million values coarser levels are compared.
+        Level-0 px; what both cover without it. Of more than 4 million values coarser levels are compared.
 
     Raises
     ------
@@ -140,14 +150,18 @@ def compare_maps(first: RunMap, second: RunMap, region: Region | None = None) ->
     return compare_values(read[0], read[1], comparable=first.comparable and second.comparable)
 
 
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(rankdata(values), np.float64)
+def _ranks(values: Reals, areas: Reals) -> Reals:
+    """Return how much area lies below each value; equal ones share theirs, as in a mean rank."""
+    _, place = np.unique(values, return_inverse=True)
+    held = np.bincount(place, areas)
+    middle: Reals = (np.cumsum(held) - held / 2)[place]
+    return middle
 
 
-def _pearson(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+def _pearson(a: Reals, b: Reals, areas: Reals) -> float:
     if len(a) < 2:
         return float("nan")
-    a, b = a - a.mean(), b - b.mean()
-    spread = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    a, b = a - np.average(a, weights=areas), b - np.average(b, weights=areas)
+    spread = float(np.sqrt((areas * a * a).sum() * (areas * b * b).sum()))
     # rounding leaves a flat map a little relief
-    return float((a * b).sum() / spread) if np.ptp(a) > 1e-12 and np.ptp(b) > 1e-12 else float("nan")
+    return float((areas * a * b).sum() / spread) if np.ptp(a) > 1e-12 and np.ptp(b) > 1e-12 else float("nan")

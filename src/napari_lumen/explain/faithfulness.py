@@ -1,7 +1,6 @@
 """Does it matter where the map is high? Deleting and inserting its top cells, against random order.
 
-Deletion and insertion after Petsiuk, Das and Saenko (RISE, BMVC 2018); the share of annotated boxes that a
-map covers after Fan et al. (gated attention, section 2).
+Deletion and insertion after Petsiuk, Das and Saenko (RISE, BMVC 2018).
 """
 
 from __future__ import annotations
@@ -14,22 +13,21 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
-from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import RunError
-from napari_lumen.evaluation.boxes import covered_share
+from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.field import Explainer, read_views
 from napari_lumen.explain.parts import Item
 from napari_lumen.explain.place import Field, field_of
 from napari_lumen.geometry import Grid, Pair, Region
 from napari_lumen.slides import Slide
 from napari_lumen.stain.colour_table import ColourTable
+from napari_lumen.tissue import Mask
 
 Baseline = Literal["blur", "mean"]
 Values = npt.NDArray[np.floating[Any]]
 RGB = npt.NDArray[np.uint8]
 _FOUND = 0.5  # of the probability: what a segmentation found
 _BLUR = 1 / 32  # of the field's longer side: the deviation of the blur
-_COVERED = 0.5  # of a box's area, see `evaluation.boxes.box_coverage`
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +111,8 @@ def faithfulness(
     """Delete and insert the cells of a field in the order of a map, and in random orders.
 
     A cell is taken away by the baseline's pixels; only the fine view is changed. Equal cells come in random
-    order, those without a value last.
+    order, those without a value last. The order of a map that has one cell, or the same value in all, would
+    be random itself.
 
     Parameters
     ----------
@@ -147,15 +146,21 @@ def faithfulness(
     Raises
     ------
     RunError
-        When the item is no map, or there is no such class.
+        When the item is no map, all its values are equal or NaN, or there is no such class.
     """
     if item.grid is None or item.kind != "map":
         raise RunError(f"{item.title} is no map: choose one of the maps of the field.")
+    if Distribution.of(item.values).flat:
+        raise RunError(
+            f"{item.title} {_without_order(item.values)}, so there is no order to check: choose another map "
+            "or a larger field."
+        )
     if steps < 1 or repeats < 1:
         raise RunError(f"A check needs at least one step and one random order, not {steps} and {repeats}.")
     field = field_of(slide, explainer.model.card.input, place)
     views = read_views(slide, field, stain)
-    score, name = _scorer(explainer, views, class_name)
+    tissue = explainer.tissue(slide, field)
+    score, name = _scorer(explainer, views, tissue, class_name)
     cells = _cells(item, item.grid, field)
     without = _without(views[0], baseline)
     rng = np.random.default_rng(seed)
@@ -189,56 +194,12 @@ def faithfulness(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Coverage:
-    """How many annotated boxes a map covers.
-
-    Attributes
-    ----------
-    shares : ndarray
-        Of each box's area that lies where the map is at least the threshold.
-    threshold : float
-    """
-
-    shares: Values
-    threshold: float
-
-    @property
-    def covered(self) -> float:
-        """Share of the boxes of which at least half is covered; NaN without boxes."""
-        return float((self.shares >= _COVERED - 1e-9).mean()) if len(self.shares) else float("nan")
-
-
-def box_coverage(
-    values: Values, grid: Grid, annotations: Sequence[Annotation], threshold: float | None = None
-) -> Coverage:
-    """Say which share of annotated boxes a map covers.
-
-    Parameters
-    ----------
-    values : ndarray (h, w)
-    grid : Grid
-        Where its cells lie, level-0 px.
-    annotations : sequence of Annotation
-        The bounding boxes of those whose middle lies on the map count.
-    threshold : float, optional
-        By default half-way from the lowest to the highest value, as gated attention chooses instances.
-    """
-    known = values[np.isfinite(values)]
-    if threshold is None:
-        threshold = float(known.min() + known.max()) / 2 if known.size else 0.0
-    above = np.isfinite(values) & (values >= threshold)
-    region, boxes = grid.region, []
-    for item in annotations:
-        left, top, right, bottom = item.geometry.bounds
-        y, x = (top + bottom) / 2, (left + right) / 2
-        inside = region.y <= y < region.bottom and region.x <= x < region.right
-        if inside and bottom > top and right > left:
-            boxes.append((top, left, bottom, right))
-    if not boxes:
-        return Coverage(np.empty(0), threshold)
-    edges = (np.array(boxes) - np.array(grid.origin * 2)) / np.array(grid.step * 2)
-    return Coverage(covered_share(above, edges), threshold)
+def _without_order(values: Values) -> str:
+    if not np.isfinite(values).any():
+        return "has no values in this field"
+    if values.size == 1:
+        return "has one cell in this field"
+    return f"is {values[np.isfinite(values)][0]:.4g} all over this field"
 
 
 def _mean_area(curves: Sequence[Curve]) -> float:
@@ -246,12 +207,12 @@ def _mean_area(curves: Sequence[Curve]) -> float:
 
 
 def _scorer(
-    explainer: Explainer, views: tuple[RGB, ...], class_name: str | None
+    explainer: Explainer, views: tuple[RGB, ...], tissue: Mask | None, class_name: str | None
 ) -> tuple[Callable[[RGB], float], str]:
     """Return what scores a fine view, and the class that it speaks of."""
     names = [item.name for item in explainer.model.card.classes]
-    said = explainer.network.probabilities(views)
-    means = said.reshape(len(said), -1).mean(axis=1)
+    said = explainer.network.probabilities(views, tissue)
+    means = np.nanmean(said.reshape(len(said), -1), axis=1)
     name = names[int(means.argmax())] if class_name is None else class_name
     if name not in names:
         raise RunError(f"{explainer.model.card.title} has no class {name!r}; it has {', '.join(names)}.")
@@ -259,7 +220,8 @@ def _scorer(
     found = said[channel] >= _FOUND if said.ndim == 3 and (said[channel] >= _FOUND).any() else ...
 
     def score(fine: RGB) -> float:
-        return float(explainer.network.probabilities((fine, *views[1:]))[channel][found].mean())
+        said = explainer.network.probabilities((fine, *views[1:]), tissue)
+        return float(np.nanmean(said[channel][found]))
 
     return score, name
 

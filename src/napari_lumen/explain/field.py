@@ -12,13 +12,15 @@ from napari_lumen.explain.field_pass import FieldPass
 from napari_lumen.explain.parts import ExplainedField
 from napari_lumen.explain.place import Field, field_of
 from napari_lumen.explain.placing import GATED, placed
-from napari_lumen.geometry import Pair, Region, Window
+from napari_lumen.explain.two_stages import tissue_patches
+from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.models import Model, ModelCard
 from napari_lumen.models.device import resolve_device
 from napari_lumen.slides import Slide
 from napari_lumen.stain.colour_table import ColourTable
 from napari_lumen.stain.normalisation import colour_table
 from napari_lumen.stain.of_slide import stain_of_slide
+from napari_lumen.tissue import Mask, tissue_mask
 
 RGB = npt.NDArray[np.uint8]
 
@@ -41,6 +43,7 @@ class Explainer:
     def __init__(self, model: Model, device: str = "auto") -> None:
         self.model = model
         self.network = FieldPass(model, resolve_device(device))
+        self._mask: tuple[str, tuple[Mask, Grid]] | None = None
 
     def explain(
         self,
@@ -49,8 +52,12 @@ class Explainer:
         *,
         stain: ColourTable | None = None,
         channels: Sequence[str] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> ExplainedField:
         """Send a field through the network and place all that it recorded.
+
+        A model that classifies a slide in two stages sees of it the field's tissue alone: near the edges of
+        the field it can say another thing than a run, see `run_tile`.
 
         Parameters
         ----------
@@ -62,23 +69,49 @@ class Explainer:
         channels : sequence of str, optional
             Gates whose channels are kept as maps; by default those of gated attention alone, since channels
             of large maps take much memory. See `channel_map`.
+        check : callable, optional
+            Called often while tissue is looked for, see `tissue`; what it raises ends that.
 
         Raises
         ------
         SlideError
             When the slide cannot be read there, or its pixel size is unknown.
         RunError
-            When the place is outside the slide or too large, or memory does not suffice.
+            When the place is outside the slide or too large, memory does not suffice, or two stages find no
+            tissue there.
         ModelError
             When the network does not fit its card.
         """
         field = field_of(slide, self.model.card.input, place)
-        return self.explain_views(read_views(slide, field, stain), field, channels=channels)
+        tissue = self.tissue(slide, field, check)
+        return self.explain_views(read_views(slide, field, stain), field, channels=channels, tissue=tissue)
+
+    def tissue(self, slide: Slide, field: Field, check: Callable[[], None] = lambda: None) -> Mask | None:
+        """Return which patches of a field a model that classifies a slide in two stages looks at.
+
+        The slide's tissue is looked for once, which takes seconds of a large one.
+
+        Returns
+        -------
+        ndarray or None
+            bool (rows, columns); None where all count, as for all other models. See `tissue_patches`.
+        """
+        card = self.model.card
+        if card.task != "slide":
+            return None
+        if self._mask is None or self._mask[0] != slide.fingerprint:
+            self._mask = (slide.fingerprint, tissue_mask(slide, check))
+        return tissue_patches(*self._mask[1], field.grid, card.input.views[0].size)
 
     def explain_views(
-        self, views: Sequence[RGB], field: Field, *, channels: Sequence[str] | None = None
+        self,
+        views: Sequence[RGB],
+        field: Field,
+        *,
+        channels: Sequence[str] | None = None,
+        tissue: Mask | None = None,
     ) -> ExplainedField:
-        """Explain the pixels of a field that are already read, see `read_views`."""
+        """Explain the pixels of a field that are already read, see `read_views` and `tissue`."""
         infos, card = self.network.infos, self.model.card
         gates = [info.name for info in infos if info.kind == "channel"]
         kept = [name for name in gates if name == GATED] if channels is None else list(channels)
@@ -87,7 +120,7 @@ class Explainer:
             raise RunError(
                 f"{card.title} has no channel gate {unknown[0]!r}; there is {', '.join(gates) or 'none'}."
             )
-        recorded = self.network.record(views, kept)
+        recorded = self.network.record(views, kept, tissue)
         return placed(card, infos, recorded, field)
 
 

@@ -13,10 +13,14 @@ import numpy.typing as npt
 import torch
 
 from napari_lumen.errors import ModelError, RunError, first_line
+from napari_lumen.explain.two_stages import classified, patches_of
 from napari_lumen.inference.forward import Forward, out_of_memory
+from napari_lumen.inference.slide_features import slide_network
 from napari_lumen.models import AttentionInfo, Model, attention_modules, record_attention
+from napari_lumen.tissue import Mask
 
 Array = npt.NDArray[np.float32]
+Views = Sequence[npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +64,12 @@ class FieldPass(Forward):
 
     def __init__(self, model: Model, device: torch.device) -> None:
         super().__init__(model, device, beside=False)
+        self._patch = slide_network(model).patch if model.card.task == "slide" else None
         with self._lanes.network() as network:  # the only one
             self._network = network
         self.infos: tuple[AttentionInfo, ...] = tuple(info for info, _ in attention_modules(self._network))
 
-    def record(self, views: Sequence[npt.NDArray[np.uint8]], channels: Sequence[str] = ()) -> Recorded:
+    def record(self, views: Views, channels: Sequence[str] = (), tissue: Mask | None = None) -> Recorded:
         """Send a field through the network.
 
         Parameters
@@ -73,6 +78,9 @@ class FieldPass(Forward):
             (h, w, 3) uint8, one a view.
         channels : sequence of str
             Gates whose features are kept as well.
+        tissue : ndarray, optional
+            Of a model that classifies a slide in two stages: bool (rows, columns), its patches with tissue;
+            nothing is said of the others. By default all.
 
         Raises
         ------
@@ -83,7 +91,11 @@ class FieldPass(Forward):
         """
         start = time.perf_counter()
         try:
-            probability, attention, features = self._recorded(views, channels)
+            if self._patch is None:
+                probability, attention, features = self._recorded(views, channels)
+            else:
+                probability, attention = self._together(views[0], self._patch, tissue)
+                features = {}
         except (torch.OutOfMemoryError, MemoryError, RuntimeError, ValueError) as error:
             if out_of_memory(error):
                 raise RunError(
@@ -102,14 +114,16 @@ class FieldPass(Forward):
             )
         return Recorded(probability, attention, features, time.perf_counter() - start)
 
-    def probabilities(self, views: Sequence[npt.NDArray[np.uint8]]) -> Array:
-        """Return the probability alone, (classes, h, w) or (classes,), with nothing recorded."""
+    def probabilities(self, views: Views, tissue: Mask | None = None) -> Array:
+        """Return the probability alone, (classes, h, w) or (classes,), see `record`."""
+        if self._patch is not None:
+            return self._together(views[0], self._patch, tissue)[0]
         with torch.inference_mode():
             said: Array = self._answer(views).cpu().numpy()[0]
         return said
 
     def _recorded(
-        self, views: Sequence[npt.NDArray[np.uint8]], channels: Sequence[str]
+        self, views: Views, channels: Sequence[str]
     ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
         with torch.inference_mode(), ExitStack() as stack:
             maps = stack.enter_context(record_attention(self._network)) if self.infos else {}
@@ -125,7 +139,24 @@ class FieldPass(Forward):
             features = {name: behind[f"{name}.features"][0].float().cpu().numpy() for name in channels}
             return probability.cpu().numpy()[0], attention, features
 
-    def _answer(self, views: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+    def _together(
+        self, view: npt.NDArray[np.uint8], patch: int, tissue: Mask | None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Return what two stages say of a field, probability (classes, h, w) and maps (rows, columns)."""
+        patches = patches_of(view, patch)
+        known = np.ones(patches.shape[:2], bool) if tissue is None else tissue
+        maps = tuple(info.name for info in self.infos if info.kind == "spatial")
+        with (
+            torch.inference_mode(),
+            torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"),
+        ):
+            prepared = self._prepared(patches[known])
+            said, recorded = classified(self._network, self._card, prepared, torch.from_numpy(known), maps)
+        by_pixel = said.numpy().repeat(patch, axis=1).repeat(patch, axis=2)
+        probability = by_pixel[:, : view.shape[0], : view.shape[1]]
+        return probability, {name: values.numpy() for name, values in recorded.items()}
+
+    def _answer(self, views: Views) -> torch.Tensor:
         tensors = tuple(self._prepared(view[None]) for view in views)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
             logits = self._network(tensors if len(tensors) > 1 else tensors[0])

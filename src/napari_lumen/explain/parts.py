@@ -135,6 +135,8 @@ class ExplainedField:
         Features before their gate, by the name of the gate, of the gates that were asked for.
     seconds : float
         That the forward pass took, recording included.
+    of_run : bool
+        Whether all of it was taken from a run, see `run_tile`.
     """
 
     model: str
@@ -146,6 +148,7 @@ class ExplainedField:
     parts: tuple[Part, ...]
     channels: Mapping[str, Channels] = field(default_factory=dict)
     seconds: float = 0.0
+    of_run: bool = False
 
     def items(self) -> Iterator[Item]:
         """Yield all items of all parts."""

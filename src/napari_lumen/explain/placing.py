@@ -46,7 +46,7 @@ def placed(
         field.region,
         field.views,
         _probabilities(card, recorded.probability),
-        float(np.nanmean(entropy_bits(card, recorded.probability))),
+        _mean(entropy_bits(card, recorded.probability)),
         (_answer(card, recorded.probability, field), *_nested(items)),
         _channels(infos, recorded, field),
         recorded.seconds,
@@ -81,32 +81,38 @@ def channel_map(explained: ExplainedField, gate: str, channel: int) -> Item:
 
 
 def _probabilities(card: ModelCard, probability: Values) -> Mapping[str, float]:
-    means = probability.reshape(len(probability), -1).mean(axis=1)
-    return {item.name: float(value) for item, value in zip(card.classes, means, strict=True)}
+    return {item.name: _mean(values) for item, values in zip(card.classes, probability, strict=True)}
+
+
+def _mean(values: Values) -> float:
+    """Return the mean over what was answered, NaN where nothing was."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 def _answer(card: ModelCard, probability: Values, field: Field) -> Part:
     """Return the part that holds what the network answered."""
     entropy = entropy_bits(card, probability)
-    if probability.ndim == 1:
-        names = tuple(item.name for item in card.classes)
-        said = "Probability of each class, of the whole field."
-        item = Item("classes", "Classes", said, "classes", probability, labels=names)
-        return Part(ANSWER, part_title(ANSWER), (item,))
-    grid = field.grid
-    maps = [
-        Item(f"probability.{name}", name, f"Probability of {name}.", "map", values, grid)
-        for name, values in zip((item.name for item in card.classes), probability, strict=True)
-    ]
+    grid, region = field.grid, field.region
     undecided = Item(
         "entropy",
         "Entropy",
         "How undecided the model is, in bits.",
         "map",
-        entropy,
-        grid,
+        np.atleast_2d(entropy),
+        # one value for the whole field where the model answers so
+        grid if entropy.ndim else Grid((1, 1), (region.height, region.width), grid.origin),
         (0.0, most_entropy(card)),
     )
+    names = tuple(item.name for item in card.classes)
+    if probability.ndim == 1:
+        said = "Probability of each class, of the whole field."
+        item = Item("classes", "Classes", said, "classes", probability, labels=names)
+        return Part(ANSWER, part_title(ANSWER), (item, undecided))
+    maps = [
+        Item(f"probability.{name}", name, f"Probability of {name}.", "map", values, grid)
+        for name, values in zip(names, probability, strict=True)
+    ]
     return Part(ANSWER, part_title(ANSWER), (*maps, undecided))
 
 

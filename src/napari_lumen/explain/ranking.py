@@ -71,23 +71,10 @@ def value_said(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= _LARGE else f"{value:.3g}"
 
 
-def tile_grid(run: Run) -> Grid:
-    """Return the grid of which every pixel is the part of a tile that is its own, level-0 px."""
-    record, labels = run.record, Run.grid(run.labels)
-    own = record.tile - record.overlap
-    step = (own * record.model_mpp / record.mpp[0], own * record.model_mpp / record.mpp[1])
-    region = labels.region
-    rows, columns = (
-        max(1, int(np.ceil(side / size - 1e-6)))
-        for side, size in zip((region.height, region.width), step, strict=True)
-    )
-    return Grid((rows, columns), step, labels.origin)
-
-
 def tile_values(
     run: Run, item: RunMap, by: By = "mean", check: Callable[[], None] = lambda: None
 ) -> npt.NDArray[np.float64]:
-    """Return one value a tile of `tile_grid`, NaN where the model did not answer.
+    """Return one value a tile of `Run.tiles`, NaN where the model did not answer.
 
     A value of the map belongs to the tile in which its middle lies.
 
@@ -100,7 +87,7 @@ def tile_values(
     check : callable, optional
         Called often; what it raises ends the work.
     """
-    tiles = tile_grid(run)
+    tiles = run.tiles
     grid = _level(item, tiles, by)
     level = item.grids.index(grid)
     found = np.full(tiles.shape, np.nan)
@@ -154,7 +141,7 @@ def ranked_tiles(
     if run is None:
         raise RunError("A field is one tile: run the model over more of the slide to rank tiles.")
     _require_class(run, class_name)
-    values, grid = tile_values(run, maps.find(name), by, check), tile_grid(run)
+    values, grid = tile_values(run, maps.find(name), by, check), run.tiles
     classes = RunClasses(run)
     entries: list[Entry] = []
     for index in _ordered(values.ravel(), lowest):
