@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -142,11 +143,13 @@ class StepJobs:
         try:
             value = work(callbacks.progress, job.cancel)
         except Cancelled:
-            callbacks.cancelled()
+            end = callbacks.cancelled
         except Exception as error:
-            callbacks.failed(error)
+            end = partial(callbacks.failed, error)
         else:
-            callbacks.cancelled() if job.cancel.is_set() else callbacks.done(value)
+            end = callbacks.cancelled if job.cancel.is_set() else partial(callbacks.done, value)
+        if not job.finished:
+            end()
 
     def close(self) -> None:
         self.closed = True

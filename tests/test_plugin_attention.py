@@ -277,6 +277,8 @@ def test_the_cursor_reads_value_percentile_classes_and_tile(tmp_path: Path) -> N
     assert reading.said[1].startswith("dark 1.00, pale 0.00")
     assert reading.said[2] == "Tile at x 150, y 150, 100 × 100 px of the slide"
     assert bench.viewer.status.startswith("Map2: Value 1, higher than")
+    bench.viewer.status = "[420, 400]: 255"  # as napari does, in its own time
+    assert bench.viewer.status.startswith("Map2: Value 1, higher than")
     bench.viewer.cursor.position = level0_to_world((210.0, 415.0), (0.5, 0.5))
     bench.controller.read_cursor()
     assert heard[-1].said == ("The model did not look here.",)
@@ -284,6 +286,8 @@ def test_the_cursor_reads_value_percentile_classes_and_tile(tmp_path: Path) -> N
     bench.viewer.cursor.position = (0.0, 0.0)
     bench.controller.read_cursor()
     assert len(heard) == 2
+    bench.viewer.status = "Ready"
+    assert bench.viewer.status == "Ready"
 
 
 def test_maps_of_a_field_say_at_a_point_what_the_field_said(dark: Bench) -> None:

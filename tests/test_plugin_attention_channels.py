@@ -75,6 +75,37 @@ def test_the_gates_of_a_run_follow_the_cursor_from_tile_to_tile(tmp_path: Path) 
     assert controller.field.explained_region == Region(320, 384, 64, 64)
 
 
+def test_a_right_click_brings_the_gates_that_a_run_does_not_keep(tmp_path: Path, qtbot: Any) -> None:
+    from napari_lumen.plugin.widgets.attention_tile import TileTool
+
+    slide, model = dark_at(SPOT, (400, 420)), marker_model(4, attention=("map4",), size=64)
+    bench = Bench(slide, model)
+    bench.show_run(predict(slide, model, Region(0, 0, 400, 420), tmp_path / "run"))
+    controller = bench.controller
+    channels, tile = ChannelsController(controller), TileTool(controller)
+    qtbot.addWidget(tile)
+    assert channels.gates.values is None
+    assert "right-click on tissue brings those of the tile there" in channels.gates.said
+    controller.explain_at(212.0, 200.0)
+    field = controller.field
+    assert field is not None
+    assert controller.source is not field  # the run is looked at all the while
+    gates = field.explained["gate"].values
+    assert channels.gates.names == (("gate", "Gate"),)
+    np.testing.assert_array_equal(channels.gates.values, gates)
+    assert channels.gates.place == field.explained_region
+    ((title, shown),) = tile.controller.shown.gates
+    assert (title, tile.gate.currentText()) == ("Gate", "Gate")
+    np.testing.assert_array_equal(shown, gates)
+    assert tile.strip.channel_at(0) == 0
+    bench.viewer.mouse_over_canvas = True
+    bench.viewer.cursor.position = level0_to_world((10.0, 10.0), (0.5, 0.5))
+    controller.read_cursor()
+    np.testing.assert_array_equal(channels.gates.values, gates)  # of no other tile they are known
+    channels.show_channel(1)
+    assert controller.state.chosen == "gate.channel.1"
+
+
 def test_channels_of_a_model_without_any_say_so(tmp_path: Path) -> None:
     slide = dark_at(SPOT, (400, 420))
     bench = Bench(slide)

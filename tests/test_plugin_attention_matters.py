@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from napari.layers import Layer
 from shapely import box
 
@@ -21,6 +22,7 @@ from napari_lumen.errors import ModelError
 from napari_lumen.explain.faithfulness import Curve, Faithfulness, faithfulness
 from napari_lumen.geometry import Region
 from napari_lumen.inference import predict
+from napari_lumen.models.instances import InstanceSelection
 from napari_lumen.plugin.annotation_frame import Frame
 from napari_lumen.plugin.annotation_shapes import shape_layers
 from napari_lumen.plugin.controllers.attention_matters import MattersController, verdict
@@ -124,12 +126,24 @@ def test_a_model_that_is_gone_is_one_sentence(bench: Bench, monkeypatch: pytest.
     assert not matters.state.busy
 
 
+def test_a_map_of_one_cell_gets_no_verdict(bench: Bench) -> None:
+    bench.controller.choose_map("entropy")  # of a field that is classified as a whole
+    matters = MattersController(bench.controller)
+    matters.check()
+    assert matters.state.message == (
+        "Entropy has one cell in this field, so there is no order to check: choose another map or a larger "
+        "field."
+    )
+    assert matters.state.checked is None
+
+
 def test_boxes_drawn_by_hand_are_counted_and_those_of_models_are_not(bench: Bench) -> None:
     matters = MattersController(bench.controller)
     matters.count_boxes()
     assert matters.state.message.startswith("Nothing is outlined by hand")
-    values = DARK[:4, :4] / 255
-    high = values >= (values.min() + values.max()) / 2
+    values = torch.from_numpy(DARK[:4, :4] / 255)[None, None]
+    mask = (InstanceSelection().normalise(values)[0] > 0.5).float()
+    high = mask.reshape(4, 56, 4, 56).mean(dim=(1, 3)).numpy() >= 0.5
     cells = [
         Annotation(box(c * CELL, r * CELL, (c + 1) * CELL, (r + 1) * CELL), "lesion")
         for r in range(4)

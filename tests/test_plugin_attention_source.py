@@ -7,23 +7,31 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from napari.components import ViewerModel
 from napari.layers import Layer
 
 from attention_bench import MARKER, Bench
+from explain_fakes import marker_model
 from fakes import ArraySlide
+from napari_lumen import open_slide
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.cli.run_slide import slide_of
+from napari_lumen.errors import RunError
 from napari_lumen.explain import Explainer
+from napari_lumen.explain.run_maps import RunMaps
 from napari_lumen.geometry import Region, Window
 from napari_lumen.inference import predict
 from napari_lumen.models import InputSpec, Model, ModelCard, TrainingRecord, View, build, load_model
 from napari_lumen.models.genotype import Genotype
 from napari_lumen.plugin.attention_tree import STATES, Node, field_tree, find_node, first_map
 from napari_lumen.plugin.catalogue import Catalogue
+from napari_lumen.plugin.controllers.arrivals import Arrivals
 from napari_lumen.plugin.controllers.attention import AttentionController
 from napari_lumen.plugin.layers import run_layers
 from napari_lumen.plugin.opening import open_slide_of
+from napari_lumen.plugin.slide_layers import slide_layer
 from plugin_fakes import write_run
 from test_plugin_correct import AtOnce
 
@@ -140,35 +148,93 @@ def test_a_map_in_the_colours_of_a_decision_is_red_from_one_half_on() -> None:
     assert find_node(tree, "n") is None
 
 
-def test_a_slide_that_has_moved_is_asked_for_once_and_found_from_then_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import tifffile
+class Moved:
+    """A run over a slide that has moved since, shown in a viewer, and a controller that looks at it."""
 
-    from napari_lumen import open_slide
-    from napari_lumen.plugin import moved_slides
+    def __init__(self, folder: Path, *others: ArraySlide) -> None:
+        there, self.now = folder / "was" / "case.tif", folder / "now" / "else.tif"
+        for place in (there.parent, self.now.parent, folder / "runs"):
+            place.mkdir()
+        write_slide(there)
+        with open_slide(there) as slide:
+            self.run = write_run(folder / "runs" / "run", slide, Window(64, 64, 16, 16))
+            layers = run_layers(self.run, "case").layers
+        there.rename(self.now)
+        self.viewer = ViewerModel()
+        for other in others:
+            self.viewer.add_layer(Layer.create(*slide_layer(other)))
+        for data in layers:
+            self.viewer.add_layer(Layer.create(*data))
+        self.results = list(self.viewer.layers)[len(others) :]
+        self.controller = AttentionController(self.viewer, AtOnce(), lambda: Catalogue((MARKER,), ()))
 
-    monkeypatch.setattr(moved_slides, "user_data_path", lambda *_, **__: tmp_path / "data")
-    pixels = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
-    there, now = tmp_path / "was" / "case.tif", tmp_path / "now" / "else.tif"
-    for place in (there.parent, now.parent, tmp_path / "runs"):
-        place.mkdir()
-    tifffile.imwrite(there, pixels, tile=(256, 256), resolution=(20000, 20000), resolutionunit="CENTIMETER")
-    with open_slide(there) as slide:
-        run = write_run(tmp_path / "runs" / "run", slide, Window(64, 64, 16, 16))
-        layers = run_layers(run, "case").layers
-    there.rename(now)
-    viewer = ViewerModel()
-    for data in layers:
-        viewer.add_layer(Layer.create(*data))
-    controller = AttentionController(viewer, AtOnce(), lambda: Catalogue((MARKER,), ()))
-    assert controller.state.missing == "case.tif"
+    @property
+    def missing(self) -> str | None:
+        return None if self.controller.state.missing is None else self.controller.state.missing.name
+
+
+def write_slide(path: Path) -> None:
+    pixels = np.random.default_rng(len(path.name)).integers(0, 255, (512, 512, 3), np.uint8)
+    tifffile.imwrite(path, pixels, tile=(256, 256), resolution=(20000, 20000), resolutionunit="CENTIMETER")
+
+
+def test_a_slide_that_has_moved_is_asked_for_once_and_found_from_then_on(tmp_path: Path) -> None:
+    moved = Moved(tmp_path)
+    controller, layers = moved.controller, moved.viewer.layers
+    assert moved.missing == "case.tif"
     assert "Open case.tif" in (controller.state.blocked or "")
-    controller.open_missing(now)
-    assert controller.state.missing is None
+    controller.open_missing(moved.now)
+    assert moved.missing is None
     assert controller.state.slide == "else.tif"
     assert controller.source is not None
-    opened, _ = open_slide_of(run)
+    assert layers.index(layers["else.tif"]) < min(layers.index(layer) for layer in moved.results)
+    opened, _ = open_slide_of(moved.run)
     assert opened.path.name == "else.tif"
     opened.close()
+    with slide_of(RunMaps(moved.run), None) as found:  # so do the commands
+        assert found.path.name == "else.tif"
     controller.close()
+
+
+def test_another_file_is_no_slide_of_a_run_and_is_not_left_open(tmp_path: Path) -> None:
+    moved = Moved(tmp_path, ArraySlide(np.full((1024, 1024, 3), 200, np.uint8)))
+    controller, before = moved.controller, list(moved.viewer.layers)
+    assert moved.missing == "case.tif"  # though another slide is open
+    assert controller.state.blocked is None
+    assert controller.state.wanted.startswith("case.tif, the slide of run, is not open")
+    write_slide(tmp_path / "wrong one.tif")
+    controller.open_missing(tmp_path / "wrong one.tif")
+    assert controller.state.message.startswith("wrong one.tif is not case.tif")
+    controller.open_missing(tmp_path / "nothing.svs")
+    assert controller.state.message == f"There is no file {tmp_path / 'nothing.svs'}. Check the path."
+    assert list(moved.viewer.layers) == before
+    assert moved.missing == "case.tif"
+    with pytest.raises(RunError, match="Say where it is by --slide"), slide_of(RunMaps(moved.run), None):
+        pass
+    controller.open_missing(moved.now)
+    assert controller.state.slide == "else.tif"
+    assert controller.state.wanted == ""
+    controller.close()
+
+
+def test_a_moved_slide_that_the_user_opens_is_found_from_then_on(tmp_path: Path) -> None:
+    moved = Moved(tmp_path)
+    arrivals = Arrivals(moved.viewer, lambda: None)
+    moved.viewer.open(str(moved.now), plugin="napari-lumen")
+    assert moved.missing is None
+    opened, _ = open_slide_of(moved.run)
+    assert opened.path == moved.now
+    opened.close()
+    arrivals.close()
+    moved.controller.close()
+
+
+def test_a_view_of_a_slide_without_a_pixel_size_asks_for_it_in_the_words_of_the_window() -> None:
+    slide = ArraySlide(np.full((1024, 1024, 3), 200, np.uint8), mpp=None)
+    bench = Bench(slide, marker_model(2, size=64))
+    for ask in (bench.controller.explain_view, lambda: bench.controller.explain_at(100, 100)):
+        ask()
+        assert bench.controller.state.blocked is not None
+        assert bench.controller.state.blocked.startswith("Give the pixel size in the Slide panel")
+        assert "open_slide" not in bench.controller.state.message
+    assert bench.controller.field is None

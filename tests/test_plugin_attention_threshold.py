@@ -238,6 +238,31 @@ def test_an_outline_of_coarser_cells_than_the_map_says_so(
     assert threshold.state.area_mm2 == pytest.approx(fine)  # the dark squares are of 4 µm
 
 
+def test_the_areas_that_are_told_are_the_annotations_that_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention_threshold_reading, "_DRAWN", (SIDE // 16) ** 2)
+    model = marker_model(4, size=64)
+    bench = Bench(slide(), model)
+    bench.show_run(predict(slide(), model, PLACE, tmp_path / "run"))
+    threshold = ThresholdController(bench.controller)
+    bench.controller.choose_map("probability.dark")
+    threshold.watch(True)
+    said = []
+    for least in (0.0, 20.0):  # more than one cell of 16 µm²
+        threshold.leave_out(least)
+        assert not threshold.state.about
+        said.append(threshold.state.areas)
+        threshold.annotate()
+        assert threshold.state.message.startswith(f"{threshold.state.areas} annotations added")
+    assert said[0] > said[1] > 1
+    threshold.smooth(True)
+    assert threshold.state.about
+    threshold.show_outline(False)
+    assert threshold.state.areas is None  # it is not counted while nobody sees the outline
+    threshold.close()
+
+
 def test_slider_and_box_show_the_same_value_and_the_area_is_in_mm2(bench: Bench, qtbot: Any) -> None:
     from napari_lumen.plugin.widgets.attention_threshold import ThresholdTool
 

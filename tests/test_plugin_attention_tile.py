@@ -18,7 +18,7 @@ from napari_lumen.geometry import Grid, Region
 from napari_lumen.inference import Run, predict
 from napari_lumen.plugin.controllers.attention_tile import TileController
 from napari_lumen.plugin.explainers import Asker
-from test_inference_slide import COLUMNS, PATCH, ROWS, WHOLE, picture, small, two_stages
+from test_inference_slide import COLUMNS, PATCH, ROWS, WHOLE, Together, picture, small, two_lumps, two_stages
 
 SHADES = np.array([[30, 240, 32], [90, 28, 200]], np.uint8)
 
@@ -122,3 +122,26 @@ def test_a_tile_without_a_vector_has_none_that_are_like_it() -> None:
     vectors = TileVectors(values, Grid((1, 3), (10.0, 10.0)), "features")
     assert [entry.region.x for entry in vectors.nearest(5, 5)] == [20.0]
     assert vectors.nearest(5, 15) == ()
+
+
+def test_a_tile_of_a_run_in_two_stages_shows_the_runs_numbers_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    slide, model = ArraySlide(two_lumps()[: 12 * PATCH, : 12 * PATCH]), two_stages(Together())
+    bench = Bench(slide, model)
+    run = predict(slide, model, None, tmp_path / "run")
+    bench.show_run(run)
+    tile, point = TileController(bench.controller), (6.5 * PATCH, 5.5 * PATCH)
+    bench.controller.explain_at(*point)
+    said = RunMaps(run).at(*point).probabilities
+    assert tile.shown.probabilities == said
+    assert "the values are the run's own" in tile.shown.said
+    assert ("probability.tumour", f"Probability of tumour {said['tumour']:.3g}") in [
+        (name, title) for name, title, _ in tile.shown.maps
+    ]
+    bench.controller.explain_at(10.0, 10.0)
+    assert "The run found no tissue there" in bench.controller.state.message
+    place = Region(4 * PATCH, 4 * PATCH, PATCH, PATCH)
+    bench.controller.explain(Asker(model=Path("stages")), place, "Field")
+    assert "a run, which sees the slide, can say otherwise" in tile.shown.said

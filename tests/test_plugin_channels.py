@@ -190,7 +190,9 @@ def test_a_pixel_size_given_later_holds_for_all_channels(pixels: np.ndarray) -> 
 
 
 def test_a_model_for_rgb_is_refused_in_one_sentence(pixels: np.ndarray, tmp_path: Path) -> None:
-    with pytest.raises(SlideError, match=r"2 channels \(DAPI, CD4\): Known reads RGB") as caught:
+    with pytest.raises(
+        SlideError, match=r"2 channels of uint16 \(DAPI, CD4\), and Known reads RGB"
+    ) as caught:
         predict(channel_slide(pixels), model_of(Darkness()), out=tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -200,8 +202,9 @@ def test_the_panel_says_so_before_anything_is_run(pixels: np.ndarray) -> None:
     viewer, jobs = ViewerModel(), StepJobs()
     added(viewer, channel_slide(pixels))
     controller = RunModelController(viewer, jobs, catalogue=lambda: CATALOGUE)
+    jobs.held.clear()  # a model is loaded ahead
     assert controller.state.slides == ("cells.ome.tif",)
-    assert (controller.state.blocked or "").startswith("cells.ome.tif is not a colour picture, it holds 2")
+    assert (controller.state.blocked or "").startswith("cells.ome.tif is no 8-bit colour picture, it holds 2")
     controller.run()
     assert not jobs.held
 

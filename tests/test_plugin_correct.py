@@ -117,6 +117,24 @@ def test_a_window_is_filled_with_the_answer_and_lies_where_it_belongs(bench: Ben
     assert not np.asarray(results.data[0])[64:80, 64:80].any()  # what is erased must not show through
 
 
+@pytest.mark.parametrize("lost", ["", "run.json", "labels"])
+@pytest.mark.parametrize("key", ["W", "N"])
+def test_a_run_that_was_deleted_meanwhile_is_said_and_not_shown_as_background(
+    bench: Bench, told: list[Any], lost: str, key: str
+) -> None:
+    assert bench.run is not None
+    (bench.run.path / lost).rename(bench.folder / "elsewhere")
+    bench.press(key)
+    assert not bench.controller.state.open
+    (note,) = told
+    assert note.message == bench.controller.state.message
+    assert str(bench.run.path) in note.message
+    assert "Put its folder back" in note.message
+    (bench.folder / "elsewhere").rename(bench.run.path / lost)
+    bench.press(key)
+    assert bench.controller.state.open
+
+
 def test_an_accepted_window_shows_at_every_zoom_and_the_runs_own_labels_stay(bench: Bench) -> None:
     assert bench.run is not None
     before = np.asarray(bench.run.levels(bench.run.labels)[0])

@@ -245,6 +245,35 @@ def test_cancelling_between_two_tiles_stops_there(bench: Bench, tmp_path: Path) 
     assert shares == [1 / 16]  # of 512 px a side of the run's grid
 
 
+def test_the_values_of_a_label_image_count_as_the_run_numbers_its_classes_unless_the_user_says_otherwise(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """The run found class 1 where the image has 2, its gland; and 7 is of no class of the run."""
+    truth = np.zeros(bench.run.labels.shapes[0], np.uint8)
+    truth[64:80, 64:80] = 2
+    truth[64:80, 72:80] = 7
+    path = tmp_path / "truth.npy"
+    np.save(path, truth)
+    controller = bench.controller
+    controller.choose_file(path)
+    assert controller.state.names == (("2", "gland"), ("7", ""))
+    controller.evaluate()
+    assert (controller.state.message, bench.scores()["dice", "nucleus"]) == ("", 0)
+    assert (np.asarray(bench.errors.data[0]) == CONFUSED).sum() == 16 * 8  # what does not count is no error
+    assert (np.asarray(bench.errors.data[0]) > 0).sum() == 16 * 8
+    controller.count_as("2", "nucleus")
+    controller.count_as("7", "Background")
+    controller.evaluate()
+    assert bench.scores()["dice", "nucleus"] == pytest.approx(2 * 128 / (256 + 128))
+    wanted = evaluate_slide(bench.run.path, path, renamed={"2": "nucleus", "7": "Background"})
+    assert controller.state.result is not None
+    found, scores = controller.state.result.evaluation.scores, wanted.evaluation.scores
+    np.testing.assert_array_equal([item.value for item in found], [item.value for item in scores])
+    np.save(path, np.arange(truth.size).reshape(truth.shape))  # of objects
+    controller.choose_file(path)
+    assert controller.state.names == ()
+
+
 def test_the_view_bounds_what_counts(bench: Bench) -> None:
     bench.draw(nucleus(128, 128), nucleus(600, 600))
     bench.viewer.scene.camera.center = (0.0, 72.0, 72.0)

@@ -38,6 +38,7 @@ def open_slide(viewer: Any) -> None:
 def test_a_foreign_model_runs_once_it_is_trusted(installed: Path, tmp_path: Path) -> None:
     viewer, jobs = ViewerModel(), StepJobs()
     controller = RunModelController(viewer, jobs, out=tmp_path / "run")
+    jobs.let_run()  # a model of ours is loaded ahead
     open_slide(viewer)
     theirs = next(choice for choice in controller.state.models if choice.path == installed)
     assert theirs.title.endswith("(WSInfer)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def test_a_model_is_run_corrected_by_strokes_trained_run_again_scored_and_export
     monkeypatch.syspath_prepend(_DOCS)
     docs = importlib.import_module("loop")  # the pictures are made by the same steps
     viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1220, 950)  # as of the pictures: a window is what is in view
+    viewer.window.resize(*docs.WINDOW)  # a window is what is in view
     loop = docs.Loop(viewer)
     loop.open(shared_data / "slides" / docs.SLIDE.name)
     loop.run()
@@ -47,6 +48,8 @@ def test_a_model_is_run_corrected_by_strokes_trained_run_again_scored_and_export
         assert np.array_equal(read_png(store.folder / window.labels), after)
         assert window.changed is not None
         assert sum(kind.pixels for kind in window.changed.kinds) == (before != after).sum()
+    boxes = [shapely.box(item.x, item.y, item.x + item.width, item.y + item.height) for item in store.windows]
+    assert not any(one.intersects(other) for one, other in combinations(boxes, 2))
     counted = {count.name: count.objects for count in loop.panels["Correct"].controller.state.counts}
     assert counted["nucleus"] < first.record.counts[0].objects  # what was taken for nuclei in the horn
 

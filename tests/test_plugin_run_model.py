@@ -230,6 +230,22 @@ def test_cancel_leaves_no_layer_and_the_panel_ready(
     assert controller.state.blocked is None
 
 
+def test_cancel_while_the_model_is_loaded_gives_the_panel_back_at_once(
+    controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
+) -> None:
+    open_slide(viewer)
+    predict.on_the_way = lambda: None
+    controller.run()
+    controller.cancel()  # nothing has told of itself yet
+    assert not controller.state.running
+    assert controller.state.message.startswith("Cancelled")
+    controller.run()
+    jobs.let_run()  # the one that nobody waits for
+    assert controller.state.running
+    jobs.let_run()
+    assert controller.state.message.startswith("Done")
+
+
 def test_cancel_after_the_last_tile_shows_nothing_either(
     controller: RunModelController, viewer: ViewerModel, jobs: StepJobs, predict: FakePredict
 ) -> None:

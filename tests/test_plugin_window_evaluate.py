@@ -74,3 +74,7 @@ def test_the_legend_shows_the_counts_of_a_corrected_run(qtbot: Any, project: Pro
     legend.show_counts((ClassCount(name="nucleus", objects=1230, area_mm2=0.26), *record.counts[1:]))
     qtbot.waitUntil(lambda: "1,234" not in texts(), timeout=5_000)
     assert {"1,230", "0.26 mm²", "Class, corrected"} <= set(texts())
+    legend.show_counts(record.counts)  # taken back
+    qtbot.waitUntil(lambda: "1,230" not in texts(), timeout=5_000)
+    assert "Class" in texts()
+    assert "Class, corrected" not in texts()

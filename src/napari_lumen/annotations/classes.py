@@ -181,6 +181,15 @@ class ClassTable(BaseModel):
         self._named(name)
         return self._of([row for row in self._rows() if row["name"] != name])
 
+    def taking(self, given: ClassTable) -> ClassTable:
+        """Return the table with the classes of another: new ones added, known ones as that one has them."""
+        table = self
+        for item in given:
+            known = item.name in table
+            table = table.recoloured(item.name, item.color) if known else table.added(item.name, item.color)
+            table = table.ignoring(item.name, item.ignore)
+        return table
+
     def with_keys(self) -> ClassTable:
         """Return the table with free keys given to the classes that have none, in their order."""
         free = iter([key for key in KEYS if key not in {item.key for item in self.classes}])

@@ -11,20 +11,18 @@ from typing import Any
 import numpy as np
 
 from napari_lumen.annotations.classes import ClassTable
-from napari_lumen.annotations.classified import Classified
 from napari_lumen.annotations.formats import write_annotations
-from napari_lumen.annotations.omezarr import write_labels
+from napari_lumen.annotations.omezarr import write_labels_over
 from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import AnnotationError
-from napari_lumen.geometry import Grid
 from napari_lumen.plugin.annotation_frame import Frame, current_frame, current_window
 from napari_lumen.plugin.annotation_pyramid import SET
 from napari_lumen.plugin.annotation_shapes import KIND, NO_CLASS, TABLE, annotations_of
 from napari_lumen.plugin.keeping import note_named_kept
 from napari_lumen.plugin.layers import KEY, LayerData
 
-_LARGEST = 2**28  # pixels that are outlined, or written, at once
+_LARGEST = 2**28  # pixels that are outlined at once
 _OURS = {".geojson", ".json", ".gz", ".zip", ".xml", ".csv", ".zarr"}
 
 
@@ -75,13 +73,9 @@ def write_zarr(
     closed = [item for item in found if item.geometry.area > 0]
     if not closed:
         raise AnnotationError(f"{path} would be empty: nothing in the layers encloses an area.")
-    classified = Classified.of((_named(item) for item in closed), table)
     right, bottom = np.max([item.geometry.bounds[2:] for item in closed], axis=0)
-    grid = Grid(frame.shape or (int(np.ceil(bottom)), int(np.ceil(right))), (1.0, 1.0))
-    factor = 1
-    while np.prod(grid.coarsened(factor).shape, dtype=np.int64) > _LARGEST:
-        factor *= 2
-    write_labels(path, classified.annotations(), grid.coarsened(factor), classified.table, frame.mpp)
+    shape = frame.shape or (int(np.ceil(bottom)), int(np.ceil(right)))
+    write_labels_over(path, map(_named, closed), shape, frame.mpp, table)
 
 
 def _named(item: Annotation) -> Annotation:

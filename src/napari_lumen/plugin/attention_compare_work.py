@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_lumen.plugin.attention_source import MapSource
     from napari_lumen.plugin.controllers.attention_state import Look
 
-_MOST = 4_000_000  # values that are compared: ranks of 16 million take half a minute
+_MOST = 4_000_000  # values of each map that are compared
 _SAMPLED = 1_000_000  # values that tell the colours
 _HIGH = 90.0  # percentile from which on a map without a threshold of its own counts as high
 _PER_TILE = (

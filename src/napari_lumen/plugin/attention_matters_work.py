@@ -11,7 +11,8 @@ from napari_lumen.errors import Cancelled, RunError
 from napari_lumen.plugin.jobs import Emit
 
 if TYPE_CHECKING:
-    from napari_lumen.explain.faithfulness import Coverage, Faithfulness
+    from napari_lumen.explain.coverage import Coverage
+    from napari_lumen.explain.faithfulness import Faithfulness
     from napari_lumen.explain.parts import Item
     from napari_lumen.geometry import Pair, Region
     from napari_lumen.plugin.annotation_frame import Frame
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from napari_lumen.slides import Slide
 
 Baseline = Literal["blur", "mean"]
-_READ = 4_000_000  # values in which covered boxes are looked for: all of a map, or of a coarser level
+_READ = 4_000_000  # values that tell whether a map has any: all of it, or those of a coarser level
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def check_field(wanted: Check, slide: Slide, explainers: Explainers, emit: Emit,
 
 
 def covered_boxes(chosen: ChosenMap, layers: Sequence[LayerData], frame: Frame) -> Coverage:
-    """Say which of the boxes around what people have outlined a map covers.
+    """Say which of the boxes around what people have outlined a map covers, see `run_box_coverage`.
 
     Outlines that a model has made do not count: a map would be scored against itself.
 
@@ -157,7 +158,7 @@ def covered_boxes(chosen: ChosenMap, layers: Sequence[LayerData], frame: Frame) 
     """
     import numpy as np
 
-    from napari_lumen.explain.faithfulness import box_coverage
+    from napari_lumen.explain.coverage import box_coverage, run_box_coverage
     from napari_lumen.plugin.annotation_writer import annotations_in
 
     drawn = [
@@ -167,10 +168,12 @@ def covered_boxes(chosen: ChosenMap, layers: Sequence[LayerData], frame: Frame) 
         raise RunError(
             "Nothing is outlined by hand on this slide: outline what matters in Annotations first."
         )
-    values, grid = chosen.item.read(None, _READ)
-    if not np.isfinite(values).any():
+    run = chosen.source.run
+    if not np.isfinite(chosen.item.read(None, _READ)[0]).any():
         raise RunError(f"{chosen.title} has no values here.")
-    found = box_coverage(values, grid, drawn)
+    found = (
+        box_coverage(*chosen.item.read(), drawn) if run is None else run_box_coverage(run, chosen.item, drawn)
+    )
     if not len(found.shares):
         raise RunError(f"None of the outlines lies where {chosen.title} was computed.")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from napari_lumen.comparison.truth import Truth
     from napari_lumen.plugin.annotation_frame import Frame
     from napari_lumen.plugin.layers import LayerData
+
+
+_MOST_VALUES = 32  # of a label image of classes: one of more numbers objects
 
 
 def truth_layers(slide: Layer, layers: Sequence[Layer]) -> list[Layer]:
@@ -61,8 +64,24 @@ def classes_drawn(layers: Sequence[Layer], known: Sequence[str]) -> tuple[str, .
     return tuple(found)
 
 
-def classes_in_file(path: Path) -> tuple[str, ...]:
-    """Return the names of the classes in a file, none of a label image; call it off the GUI thread.
+@dataclass(frozen=True, slots=True)
+class InFile:
+    """What classes a file of a truth holds.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of its classes, `NO_CLASS` among them; of a label image the digits of its values.
+    values : bool
+        Whether it is a label image.
+    """
+
+    names: tuple[str, ...] = ()
+    values: bool = False
+
+
+def classes_in_file(path: Path) -> InFile:
+    """Return the classes in a file; none where a label image numbers objects. Not for the GUI thread.
 
     Raises
     ------
@@ -70,12 +89,13 @@ def classes_in_file(path: Path) -> tuple[str, ...]:
         When the file cannot be read.
     """
     from napari_lumen.annotations.formats import read_annotations
-    from napari_lumen.comparison.sources import IMAGE_SUFFIXES
+    from napari_lumen.comparison.sources import IMAGE_SUFFIXES, LabelImage, values_in
 
     if path.name.lower().endswith(IMAGE_SUFFIXES):
-        return ()
+        values = values_in([LabelImage(path)])
+        return InFile(tuple(map(str, values)) if len(values) <= _MOST_VALUES else (), values=True)
     closed = (item for item in read_annotations(path) if item.geometry.area > 0)
-    return tuple(dict.fromkeys(item.class_name or NO_CLASS for item in closed))
+    return InFile(tuple(dict.fromkeys(item.class_name or NO_CLASS for item in closed)))
 
 
 def truth_of_layers(
@@ -133,7 +153,7 @@ def truth_of_file(path: Path, classes: ClassTable, renamed: Mapping[str, str]) -
     from napari_lumen.comparison.truth import Truth, truth_for
 
     if path.name.lower().endswith(IMAGE_SUFFIXES):
-        return Truth(path)
+        return Truth(path, renamed=renamed)
     return truth_for(Drawn(path.name, read_annotations(path), str(path)), classes, renamed=renamed)
 
 

@@ -69,6 +69,9 @@ class Explainers:
     ) -> tuple[ExplainedField, ModelCard]:
         """Explain a field, see `Explainer.explain`; not for the GUI thread.
 
+        A tile of a run that classifies in two stages is taken from the run, see `run_tile`: alone it has
+        another answer.
+
         Raises
         ------
         Cancelled
@@ -79,12 +82,15 @@ class Explainers:
             if cancel.is_set():
                 raise Cancelled("The field was not explained.")
 
+        run = None if asker.run is None else Run.open(asker.run)
+        if run is not None and run.record.card.task == "slide":
+            return _kept(run, place), run.record.card
         with self.use(asker) as explainer:
             check()
             card = explainer.model.card
             stain = self._stain(slide, card, asker, check)
             check()
-            found = explainer.explain(slide, place, stain=stain, channels=channels)
+            found = explainer.explain(slide, place, stain=stain, channels=channels, check=check)
             check()
             return found, card
 
@@ -104,6 +110,15 @@ class Explainers:
         if key not in self._stains:
             self._stains[key] = stain_table(slide, card, check)
         return self._stains[key]
+
+
+def _kept(run: Run, place: Region | Pair) -> ExplainedField:
+    from napari_lumen.explain.run_maps import RunMaps
+    from napari_lumen.explain.run_tile import run_tile
+
+    if not isinstance(place, tuple):
+        place = (place.y + place.height / 2, place.x + place.width / 2)
+    return run_tile(RunMaps(run), *place)
 
 
 def _made(asker: Asker) -> Explainer:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from napari_lumen.errors import Cancelled, SlideError
-from napari_lumen.plugin.moved_slides import remembered_place
 from napari_lumen.plugin.reader import readable_slide
 from napari_lumen.plugin.ready import Ready, make_ready
 from napari_lumen.slides.location import located
+from napari_lumen.slides.moved import remembered_place
 
 if TYPE_CHECKING:
     from napari_lumen.inference.run import Run

@@ -12,22 +12,19 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from napari_lumen.annotations.class_files import read_classes, write_classes
 from napari_lumen.annotations.classes import KEYS, ClassTable, Color
 from napari_lumen.annotations.classified import in_use
-from napari_lumen.annotations.formats import write_annotations
 from napari_lumen.annotations.history import History
-from napari_lumen.errors import AnnotationError, LumenError
+from napari_lumen.errors import AnnotationError
 from napari_lumen.plugin import notices
-from napari_lumen.plugin.annotation_frame import Frame, frame_in
-from napari_lumen.plugin.annotation_reader import read_layers, tell_repairs
-from napari_lumen.plugin.annotation_shapes import AUTHOR, BY_HAND, CLASS, NO_CLASS, SOURCE, TIME, shape_layers
+from napari_lumen.plugin.annotation_frame import frame_in
+from napari_lumen.plugin.annotation_shapes import AUTHOR, BY_HAND, CLASS, SOURCE, TIME, shape_layers
 from napari_lumen.plugin.annotation_targets import Hidden, ShapesTarget, Target, target_of
-from napari_lumen.plugin.annotation_writer import annotations_in, table_of, write_zarr
+from napari_lumen.plugin.controllers.annotation_files import AnnotationFiles
 from napari_lumen.plugin.controllers.annotations_in_view import AnnotationsInView
-from napari_lumen.plugin.controllers.annotations_state import AnnotationsState, ClassRow
-from napari_lumen.plugin.jobs import Callbacks, JobRunner
-from napari_lumen.plugin.keeping import changes_of, is_kept, note_change, note_kept
+from napari_lumen.plugin.controllers.annotations_state import AnnotationsState, rows_of
+from napari_lumen.plugin.jobs import JobRunner
+from napari_lumen.plugin.keeping import is_kept, note_change
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -52,6 +49,7 @@ class AnnotationsController:
 
     def __init__(self, viewer: ViewerModel, jobs: JobRunner, author: str | None = None) -> None:
         self._viewer, self._jobs = viewer, jobs
+        self._files = AnnotationFiles(viewer, jobs, self._on_busy)
         self._author = author or getpass.getuser()
         self._target: Target | None = None
         self._hidden: WeakKeyDictionary[Layer, Hidden] = WeakKeyDictionary()
@@ -83,7 +81,7 @@ class AnnotationsController:
         table = ClassTable(classes=()) if self._target is None else self._target.table
         frame = frame_in(self._viewer)
         name = f"{frame.name.partition('.')[0] or 'New'} · annotations"
-        self._add(shape_layers([], frame, name, table))
+        self._files.add(shape_layers([], frame, name, table))
 
     def choose_class(self, name: str) -> None:
         """Draw in a class from now on; what is selected becomes one of it."""
@@ -157,27 +155,12 @@ class AnnotationsController:
 
     def open_file(self, path: Path) -> None:
         """Show the annotations of a file on the slide in use."""
-        frame = frame_in(self._viewer)
-
-        def done(found: tuple[list[Any], tuple[str, ...]]) -> None:
-            self._add(found[0])
-            tell_repairs(path, found[1])
-
-        self._start(f"Reading {path.name} …", lambda: read_layers(path, frame), done)
+        self._files.read(path)
 
     def save_file(self, path: Path, format_name: str | None = None) -> None:
         """Write the layer; by the suffix where no format is given, ``.zarr`` for OME-Zarr labels."""
-        if self._target is None:
-            return
-        layer = self._target.layer
-        layers, changes = [layer.as_layer_data_tuple()], changes_of(layer)
-        frame = frame_in(self._viewer)
-
-        def done(count: int) -> None:
-            note_kept(layer, changes)
-            notices.tell(f"{count:,} annotations saved: {path}")
-
-        self._start(f"Writing {path.name} …", lambda: _write(path, layers, frame, format_name), done)
+        if self._target is not None:
+            self._files.write(self._target.layer, path, format_name)
 
     def unkept(self) -> tuple[Layer, ...]:
         """Return the layers with something drawn that is in no file and in no project."""
@@ -185,38 +168,21 @@ class AnnotationsController:
 
     def keep_now(self, layer: Layer, path: Path, format_name: str | None = None) -> bool:
         """Write a layer before this call ends, as napari is closing; return whether it worked."""
-        try:
-            _write(path, [layer.as_layer_data_tuple()], frame_in(self._viewer), format_name)
-        except LumenError as error:
-            notices.show(error)
-            return False
-        note_kept(layer, changes_of(layer))
-        return True
+        return self._files.write_now(layer, path, format_name)
 
     def open_classes(self, path: Path) -> None:
         """Take classes of a card or another file: new ones are added, known ones get their colours."""
         if self._target is None:
             self.new_layer()
-
-        def take(table: ClassTable, given: ClassTable) -> tuple[ClassTable, dict[str, str]]:
-            for item in given:
-                known = item.name in table
-                table = (
-                    table.recoloured(item.name, item.color) if known else table.added(item.name, item.color)
-                )
-                table = table.ignoring(item.name, item.ignore)
-            return table, {}
-
-        def done(given: ClassTable) -> None:
-            self._edit(f"Classes of {path.name}", lambda table: take(table, given))
-
-        self._start(f"Reading {path.name} …", lambda: read_classes(path), done)
+        what = f"Classes of {path.name}"
+        self._files.read_classes(
+            path, lambda given: self._edit(what, lambda table: (table.taking(given), {}))
+        )
 
     def save_classes(self, path: Path) -> None:
         """Write the class table as JSON or CSV."""
         if self._target is not None:
-            table = self._target.table
-            self._start(f"Writing {path.name} …", lambda: write_classes(path, table), lambda done: None)
+            self._files.write_classes(path, self._target.table)
 
     def look(self) -> None:
         """Outline what is in view of a pyramid; to be called when the camera has come to rest."""
@@ -324,28 +290,9 @@ class AnnotationsController:
     def _hidden_in(self, target: Target) -> Hidden:
         return self._hidden.get(target.layer, frozenset())
 
-    def _add(self, layers: list[Any]) -> None:
-        from napari.layers import Layer
-
-        for data in layers:
-            self._viewer.add_layer(Layer.create(*data))
-
-    def _start(self, what: str, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        def over() -> None:
-            self._busy = ""
-            self._update()
-
-        def on_done(value: Any) -> None:
-            over()
-            done(value)
-
-        def on_failed(error: BaseException) -> None:
-            over()
-            notices.show(error)
-
-        self._busy = what
+    def _on_busy(self, busy: str) -> None:
+        self._busy = busy
         self._update()
-        self._jobs.start(lambda emit, cancel: work(), Callbacks(lambda event: None, on_done, on_failed, over))
 
     def _update(self) -> None:
         layers = tuple(layer.name for layer in reversed(self._layers()))
@@ -357,7 +304,7 @@ class AnnotationsController:
             state = AnnotationsState(
                 layers,
                 target.layer.name,
-                _rows(table, target.counts(), self._hidden_in(target)),
+                rows_of(table, target.counts(), self._hidden_in(target)),
                 self._chosen if self._chosen in table else None,
                 history.undoable,
                 history.redoable,
@@ -367,24 +314,3 @@ class AnnotationsController:
         if state != self.state:
             self.state = state
             self.changed.emit(state)
-
-
-def _rows(table: ClassTable, counts: dict[str, int], hidden: Hidden) -> tuple[ClassRow, ...]:
-    rows = [
-        ClassRow(
-            item.name, item.color, item.key, item.ignore, counts.get(item.name, 0), item.name not in hidden
-        )
-        for item in table
-    ]
-    if counts.get(""):
-        rows.append(ClassRow("", NO_CLASS, None, False, counts[""], "" not in hidden))
-    return tuple(rows)
-
-
-def _write(path: Path, layers: list[Any], frame: Frame, format_name: str | None) -> int:
-    found = annotations_in(layers, frame)
-    if path.suffix.lower() == ".zarr":
-        write_zarr(path, found, frame, table_of(layers))
-    else:
-        write_annotations(path, found, format_name)
-    return len(found)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from napari_lumen.annotations.classes import Color
+from napari_lumen.annotations.classes import ClassTable, Color
+from napari_lumen.plugin.annotation_shapes import NO_CLASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +63,16 @@ class AnnotationsState:
     redo: str | None = None
     editable: bool = True
     busy: str = ""
+
+
+def rows_of(table: ClassTable, counts: Mapping[str, int], hidden: Collection[str]) -> tuple[ClassRow, ...]:
+    """Return the classes of a table as rows, and one for what has no class where there is any."""
+    rows = [
+        ClassRow(
+            item.name, item.color, item.key, item.ignore, counts.get(item.name, 0), item.name not in hidden
+        )
+        for item in table
+    ]
+    if counts.get(""):
+        rows.append(ClassRow("", NO_CLASS, None, False, counts[""], "" not in hidden))
+    return tuple(rows)

@@ -10,6 +10,7 @@ from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.placing import facts_of, fingerprint_of, is_result, is_slide, lay_on
 from napari_lumen.plugin.results import outline
 from napari_lumen.plugin.slide_layers import SLIDER
+from napari_lumen.slides.moved import moved_from, remember_place
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -49,6 +50,7 @@ class Arrivals:
             slide = next(iter(self._open_copies(layer)), None)
             if slide is not None:
                 lay_on(layer, slide)
+                self._remember(layer, slide)
 
     def _welcome(self, layer: Layer) -> None:
         if SLIDER in facts_of(layer):
@@ -59,8 +61,15 @@ class Arrivals:
             for item in self._viewer.layers:
                 if is_result(item) and fingerprint_of(item) == fingerprint_of(layer):
                     lay_on(item, layer)
+                    self._remember(item, layer)
         if self._slides.slide(layer).mpp is None:
             self._ask(layer)
+
+    def _remember(self, result: Layer, slide: Layer) -> None:
+        """Note where a slide lies now that has moved since a run of it: it is found there from then on."""
+        fingerprint, place = fingerprint_of(slide), self._slides.slide(slide).path
+        if fingerprint is not None and moved_from(facts_of(result).get("slide", ""), place):
+            remember_place(fingerprint, place)
 
     def _open_copies(self, layer: Layer) -> list[Layer]:
         """Return the layers that stand for the slide which a layer shows or is a result of."""

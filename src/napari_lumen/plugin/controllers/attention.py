@@ -18,7 +18,13 @@ from napari_lumen.plugin.catalogue import Catalogue, look_up
 from napari_lumen.plugin.controllers.attention_asked import Asked, explaining, point_asked, view_asked
 from napari_lumen.plugin.controllers.attention_display import MapDisplay
 from napari_lumen.plugin.controllers.attention_reading import CursorReader, point_under
-from napari_lumen.plugin.controllers.attention_sources import missing_slide, open_moved, open_run, shown_runs
+from napari_lumen.plugin.controllers.attention_sources import (
+    add_below_run,
+    missing_slide,
+    open_moved,
+    open_run,
+    shown_runs,
+)
 from napari_lumen.plugin.controllers.attention_state import (
     FIELD,
     AttentionState,
@@ -30,6 +36,7 @@ from napari_lumen.plugin.controllers.correct_view import SlideView
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.explainers import Asker, Explainers
 from napari_lumen.plugin.jobs import Callbacks, JobRunner
+from napari_lumen.plugin.opening import opening_text
 from napari_lumen.plugin.placing import fingerprint_of
 from napari_lumen.plugin.right_click import RightClick
 
@@ -87,7 +94,7 @@ class AttentionController:
         self.field: FieldSource | None = None
         self._display = MapDisplay(viewer, jobs)
         self._opened: dict[str, RunSource] = {}
-        self._task = Command(jobs, self._update)
+        self._task = Command(jobs, self._update, cancelling=False)
         self._cursor = CursorReader(viewer)
         self._closed = False
         self.state = AttentionState()
@@ -176,8 +183,7 @@ class AttentionController:
     def explain_view(self) -> None:
         """Send the current view through the chosen model and look at all that it records."""
         layer, model = self.slide_layer, self.state.model
-        if self.state.busy or layer is None or model is None:
-            self._update()
+        if self.state.busy or self.state.blocked or layer is None or model is None:
             return
         self._explain(view_asked(self.viewer, layer, self.slides.slide(layer), model))
 
@@ -203,11 +209,19 @@ class AttentionController:
     def open_missing(self, path: Path) -> None:
         """Open the slide of a shown run from where it lies now; it is found there from then on.
 
+        Another slide is not taken.
+
         Parameters
         ----------
         path : Path
         """
-        self._update(message=open_moved(self.viewer, self.slides, path))
+        missing = self.state.missing
+        if missing is not None and not self.state.busy:
+            self._task.run(
+                opening_text(path),
+                lambda emit, cancel: open_moved(path, missing, emit, cancel),
+                lambda opened: add_below_run(self.viewer.layers, missing, opened),
+            )
 
     def cancel(self) -> None:
         """Ask what is being done to stop."""
@@ -224,6 +238,7 @@ class AttentionController:
         """Say what lies under the cursor, where it has moved; called often."""
         slide, source = self.slide_layer, self.source
         if slide is None or source is None:
+            self._cursor.forget()
             return
         found = self._cursor.read(slide, source, self.current, self.spread)
         if found is not None:
@@ -238,6 +253,7 @@ class AttentionController:
         self.slides.changed.disconnect(self.look)
         self.viewer.layers.events.removed.disconnect(self._on_removed)
         self._click.close()
+        self._cursor.close()
         self._display.close()
         self.slides.close()
 
@@ -255,8 +271,9 @@ class AttentionController:
         sources = shown_runs(self.viewer.layers, fingerprint)
         if self.field is not None and self.field.fingerprint == fingerprint:
             sources = (*sources, SourceChoice(FIELD, self.field.title))
-        missing = None if names else missing_slide(self.viewer.layers)
-        self._update(slides=names, slide=slide, sources=sources, missing=missing)
+        missing = missing_slide(self.viewer.layers)
+        sized = layer is None or self.slides.slide(layer).mpp is not None
+        self._update(slides=names, slide=slide, sources=sources, missing=missing, sized=sized)
         keys = [item.key for item in sources]
         if self.source is not None and self.source.key not in keys:
             # later: a layer of it is just being removed, and napari's list takes no second one meanwhile
@@ -272,6 +289,8 @@ class AttentionController:
         layer = self.slide_layer
         if isinstance(asked, str):
             self._update(message=asked)
+        elif not self.state.sized:
+            self._update(message=self.state.blocked or "")
         elif asked is not None and layer is not None and not self.state.busy:
             work = explaining(self.explainers, self.slides.slide(layer), asked)
             self._task.run("Explaining the field …", work, self._on_explained)

@@ -103,19 +103,25 @@ class ChannelsController:
             self._set(Gates())
             return
         place = None if source.explained is None else source.explained.region
-        names = self._names(source)
+        names = self._names()
         name = self.gates.name if self.gates.name in dict(names) else next((key for key, _ in names), None)
         self._show(name, place)
 
     def _on_read(self, reading: Reading) -> None:
         source = self._attention.source
-        if source is not None and source.run is not None and reading.point.tile != self.gates.place:
+        if source is None or source.run is None or reading.point.tile == self.gates.place:
+            return
+        if self.gates.name in dict(_gates_of(source)):  # the others are of the explained field alone
             self._show(self.gates.name, reading.point.tile)
 
     def _on_explained(self, field: FieldSource) -> None:
         wanted, self._wanted = self._wanted, None
         if wanted is not None and field.keeps(wanted[0]):
             self._take(field, *wanted)
+        elif self._field() is field:
+            names = dict(self._names())
+            name = self.gates.name if self.gates.name in names else next(iter(names), None)
+            self._show(name, field.explained_region)
 
     def _on_changed(self, state: object) -> None:
         if not self._attention.state.busy and self._wanted is not None and self._attention.state.message:
@@ -130,10 +136,13 @@ class ChannelsController:
         source = self._attention.source
         if source is None:
             return
-        names = self._names(source)
+        names, field = self._names(), self._field()
         if name is None or name not in dict(names):
-            hint = source.hint() or f"{source.card.title} has no channel gates, or the run keeps none."
-            self._set(Gates(names, None, None, place, None, hint))
+            self._set(Gates(names, None, None, place, None, source.hint() or _none(source, field)))
+            return
+        if field is not None and name not in dict(_gates_of(source)):
+            said = f"{len(field.explained[name].values)} channels of the explained field."
+            self._set(Gates(names, name, field.explained[name].values, field.explained_region, channel, said))
             return
         values = None
         if place is not None:
@@ -155,12 +164,34 @@ class ChannelsController:
         self.gates = gates
         self.changed.emit(gates)
 
-    @staticmethod
-    def _names(source: MapSource) -> tuple[tuple[str, str], ...]:
-        from napari_lumen.explain.titles import full_title
+    def _field(self) -> FieldSource | None:
+        """Return the field that was explained last by the model of the source, on its slide."""
+        field, source = self._attention.field, self._attention.source
+        if field is None or source is None or field.asker != source.asker:
+            return None
+        return field if field.fingerprint == source.fingerprint else None
 
-        lines = (node for root in source.tree for node in root.walk())
-        return tuple((node.name, full_title(node.name)) for node in lines if node.kind == "channels")
+    def _names(self) -> tuple[tuple[str, str], ...]:
+        """Return all gates: those of the source, then those of the field that a run does not keep."""
+        sources = (self._attention.source, self._field())
+        return tuple(dict(pair for source in sources if source for pair in _gates_of(source)).items())
+
+
+def _gates_of(source: MapSource) -> tuple[tuple[str, str], ...]:
+    from napari_lumen.explain.titles import full_title
+
+    lines = (node for root in source.tree for node in root.walk())
+    return tuple((node.name, full_title(node.name)) for node in lines if node.kind == "channels")
+
+
+def _none(source: MapSource, field: FieldSource | None) -> str:
+    """Return why there are no gates, and what to do."""
+    if source.run is None or field is not None:
+        return f"{source.card.title} has no channel gates."
+    return (
+        f"{source.card.title} has no channel gates, or the run keeps none: right-click on tissue brings "
+        "those of the tile there."
+    )
 
 
 def _is_of(field: FieldSource, source: MapSource, place: Region) -> bool:

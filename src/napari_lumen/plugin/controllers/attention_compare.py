@@ -23,6 +23,7 @@ from napari_lumen.plugin.controllers.attention_compare_state import (
     Where,
     Which,
 )
+from napari_lumen.plugin.controllers.command import Command
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
 from napari_lumen.plugin.placing import fingerprint_of, origin_of, step_of
 from napari_lumen.plugin.regions import view_region
@@ -50,6 +51,7 @@ class CompareController:
 
     def __init__(self, attention: AttentionController, jobs: JobRunner) -> None:
         self._attention, self._jobs = attention, jobs
+        self._command = Command(jobs, self._update)
         self._layers = CompareLayers(attention.viewer)
         self._sources = ComparedSources()
         self._counting: Job | None = None
@@ -253,22 +255,7 @@ class CompareController:
     def _run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
         if self.state.busy:
             return
-        self._update(busy=busy, message="")
-
-        def ended(message: str = "") -> None:
-            self._update(busy="", message=message)
-
-        def finished(outcome: Any) -> None:
-            ended()
-            done(outcome)
-
-        def failed(error: BaseException) -> None:
-            ours = isinstance(error, LumenError)
-            ended(str(error) if ours else "That stopped on an unexpected error.")
-            if not ours:
-                notices.show(error)
-
-        self._jobs.start(work, Callbacks(lambda event: None, finished, failed, ended))
+        self._command.run(busy, work, done)
 
     def _update(self, **changes: Any) -> None:
         state = replace(self.state, **changes)

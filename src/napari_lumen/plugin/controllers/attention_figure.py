@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_lumen.errors import LumenError
-from napari_lumen.plugin import notices
-from napari_lumen.plugin.jobs import Callbacks, Emit, JobRunner
+from napari_lumen.plugin.controllers.command import Command
+from napari_lumen.plugin.jobs import Emit, JobRunner
 from napari_lumen.plugin.placing import origin_of, step_of
 from napari_lumen.plugin.regions import view_region
 
@@ -51,13 +50,14 @@ class FigureState:
     ----------
     blocked : str or None
         Why there is nothing to draw, and what to do.
-    busy : bool
+    busy : str
+        What is being done; "" when nothing is.
     message : str
         How the last command ended.
     """
 
     blocked: str | None = _NOTHING
-    busy: bool = False
+    busy: str = ""
     message: str = ""
 
 
@@ -75,6 +75,7 @@ class FigureController:
 
     def __init__(self, attention: AttentionController, jobs: JobRunner) -> None:
         self._attention, self._jobs = attention, jobs
+        self._command = Command(jobs, self._update)
         self.state = FigureState()
         attention.chosen.connect(self._on_chosen)
         self._on_chosen(attention.current)
@@ -118,21 +119,7 @@ class FigureController:
         def work(emit: Emit, cancel: Event) -> Any:
             return finish(draw(slide, region, current, style))
 
-        def ended(message: str = "") -> None:
-            self._update(busy=False, message=message)
-
-        def finished(outcome: Any) -> None:
-            ended()
-            done(outcome)
-
-        def failed(error: BaseException) -> None:
-            ours = isinstance(error, LumenError)
-            ended(str(error) if ours else "That stopped on an unexpected error.")
-            if not ours:
-                notices.show(error)
-
-        self._update(busy=True, message="Drawing the figure …")
-        self._jobs.start(work, Callbacks(lambda event: None, finished, failed, ended))
+        self._command.run("Drawing the figure …", work, done)
 
     def _on_chosen(self, chosen: ChosenMap | None) -> None:
         self._update(blocked=_NOTHING if chosen is None else None)

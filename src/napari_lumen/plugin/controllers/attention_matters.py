@@ -27,7 +27,8 @@ from napari_lumen.plugin.regions import view_region
 from napari_lumen.plugin.wording import time_left
 
 if TYPE_CHECKING:
-    from napari_lumen.explain.faithfulness import Coverage, Faithfulness
+    from napari_lumen.explain.coverage import Coverage
+    from napari_lumen.explain.faithfulness import Faithfulness
     from napari_lumen.geometry import Pair
     from napari_lumen.plugin.controllers.attention import AttentionController
     from napari_lumen.plugin.controllers.attention_state import ChosenMap
@@ -93,7 +94,7 @@ class MattersController:
 
     def __init__(self, attention: AttentionController) -> None:
         self._attention = attention
-        self._command = Command(attention.jobs, self._update, done=None)
+        self._command = Command(attention.jobs, self._update, cancelling=False, done=None)
         self._closed = False
         self.state = MattersState()
         attention.chosen.connect(self._on_chosen)

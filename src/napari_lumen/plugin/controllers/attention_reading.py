@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Pair, world_to_level0
@@ -97,12 +97,15 @@ class CursorReader:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._asked: object = None
+        self._said = ""
+        viewer.events.status.connect(self._on_status)
 
     def read(
         self, slide: Layer, source: MapSource, current: ChosenMap | None, spread: Distribution | None
     ) -> Reading | None:
         """Return what lies there; None off the canvas, as before, or where the map is damaged."""
         if not self._viewer.mouse_over_canvas:
+            self.forget()
             return None
         point = point_under(self._viewer.cursor.position, slide)
         asked = (point, source, current, spread)
@@ -112,7 +115,23 @@ class CursorReader:
         try:
             found = reading_at(source, current, spread, point)
         except RunError:  # the layer has told of it
+            self._said = ""
             return None
         said = " · ".join(found.said)
-        self._viewer.status = f"{found.title}: {said}" if found.title else said
+        self._said = f"{found.title}: {said}" if found.title else said
+        self._viewer.status = self._said
         return found
+
+    def forget(self) -> None:
+        """Leave the status bar to napari."""
+        self._asked, self._said = None, ""
+
+    def close(self) -> None:
+        """Let go of the viewer."""
+        self.forget()
+        self._viewer.events.status.disconnect(self._on_status)
+
+    def _on_status(self, event: Any) -> None:
+        """Say it again over napari's own text, which comes of a thread, and so often later than ours."""
+        if self._said and self._viewer.mouse_over_canvas:
+            self._viewer.status = self._said

@@ -83,6 +83,15 @@ class SourceChoice:
     title: str
 
 
+@dataclass(frozen=True, slots=True)
+class MissingSlide:
+    """The slide of a shown run that is not open: its fingerprint and name, and the name of the run."""
+
+    fingerprint: str
+    name: str
+    run: str
+
+
 @dataclass(frozen=True, eq=False)
 class ChosenMap:
     """The map that is shown.
@@ -139,8 +148,10 @@ class AttentionState:
     cancelling : bool
     message : str
         How the last command ended.
-    missing : str or None
-        Name of the slide of a shown run that is not open.
+    missing : MissingSlide or None
+        Of a shown run.
+    sized : bool
+        Whether the pixel size of the slide is known.
     """
 
     slides: tuple[str, ...] = ()
@@ -157,15 +168,25 @@ class AttentionState:
     busy: str = ""
     cancelling: bool = False
     message: str = ""
-    missing: str | None = None
+    missing: MissingSlide | None = None
+    sized: bool = True
 
     @property
     def blocked(self) -> str | None:
         """Why no view can be explained, and what to do; None when it can."""
         if self.slide is None:
             if self.missing is not None:
-                return f"Open {self.missing}, the slide of the run, to look at its maps."
+                return f"Open {self.missing.name}, the slide of {self.missing.run}, to look at its maps."
             return "Open a slide first: drop it on the window, or File > Open Sample > Lumen."
         if self.model is None:
             return "No model can be used: see napari-lumen models."
+        if not self.sized:
+            return "Give the pixel size in the Slide panel first: the slide's file does not state it."
         return None
+
+    @property
+    def wanted(self) -> str:
+        """Which slide is to be found though another one is open; "" where none is."""
+        if self.slide is None or self.missing is None:
+            return ""
+        return f"{self.missing.name}, the slide of {self.missing.run}, is not open: find it to see its maps."

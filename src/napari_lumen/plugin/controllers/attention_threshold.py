@@ -15,7 +15,7 @@ from napari_lumen.plugin import notices
 from napari_lumen.plugin.annotation_reader import MOST_SHAPES
 from napari_lumen.plugin.attention_threshold_annotations import add_annotations
 from napari_lumen.plugin.attention_threshold_outline import Outline, Segments, segments_of
-from napari_lumen.plugin.attention_threshold_reading import Reading, Tissue, read_map
+from napari_lumen.plugin.attention_threshold_reading import Reading, Tissue, areas_above, read_map
 from napari_lumen.plugin.controllers.attention_threshold_state import ThresholdState, measured
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job
 
@@ -77,7 +77,7 @@ class ThresholdController:
 
     def show_outline(self, on: bool) -> None:
         """Show the outline, or not."""
-        self._update(on=on)
+        self._update(on=on, areas=None)
         if on:
             self._draw()
         else:
@@ -95,6 +95,7 @@ class ThresholdController:
     def leave_out(self, least_um2: float) -> None:
         """Make no annotations of smaller areas."""
         self._update(least_um2=least_um2)
+        self._draw()
 
     def annotate(self) -> None:
         """Add the outlines to the annotations of the slide."""
@@ -193,7 +194,7 @@ class ThresholdController:
         ready, state = self._ready, self.state
         if ready is None or state.limits is None or not (self._watched and state.on) or self._drawing:
             return
-        wanted = (ready.chosen, state.threshold, state.smooth)
+        wanted = (ready.chosen, state.threshold, state.smooth, state.least_um2)
         if wanted == self._drawn_for:
             return
         mine, self._drawing = self._generation, True
@@ -203,7 +204,10 @@ class ThresholdController:
 
             edges = "interpolated" if state.smooth else "cells"
             found = contour(ready.drawn, ready.drawn_grid, state.threshold, edges)  # type: ignore[arg-type]
-            return segments_of(found), len(found)
+            if not state.smooth:
+                return segments_of(found), areas_above(ready, state.threshold, state.least_um2)
+            um2 = math.prod(ready.chosen.source.mpp)
+            return segments_of(found), sum(outline.area * um2 >= state.least_um2 for outline in found)
 
         def done(found: tuple[Segments, int]) -> None:
             self._drawing = False
@@ -211,7 +215,8 @@ class ThresholdController:
             if fresh and ready.chosen.slide in self._attention.viewer.layers:
                 self._drawn_for = wanted
                 self._outline.show(ready.chosen.slide, found[0], self._color(ready.chosen.class_name))
-                self._update(areas=found[1])
+                coarser = ready.drawn_grid.step != ready.grid.step
+                self._update(areas=found[1], about=state.smooth and coarser)
             self._draw()
 
         def failed(error: BaseException) -> None:

@@ -25,7 +25,9 @@ class ThresholdState:
         Above the threshold; of all tissue under the map; and which share of it lies above, 0 to 1. NaN where
         it is not known.
     areas : int or None
-        How many areas the outline has; None until it is drawn.
+        How many annotations the outline would make; None until it is drawn.
+    about : bool
+        Whether that is not sure: the outline is drawn of coarser cells than those of the annotations.
     on : bool
         Whether the outline is shown.
     smooth : bool
@@ -49,6 +51,7 @@ class ThresholdState:
     tissue_mm2: float = math.nan
     share: float = math.nan
     areas: int | None = None
+    about: bool = False
     on: bool = True
     smooth: bool = False
     classes: tuple[str, ...] = ()

@@ -47,7 +47,9 @@ class TileShown:
     crop : ndarray or None
         Its tissue, uint8 (h, w, 3).
     maps : tuple of (str, str, ndarray)
-        Name, title and picture (h, w, 3) of each map.
+        Name, title and picture (h, w, 3) of each map; the title of one cell says its value.
+    gates : tuple of (str, ndarray)
+        Title and values (C,) of each channel gate.
     nearest : tuple of (Entry, ndarray or None)
         The tiles that are most like it, with their pictures.
     nearest_said : str
@@ -61,6 +63,7 @@ class TileShown:
     entropy: float = float("nan")
     crop: Picture | None = None
     maps: tuple[tuple[str, str, Picture], ...] = ()
+    gates: tuple[tuple[str, npt.NDArray[np.floating]], ...] = ()
     nearest: tuple[tuple[Entry, Picture | None], ...] = ()
     nearest_said: str = ""
 
@@ -121,17 +124,19 @@ def _shown(slide: Slide, found: FieldSource, explainers: Explainers, emit: Emit,
     """Read and draw what is shown of a field; what is alike comes last, since it may need the model."""
     from dataclasses import replace
 
+    from napari_lumen.explain.titles import full_title
+
     explained, region = found.explained, found.explained_region
     um = (region.height * found.mpp[0], region.width * found.mpp[1])
     first = TileShown(
         found.title,
         region,
-        f"{um[1]:.0f} × {um[0]:.0f} µm at x {round(region.x)}, y {round(region.y)} px; explained in "
-        f"{explained.seconds:.2g} s.",
+        f"{um[1]:.0f} × {um[0]:.0f} µm at x {round(region.x)}, y {round(region.y)} px; {_source(found)}",
         explained.probabilities,
         explained.entropy,
         _crop(slide, region),
-        tuple((item.name, item.title, _drawn(item)) for item in found.maps),
+        tuple((item.name, _titled(item), _drawn(item)) for item in found.maps),
+        tuple((full_title(item.name), item.values) for item in explained.items() if item.kind == "channels"),
     )
     if found.asker.run is None:
         return first
@@ -141,6 +146,16 @@ def _shown(slide: Slide, found: FieldSource, explainers: Explainers, emit: Emit,
     except LumenError as error:
         nearest, said = (), str(error)
     return replace(first, nearest=nearest, nearest_said=said)
+
+
+def _source(found: FieldSource) -> str:
+    """Return where the numbers come from, and what must be known to compare them with a run's."""
+    if found.explained.of_run:
+        return "the values are the run's own: its model saw this tile with the tissue around it."
+    said = f"explained in {found.explained.seconds:.2g} s."
+    if found.card.task == "slide":
+        said += " The model saw no tissue beyond this field; a run, which sees the slide, can say otherwise."
+    return said
 
 
 def _nearest(
@@ -168,6 +183,13 @@ def _crop(slide: Slide, region: Region) -> Picture:
     shape = (max(1, round(region.height / step)), max(1, round(region.width / step)))
     grid = Grid(shape, (region.height / shape[0], region.width / shape[1]), (region.y, region.x))
     return slide.read_grid(grid, Window(0, 0, *shape))
+
+
+def _titled(item: RunMap) -> str:
+    """Return the title of a map; with its value where it has one cell, whose picture says nothing."""
+    if item.grid.shape != (1, 1):
+        return item.title
+    return f"{item.title} {float(item.read()[0][0, 0]):.3g}"
 
 
 def _drawn(item: RunMap) -> Picture:

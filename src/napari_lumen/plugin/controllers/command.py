@@ -18,9 +18,10 @@ class Command:
     ----------
     jobs : JobRunner
     update : callable
-        Takes fields of the panel's state: ``busy``, ``cancelling``, ``message`` and those of `blank`.
+        Takes fields of the panel's state: ``busy``, ``message`` and those of `blank`.
     **blank
-        Further fields of the state, as they are before a command has told anything and when it has ended.
+        Further fields of the state, as they are before a command has told anything and when it has ended;
+        ``cancelling`` among them where commands can be cancelled.
     """
 
     def __init__(self, jobs: JobRunner, update: Callable[..., None], **blank: Any) -> None:
@@ -40,11 +41,11 @@ class Command:
 
         A mistake of the user's is told in ``message``, an error of ours as a notification as well.
         """
-        self._update(busy=busy, cancelling=False, message="", **self._blank)
+        self._update(busy=busy, message="", **self._blank)
 
         def ended(message: str = "") -> None:
             self._job = None
-            self._update(busy="", cancelling=False, message=message, **self._blank)
+            self._update(busy="", message=message, **self._blank)
 
         def finished(outcome: Any) -> None:
             ended()

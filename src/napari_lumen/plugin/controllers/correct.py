@@ -9,7 +9,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from napari_lumen.corrections.author import this_user
-from napari_lumen.errors import LumenError
+from napari_lumen.errors import LumenError, RunError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.controllers.correct_board import CorrectBoard
 from napari_lumen.plugin.controllers.correct_choice import CorrectChoice
@@ -268,7 +268,15 @@ class CorrectController:
         layer, target, state = self.choice.layer, self.choice.target, self.state
         why = _OPEN_ONE if state.open else state.blocked or state.busy
         self.board.update(coarser=None, message=why)
-        return None if why or layer is None or target is None else (layer, target)
+        if why or layer is None or target is None:
+            return None
+        try:
+            target.require_run()
+        except RunError as error:
+            self.board.update(message=str(error))
+            notices.show(error)
+            return None
+        return layer, target
 
     def _commit(self, target: Target, window: EditWindow, after: Pixels) -> Commit:
         return target.store.commit(

@@ -58,6 +58,25 @@ class Target:
         """The pixels that are corrected: the run's, or the slide's own."""
         return self.labels.grid
 
+    def require_run(self) -> None:
+        """Make sure that the labels of the run are still there: zarr shows background where none are.
+
+        Raises
+        ------
+        RunError
+            When its folder was deleted or moved.
+        """
+        if self.run is None:
+            return
+        from napari_lumen.inference.run import RUN_FILE
+
+        finest = Path(self.run.labels.path, "0", "zarr.json")
+        if not all((self.run.path / file).is_file() for file in (RUN_FILE, finest)):
+            raise RunError(
+                f"No window can be opened: the run {self.run.path} is gone. Put its folder back, or choose "
+                "another run in the Correct panel."
+            )
+
     def answer(self, grid: Grid) -> Pixels:
         """Return what is known of a window: labels with the corrections over them, uint8 (h, w)."""
         return self.labels.on(grid)

@@ -18,7 +18,7 @@ from napari_lumen.plugin.controllers.evaluate_state import FILE, EvaluateState, 
 from napari_lumen.plugin.controllers.evaluate_truth import TruthChoice
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.error_layer import show_errors
-from napari_lumen.plugin.evaluation_truth import classes_in_file
+from napari_lumen.plugin.evaluation_truth import InFile, classes_in_file
 from napari_lumen.plugin.jobs import Emit, JobRunner
 from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
 from napari_lumen.plugin.regions import view_region
@@ -50,7 +50,7 @@ class EvaluateController:
         self._jobs = jobs
         self._view = SlideView(viewer)
         self._slides = SlideLayers(viewer)
-        self._command = Command(jobs, self._update, done=None)
+        self._command = Command(jobs, self._update, cancelling=False, done=None)
         self._heard: list[Layer] = []
         self._truth = TruthChoice(viewer)
         self._closed = False
@@ -77,8 +77,8 @@ class EvaluateController:
     def choose_file(self, path: Path) -> None:
         """Score against a file, whose classes are looked up."""
 
-        def done(names: tuple[str, ...]) -> None:
-            self._truth.in_file = names
+        def done(found: InFile) -> None:
+            self._truth.in_file = found
             self._update(file=path, truth=FILE)
             self.look()
 
@@ -198,7 +198,8 @@ class EvaluateController:
         truths = () if layer is None else self._truth.offered(layer, self.state.file, runs)
         keys = [key for key, _ in truths]
         truth = self.state.truth if self.state.truth in keys else next(iter(keys), None)
-        known = () if layer is None or run is None else self._known(layer, run)
+        classes = {} if layer is None or run is None else self._known(layer, run)
+        known = tuple(classes.values())
         drawn = () if layer is None or truth is None else self._truth.classes(layer, truth, known)
         self._update(
             slides=names,
@@ -208,6 +209,7 @@ class EvaluateController:
             truths=truths,
             truth=truth,
             drawn=drawn,
+            values={} if truth is None else self._truth.values(truth, classes),
             known=known,
         )
 
@@ -234,11 +236,12 @@ class EvaluateController:
         for layer in layers:
             layer.events.metadata.connect(self.look)
 
-    def _known(self, slide: Layer, run: Scored) -> tuple[str, ...]:
-        """Return the names of the classes of a run that is shown."""
+    def _known(self, slide: Layer, run: Scored) -> dict[int, str]:
+        """Return the classes of a run that is shown: values and names."""
         shown = results_of(fingerprint_of(slide), self._viewer.layers)
         layer = next(item for item in shown if facts_of(item)["run"] == run.run)
-        return tuple(layer.features["class"][1:])  # the first is the background
+        features = layer.features[1:]  # the first is the background
+        return dict(zip(features["index"], features["class"], strict=True))
 
     def _run(self, busy: str, work: Callable[[Emit, Event], Any], done: Callable[[Any], None]) -> None:
         self._command.run(busy, work, done, lambda share: self._update(done=share))

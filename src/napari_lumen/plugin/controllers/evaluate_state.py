@@ -54,7 +54,10 @@ class EvaluateState:
     file : Path or None
         Chosen as a truth.
     drawn : tuple of str
-        Names of the classes of the truth; "" for outlines without one.
+        Names of the classes of the truth; "" for outlines without one; of a label image the digits of its
+        values.
+    values : mapping of str to str
+        What these values stand for in the run, "" for nothing; empty of a truth that names its classes.
     known : tuple of str
         Of the classes of the run.
     counted : mapping of str to str
@@ -80,6 +83,7 @@ class EvaluateState:
     truth: str | None = None
     file: Path | None = None
     drawn: tuple[str, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
     known: tuple[str, ...] = ()
     counted: Mapping[str, str] = field(default_factory=dict)
     where: Where = "run"
@@ -95,6 +99,7 @@ class EvaluateState:
         """The classes of the truth and as what of the run each counts: "" for none, None to be chosen.
 
         Empty where the run has all of them and the user has said nothing: then there is nothing to choose.
+        What the values of an image mean is never certain.
         """
         found: dict[str, str | None] = {}
         for name in self.drawn:
@@ -103,12 +108,12 @@ class EvaluateState:
             if name == NO_CLASS:
                 found[name] = self.known[0] if len(self.known) == 1 else None
             else:
-                found[name] = name if name in self.known else ""
+                found[name] = self.values.get(name, name if name in self.known else "")
             said = self.counted.get(name)
             if said in (*self.known, BACKGROUND, ""):  # not of a run that was chosen before
                 found[name] = said
         plain = all(said == name or (name == NO_CLASS and said) for name, said in found.items())
-        if not self.known or (plain and not set(found) & set(self.counted)):
+        if not self.known or (plain and not self.values and not set(found) & set(self.counted)):
             return ()
         return tuple(found.items())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from napari_lumen.plugin.controllers.evaluate_state import (
     Scored,
 )
 from napari_lumen.plugin.evaluation_truth import (
+    InFile,
     classes_corrected,
     classes_drawn,
     truth_layers,
@@ -41,12 +42,12 @@ class TruthChoice:
 
     Attributes
     ----------
-    in_file : tuple of str
-        Names of the classes of the file that is chosen.
+    in_file : InFile
+        The classes of the file that is chosen.
     """
 
     def __init__(self, viewer: ViewerModel) -> None:
-        self.in_file: tuple[str, ...] = ()
+        self.in_file = InFile()
         self._viewer = viewer
 
     def offered(self, slide: Layer, file: Path | None, runs: Sequence[Scored]) -> tuple[tuple[str, str], ...]:
@@ -77,14 +78,20 @@ class TruthChoice:
         """Return the names of the classes of a truth, given those of the run."""
         if truth.startswith(CORRECTED):
             return classes_corrected(Path(truth.removeprefix(CORRECTED)))
-        return self.in_file if truth == FILE else classes_drawn(self._layers(slide, truth), known)
+        return self.in_file.names if truth == FILE else classes_drawn(self._layers(slide, truth), known)
+
+    def values(self, truth: str, known: Mapping[int, str]) -> dict[str, str]:
+        """Return what the values of a truth stand for, given those of the run; nothing of one with names."""
+        if truth != FILE or not self.in_file.values:
+            return {}
+        return {name: known.get(int(name), "") for name in self.in_file.names}
 
     def reader(self, state: EvaluateState, slide: Layer) -> Callable[[ClassTable], Truth]:
         """Return what reads the chosen truth off the GUI thread, given the classes of the run."""
         said = dict(state.names)
         renamed = {name: target for name, target in said.items() if target and target != name}
-        # what the user says does not count; of other names the run has no class
-        renamed |= {name: IGNORED for name in state.counted if said.get(name) == ""}
+        # what the user says does not count; of other names the run has no class, but pixels have some value
+        renamed |= {name: IGNORED for name in (*state.counted, *state.values) if said.get(name) == ""}
         if state.truth == FILE and state.file is not None:
             path = state.file
             return lambda classes: truth_of_file(path, classes, renamed)

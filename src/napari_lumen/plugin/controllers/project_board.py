@@ -33,7 +33,7 @@ class ProjectBoard:
         self.jobs = jobs
         self.project: Project | None = None
         self.state = ProjectState(author=this_user())
-        self._command = Command(jobs, self.update, done=None)
+        self._command = Command(jobs, self.update, cancelling=False, done=None)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the state."""

@@ -14,14 +14,14 @@ from napari_lumen.errors import Cancelled, LumenError
 from napari_lumen.geometry import Region
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.catalogue import Catalogue, ModelChoice, look_up
+from napari_lumen.plugin.controllers.run_overlay import RunOverlay
 from napari_lumen.plugin.controllers.run_state import Result, RunState, Where, why_blocked
 from napari_lumen.plugin.controllers.slides import SlideLayers
-from napari_lumen.plugin.growing import Growing, growing_layers
+from napari_lumen.plugin.growing import growing_layers
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
-from napari_lumen.plugin.layers import COUNTS, RunLayers, run_layers
-from napari_lumen.plugin.placing import facts_of, origin_of
+from napari_lumen.plugin.layers import RunLayers, run_layers
+from napari_lumen.plugin.placing import origin_of
 from napari_lumen.plugin.regions import selected_area, view_region
-from napari_lumen.plugin.results import add_result
 from napari_lumen.plugin.wording import area, duration
 
 if TYPE_CHECKING:
@@ -74,12 +74,9 @@ class RunModelController:
         self._slides.changed.connect(self._on_layers)
         self._job: Job | None = None
         self._running_on: Layer | None = None
-        self._shown: list[Layer] = []
-        self._counts: Layer | None = None  # whose metadata tells of counts
-        self._newest: Run | None = None  # whose layers these are
-        self._begun: list[tuple[Live, RunLayers]] = []
-        self._growing: Growing | None = None
-        self._unfinished: Growing | None = None
+        self._begun = Event()  # set when the run has told of itself
+        self._overlay = RunOverlay(viewer, self.counted.emit)
+        self._newest: Run | None = None  # whose layers are shown
         self._looked_at = Region(0, 0, 0, 0)
         self._asked_of: Layer | None = None
         self._known: float | None = None
@@ -145,11 +142,17 @@ class RunModelController:
             return
         model, device, out, name = self.state.model, self.state.device, self.out, layer.name
         self._looked_at = self._view(layer)
-        self._begun = begun = []
+        grows = self._overlay.begin()
+
+        begun = self._begun = Event()
 
         def work(emit: Emit, cancel: Event) -> tuple[Run, RunLayers]:
+            def tell(progress: Progress) -> None:
+                begun.set()
+                emit(progress)
+
             def begin(live: Live) -> None:
-                begun.append((live, growing_layers(live, slide, name)))
+                grows(live, growing_layers(live, slide, name))
 
             run = self._predict(
                 slide,
@@ -157,7 +160,7 @@ class RunModelController:
                 region=region,
                 out=out,
                 device=device,
-                on_progress=emit,
+                on_progress=tell,
                 cancel=cancel,
                 focus=lambda: self._looked_at,
                 on_live=begin,
@@ -171,10 +174,18 @@ class RunModelController:
         )
 
     def cancel(self) -> None:
-        """Ask the run to stop; it does so within one batch, and the same run goes on from there."""
-        if self._job is not None and self.state.running:
-            self._job.cancel.set()
+        """Ask the run to stop; it does so within one batch, and the same run goes on from there.
+
+        One that still loads the model has nothing to end, and nobody waits for it.
+        """
+        if self._job is None or not self.state.running:
+            return
+        self._job.cancel.set()
+        if self._begun.is_set():
             self._update(cancelling=True)
+        else:
+            self._job.finished = True
+            self._on_cancelled()
 
     def save_objects(self, path: Path) -> None:
         """Write the objects of the newest result, with what people have corrected; by the file's ending."""
@@ -209,7 +220,7 @@ class RunModelController:
 
     def close(self) -> None:
         """Stop everything and wait for it; to be called before the window goes."""
-        self._follow(None)
+        self._overlay.close()
         self._slides.close()
         self._jobs.close()
 
@@ -224,6 +235,13 @@ class RunModelController:
         self._update(models=found.models, model=model, devices=found.devices, device=device)
         for problem in () if known else found.problems:
             notices.warn(problem)
+        if model is not None and not model.danger and not known and self._predict is _predict:
+            path = model.path
+
+            def ended(outcome: object = None) -> None:
+                """Run says what is wrong with a model."""
+
+            self._jobs.start(lambda emit, cancel: _make_ready(path), Callbacks(ended, ended, ended, ended))
 
     def _on_catalogue_failed(self, error: BaseException) -> None:
         self._catalogue_read = True
@@ -231,10 +249,8 @@ class RunModelController:
         notices.show(error)
 
     def _on_layers(self) -> None:
-        if self._shown and not any(layer in self._viewer.layers for layer in self._shown):
-            self._shown = []
+        if self._overlay.gone():
             self._newest = None
-            self._follow(None)
             self._update(savable=False)
             self.result_gone.emit()
         if self._running_on is not None and self._running_on not in self._viewer.layers:
@@ -247,24 +263,16 @@ class RunModelController:
         if layer is None or layer not in self._viewer.layers:
             return
         self._looked_at = self._view(layer)
-        if self._growing is None and self._begun and progress.done:
-            live, shown = self._begun[0]
-            if self._unfinished is not None:
-                self._unfinished.remove()
-            self._growing = Growing(self._viewer, live, add_result(self._viewer, layer, shown))
-        if self._growing is not None:
-            self._growing.refresh(self._looked_at)
+        if progress.done:
+            self._overlay.refresh(layer, self._looked_at)
 
     def _on_done(self, outcome: tuple[Run, RunLayers]) -> None:
         run, shown = outcome
-        growing = self._growing
         layer = self._end()
         if layer is None or layer not in self._viewer.layers:
+            self._overlay.end()
             return
-        self._shown = growing.finish(shown, layer) if growing is not None else []
-        if not self._shown:
-            self._shown = add_result(self._viewer, layer, shown)
-        self._follow(next((x for x in reversed(self._shown) if facts_of(x).get("kind") == "labels"), None))
+        self._overlay.finish(layer, shown)
         self._newest = run
         seconds = sum(run.record.seconds.values())
         self._update(message=f"Done in {duration(seconds)}.", savable=run.record.card.objects != "none")
@@ -285,39 +293,19 @@ class RunModelController:
             )
 
     def _on_failed(self, error: BaseException) -> None:
-        self._stop_growing()
+        self._overlay.stop()
         self._end()
         is_ours = isinstance(error, LumenError)
         self._update(message=str(error) if is_ours else "The run stopped on an unexpected error.")
         notices.show(error)
 
     def _on_cancelled(self) -> None:
-        self._stop_growing()
+        self._overlay.stop()
         self._end()
         self._update(message="Cancelled. What is finished is kept: Run goes on from there.")
 
-    def _follow(self, layer: Layer | None) -> None:
-        """Hear of corrections to the labels of a layer, and of no other."""
-        if self._counts is not None:
-            self._counts.events.metadata.disconnect(self._on_counts)
-        self._counts = layer
-        if layer is not None:
-            layer.events.metadata.connect(self._on_counts)
-
-    def _on_counts(self, event: Any = None) -> None:
-        counts = None if self._counts is None else facts_of(self._counts).get(COUNTS)
-        if counts:
-            self.counted.emit(tuple(counts))
-
-    def _stop_growing(self) -> None:
-        if self._growing is not None:
-            self._growing.stop()
-            self._unfinished = self._growing
-
     def _end(self) -> Layer | None:
         layer, self._running_on, self._job = self._running_on, None, None
-        self._growing = None
-        self._begun = []
         self._update(running=False, cancelling=False, progress=None)
         return layer
 
@@ -366,6 +354,15 @@ def _trusted(model: ModelChoice) -> Model:
     from napari_lumen.models import load_model
 
     return load_model(model.path, trust=True)
+
+
+def _make_ready(path: Path) -> None:
+    """Load a model once while the user still chooses: the first time takes seconds of imports."""
+    from napari_lumen.models import load_model
+    from napari_lumen.plugin.priority import come_last
+
+    come_last()
+    load_model(path)
 
 
 def _predict(*arguments: Any, **keywords: Any) -> Run:

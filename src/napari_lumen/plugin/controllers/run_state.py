@@ -99,8 +99,8 @@ def why_blocked(
         return "No model is installed: put one into the models folder and open this panel again."
     if slide is not None and not slide.is_rgb:
         return (
-            f"{state.slide} is not a colour picture, it holds {len(slide.channels)} channels: "
-            "the models read RGB. Choose a slide of a stained section."
+            f"{state.slide} is no 8-bit colour picture, it holds {len(slide.channels)} x {slide.dtype}: "
+            "the models read RGB of 8 bits. Choose a slide of a stained section."
         )
     if state.asks_pixel_size and not state.pixel_size:
         return "Give the pixel size first: the slide's file does not state it."

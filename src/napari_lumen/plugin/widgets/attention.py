@@ -76,9 +76,11 @@ class AttentionForm(QWidget):
         )
         self.cancel.setEnabled(not idle and not state.cancelling)
         said = "Cancelling …" if state.cancelling else state.busy or state.message or state.blocked or ""
-        self.status.setText(said or state.hint)
-        self.status.setVisible(bool(said or state.hint))
+        said = "\n".join(text for text in (said or state.hint, "" if state.busy else state.wanted) if text)
+        self.status.setText(said)
+        self.status.setVisible(bool(said))
         self.finder.setVisible(state.missing is not None)
+        self.finder.setEnabled(idle)
         self._show_tree(state)
         self.legend.show_legend(state.legend)
 

@@ -37,16 +37,10 @@ class ChannelsTool(Tool):
         self.ordered.setToolTip("Sort the channels by their gates; else they stand in the network's order.")
         self.strip = GateStrip()
         self.said = TextLabel()
-        scroll = QScrollArea()
-        scroll.setWidget(self.strip)
-        scroll.setWidgetResizable(True)
-        bar = scroll.horizontalScrollBar()
-        scroll.setFixedHeight(_HEIGHT + (0 if bar is None else bar.sizeHint().height()) + 4)
-        scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.bars = scroll
+        self.bars = scrolled(self.strip)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
-        for widget in (self.name, self.ordered, scroll, self.said):
+        for widget in (self.name, self.ordered, self.bars, self.said):
             layout.addWidget(widget)
         self.name.activated.connect(self._on_name)
         self.ordered.toggled.connect(self._on_ordered)
@@ -73,6 +67,17 @@ class ChannelsTool(Tool):
 
     def _on_ordered(self, on: bool) -> None:
         self._show(self.controller.gates)
+
+
+def scrolled(strip: GateStrip) -> QScrollArea:
+    """Return a strip that can be wider than the panel."""
+    scroll = QScrollArea()
+    scroll.setWidget(strip)
+    scroll.setWidgetResizable(True)
+    bar = scroll.horizontalScrollBar()
+    scroll.setFixedHeight(_HEIGHT + (0 if bar is None else bar.sizeHint().height()) + 4)
+    scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return scroll
 
 
 class GateStrip(QWidget):

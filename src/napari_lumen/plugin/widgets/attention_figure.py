@@ -55,8 +55,9 @@ class FigureBar(QWidget):
         for button, what in ((self.copy, "to the clipboard."), (self.save, "as PNG or SVG.")):
             button.setEnabled(state.blocked is None and not state.busy)
             button.setToolTip(state.blocked or f"{_TIP[:-1]}, {what}")
-        self.status.setText(state.message)
-        self.status.setVisible(bool(state.message))
+        said = state.busy or state.message
+        self.status.setText(said)
+        self.status.setVisible(bool(said))
 
     def _on_copy(self) -> None:
         self.controller.copy()

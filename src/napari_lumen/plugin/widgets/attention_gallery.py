@@ -9,14 +9,12 @@ import numpy as np
 from qtpy.QtCore import QSignalBlocker, QSize, Qt
 from qtpy.QtGui import (
     QColor,
-    QHideEvent,
     QIcon,
     QImage,
     QKeyEvent,
     QPainter,
     QPixmap,
     QResizeEvent,
-    QShowEvent,
 )
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -30,7 +28,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lumen.plugin.controllers.attention_gallery import COUNTS, GalleryController, GalleryState
-from napari_lumen.plugin.widgets.attention_tools import Tool
+from napari_lumen.plugin.widgets.attention_tools import FollowingTool
 from napari_lumen.plugin.widgets.controls import TextLabel, choice_box, fill
 
 if TYPE_CHECKING:
@@ -83,7 +81,7 @@ class Pictures(QListWidget):
         self.setCurrentRow(min(max(0, self.currentRow() + step), self.count() - 1))
 
 
-class GalleryTool(Tool):
+class GalleryTool(FollowingTool):
     """What is ranked, the pictures, and saving them."""
 
     title: ClassVar[str] = "Gallery"
@@ -111,17 +109,9 @@ class GalleryTool(Tool):
         """Return the controller of the gallery."""
         return (self.controller,)
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Follow the chosen map from now on."""
-        super().showEvent(event)
-        self.controller.watch(True)
-
-    def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Read nothing for a gallery that nobody sees."""
-        super().hideEvent(event)
-        window = self.window()
-        if window is not None and window.isVisible():  # a window that closes takes its layers with it
-            self.controller.watch(False)
+    def watch(self, on: bool) -> None:
+        """Follow the chosen map while the gallery is seen."""
+        self.controller.watch(on)
 
     def _lay_out(self) -> None:
         form = QFormLayout()

@@ -17,7 +17,8 @@ from napari_lumen.plugin.widgets.controls import TextLabel, choice_box, fill
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_lumen.explain.faithfulness import Coverage, Curve
+    from napari_lumen.explain.coverage import Coverage
+    from napari_lumen.explain.faithfulness import Curve
     from napari_lumen.plugin.attention_matters_work import Checked
     from napari_lumen.plugin.controllers.attention import AttentionController
     from napari_lumen.plugin.panel import Closable
@@ -57,7 +58,7 @@ class MattersTool(Tool):
         self.boxes = QPushButton("Count covered boxes")
         self.boxes.setToolTip(
             "Which share of the boxes around what is outlined by hand on the slide has at least half its "
-            "area where the map is high (gated attention, section 2)."
+            "area where the map is high: of a network that answers tile by tile, high in its tile."
         )
         self.covered = TextLabel()
         self._checked: Checked | None = None
@@ -219,10 +220,11 @@ def _draw(plot: pg.PlotWidget, curve: Curve, others: Sequence[Curve]) -> None:
 
 def _covered(found: Coverage, title: str) -> str:
     count, covered = len(found.shares), round(found.covered * len(found.shares))
+    of = "each tile" if found.by_tile else "the map"
     return (
         f"Of {count} {'box' if count == 1 else 'boxes'}, {covered} ({found.covered * 100:.0f} %) lie by at "
-        f"least half where {title} is {found.threshold:.3g} or more, half-way from its lowest to its "
-        "highest value. The paper of gated attention reports 72 % for its own network and boxes."
+        f"least half where {title} is above half-way from the lowest to the highest value of {of}. The paper "
+        "of gated attention, which takes image by image, reports 72 % for its own network and boxes."
     )
 
 

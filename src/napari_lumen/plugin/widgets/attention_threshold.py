@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QDoubleSpinBox,
@@ -20,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_lumen.plugin.controllers.attention_threshold import ThresholdController
 from napari_lumen.plugin.controllers.attention_threshold_state import ThresholdState
-from napari_lumen.plugin.widgets.attention_tools import Tool
+from napari_lumen.plugin.widgets.attention_tools import FollowingTool
 from napari_lumen.plugin.widgets.controls import TextLabel, choice_box, fill
 from napari_lumen.plugin.wording import area
 
@@ -33,7 +32,7 @@ _FIGURES = 4  # of a value, across the range
 _LARGEST_UM2 = 1e6
 
 
-class ThresholdTool(Tool):
+class ThresholdTool(FollowingTool):
     """Slider, value, area and share, the outline, and making annotations."""
 
     title: ClassVar[str] = "Threshold"
@@ -73,17 +72,9 @@ class ThresholdTool(Tool):
         """Return the controller of the threshold."""
         return (self.controller,)
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Follow the chosen map from now on."""
-        super().showEvent(event)
-        self.controller.watch(True)
-
-    def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Draw nothing for a threshold that nobody sees."""
-        super().hideEvent(event)
-        window = self.window()
-        if window is not None and window.isVisible():  # a window that closes takes its layers with it
-            self.controller.watch(False)
+    def watch(self, on: bool) -> None:
+        """Follow the chosen map while the threshold is seen."""
+        self.controller.watch(on)
 
     def _lay_out(self) -> None:
         self.heading.setWordWrap(True)
@@ -94,6 +85,7 @@ class ThresholdTool(Tool):
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        self.areas.setToolTip("As many annotations it would make.")
         form.addRow("Area above", self.area)
         form.addRow("Of the tissue", self.share)
         form.addRow("Areas", self.areas)
@@ -135,7 +127,7 @@ class ThresholdTool(Tool):
             self._show_threshold(state.limits, state.threshold)
         self.area.setText(area(state.area_mm2) if there else "–")
         self.share.setText(_share(state) if there else "–")
-        self.areas.setText("–" if state.areas is None or not there else f"{state.areas:,}")
+        self.areas.setText(_areas(state) if there else "–")
         for box, checked in ((self.on, state.on), (self.smooth, state.smooth)):
             with QSignalBlocker(box):
                 box.setChecked(checked)
@@ -180,6 +172,12 @@ class ThresholdTool(Tool):
 
     def _on_annotate(self) -> None:
         self.controller.annotate()
+
+
+def _areas(state: ThresholdState) -> str:
+    if state.areas is None:
+        return "–"
+    return f"about {state.areas:,}" if state.about else f"{state.areas:,}"
 
 
 def _share(state: ThresholdState) -> str:

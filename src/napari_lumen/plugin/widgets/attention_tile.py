@@ -11,8 +11,9 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout
 
 from napari_lumen.plugin.controllers.attention_tile import TileController, TileShown
+from napari_lumen.plugin.widgets.attention_channels import GateStrip, scrolled
 from napari_lumen.plugin.widgets.attention_tools import Tool
-from napari_lumen.plugin.widgets.controls import TextLabel
+from napari_lumen.plugin.widgets.controls import TextLabel, choice_box, fill
 
 if TYPE_CHECKING:
     from napari_lumen.plugin.controllers.attention import AttentionController
@@ -37,6 +38,9 @@ class TileTool(Tool):
         self.jump = QPushButton("Go there")
         self.classes = TextLabel()
         self.maps, self.nearest = _pictures(), _pictures()
+        self.gate = choice_box("Which channel gates of the network; Channels shows their maps.")
+        self.strip = GateStrip()
+        self.bars = scrolled(self.strip)
         self.nearest_said = TextLabel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
@@ -46,12 +50,15 @@ class TileTool(Tool):
             self.jump,
             self.classes,
             self.maps,
+            self.gate,
+            self.bars,
             self.nearest_said,
             self.nearest,
         ):
             layout.addWidget(widget)
         self.jump.clicked.connect(self._on_jump)
         self.maps.itemClicked.connect(self._on_map)
+        self.gate.activated.connect(self._on_gate)
         self.nearest.itemClicked.connect(self._on_nearest)
         self.controller.changed.connect(self._show)
         self._show(self.controller.shown)
@@ -77,6 +84,11 @@ class TileTool(Tool):
             item.setToolTip(f"{title}. Click to see it on the slide.")
             self.maps.addItem(item)
         self.maps.setVisible(bool(shown.maps))
+        titles: list[tuple[str, object]] = [(title, title) for title, _ in shown.gates]
+        fill(self.gate, titles, self.gate.currentData(), "")
+        self.gate.setVisible(bool(titles))
+        self.bars.setVisible(bool(titles))
+        self._on_gate()
         self.nearest_said.setText(shown.nearest_said)
         self.nearest_said.setVisible(bool(shown.nearest_said))
         self.nearest.clear()
@@ -89,6 +101,10 @@ class TileTool(Tool):
 
     def _on_map(self, item: QListWidgetItem) -> None:
         self.controller.show_map(item.data(_NAME))
+
+    def _on_gate(self, index: int = 0) -> None:
+        gates = dict(self.controller.shown.gates)
+        self.strip.show_gates(gates.get(self.gate.currentData()), None, ordered=False)
 
     def _on_nearest(self, item: QListWidgetItem) -> None:
         self.controller.go_to(self.nearest.row(item))

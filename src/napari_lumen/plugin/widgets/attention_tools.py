@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QButtonGroup, QGridLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
@@ -38,6 +39,26 @@ class Tool(QWidget):
     def closables(self) -> tuple[Closable, ...]:
         """Return what must be closed with the panel: controllers of its own."""
         return ()
+
+
+class FollowingTool(Tool):
+    """A tool that follows the chosen map while it is seen."""
+
+    def watch(self, on: bool) -> None:
+        """Follow the map from now on, or let it go."""
+        raise NotImplementedError
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802  # Qt's name
+        """Follow the chosen map from now on."""
+        super().showEvent(event)
+        self.watch(True)
+
+    def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802  # Qt's name
+        """Read and draw nothing for a tool that nobody sees."""
+        super().hideEvent(event)
+        window = self.window()
+        if window is not None and window.isVisible():  # a window that closes takes its layers with it
+            self.watch(False)
 
 
 class Tools(QWidget):

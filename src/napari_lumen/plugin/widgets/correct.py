@@ -67,7 +67,7 @@ class CorrectForm(QWidget):
         self.skip.setToolTip("Close the window without saving.")
         self.next = QPushButton("Next (N)")
         self.next.setToolTip("Accept the open window, and open the next field that is not corrected yet.")
-        self.screen_brush = QCheckBox("Brush keeps its size on the screen")
+        self.screen_brush = QCheckBox("Brush keeps its size on screen")
         self.preserve = QCheckBox("Leave other classes alone (B)")
         self.preserve.setToolTip("The brush paints on background only, and the eraser erases its class only.")
         self.status = TextLabel()

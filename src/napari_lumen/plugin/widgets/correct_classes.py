@@ -9,6 +9,7 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QToolButton, QWidget
 
+from napari_lumen.plugin.widgets.controls import TextLabel
 from napari_lumen.plugin.widgets.legend import Swatch
 from napari_lumen.plugin.wording import area
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _ERASED = (255, 255, 255)
 _LAST_KEY = 9
+_APART = 4  # px
 _COUNT_TIP = (
     "With the corrections. Areas are exact; objects are counted anew in and around what was changed, as the "
     "run has counted them."
@@ -34,6 +36,7 @@ class PaintClasses(QWidget):
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setVerticalSpacing(2)
+        self._grid.setHorizontalSpacing(_APART)
         self._grid.setColumnStretch(2, 1)
         self._shown: tuple[object, object] = (None, None)
         self.buttons: dict[int, QToolButton] = {}
@@ -63,11 +66,9 @@ class PaintClasses(QWidget):
             button.setToolTip(f"Paint {name}" + (f" (key {row - 1})" if row - 1 <= _LAST_KEY else ""))
             button.clicked.connect(partial(self._on_clicked, value))
             self.buttons[value] = button
-            label = QLabel(name)
-            label.setWordWrap(True)
             self._grid.addWidget(button, row, 0)
             self._grid.addWidget(Swatch(color), row, 1)
-            self._grid.addWidget(label, row, 2)
+            self._grid.addWidget(TextLabel(name), row, 2)
             count = by_name.get(name)
             if count is not None:
                 objects = "–" if count.objects is None else f"{count.objects:,}"

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_lumen.plugin.controllers.correct_objects import TOOLS
 
-_COLUMNS = 3
+_COLUMNS = 2
 
 
 class ObjectToolRow(QWidget):

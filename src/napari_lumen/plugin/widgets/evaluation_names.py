@@ -25,6 +25,7 @@ class EvaluationNames(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.boxes: dict[str, QComboBox] = {}
+        self._of_values = False
         self._rows = QWidget()
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -36,7 +37,8 @@ class EvaluationNames(QWidget):
         """Show the classes; emits nothing."""
         names = dict(state.names)
         self.setVisible(bool(names))
-        if tuple(names) != tuple(self.boxes):
+        if (tuple(names), bool(state.values)) != (tuple(self.boxes), self._of_values):
+            self._of_values = bool(state.values)
             self._make_rows(tuple(names))
         for name, target in names.items():
             choices: list[tuple[str, object]] = [(item, item) for item in state.known]
@@ -58,7 +60,8 @@ class EvaluationNames(QWidget):
         for row, name in enumerate(names):
             box = choice_box("The class of the run that it is compared with; several may be the same.")
             box.activated.connect(partial(self._on_chosen, name))
-            grid.addWidget(TextLabel(name or "no class"), row, 0)
+            title = f"Value {name}" if self._of_values else name or "no class"
+            grid.addWidget(TextLabel(title), row, 0)
             grid.addWidget(box, row, 1)
             self.boxes[name] = box
 

@@ -65,7 +65,7 @@ class Legend(QWidget):
         """Show other counts of the run: those with what people have corrected."""
         if self._record is None or self._table is None:
             return
-        before, self._table = self._table, _class_table(self._record, counts, corrected=True)
+        before, self._table = self._table, _class_table(self._record, counts)
         self._layout.replaceWidget(before, self._table)
         before.deleteLater()
 
@@ -124,13 +124,14 @@ class _Gradient(QWidget):
         painter.fillRect(rect, gradient)
 
 
-def _class_table(record: RunRecord, counts: tuple[ClassCount, ...], *, corrected: bool = False) -> QWidget:
+def _class_table(record: RunRecord, counts: tuple[ClassCount, ...]) -> QWidget:
     """Return a table: colour, class, objects, area; and the area that was looked at."""
     table = QWidget()
     grid = QGridLayout(table)
     grid.setContentsMargins(0, 4, 0, 0)
     grid.setColumnStretch(1, 1)
     tip = _COUNT_TIP[record.card.objects].format(record.min_object_um2)
+    corrected = counts != record.counts  # not by a window in which nothing was changed
     tip += _CORRECTED_TIP if corrected else ""
     heading = "Class, corrected" if corrected else "Class"
     for column, text in ((1, heading), (2, "Count"), (3, "Area")):

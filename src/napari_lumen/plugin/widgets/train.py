@@ -10,7 +10,6 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QFormLayout,
     QGridLayout,
-    QHBoxLayout,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -152,10 +151,11 @@ class TrainForm(QWidget):
         setup.addWidget(self.numbers)
         setup.addLayout(_rows(("New name", self.name), ("Device", self.device)))
         self._resume = QWidget()
-        resume = QHBoxLayout(self._resume)
+        resume = QGridLayout(self._resume)
         resume.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.unfinished, self.go_on, self.discard):
-            resume.addWidget(widget)
+        resume.addWidget(self.unfinished, 0, 0, 1, 2)
+        resume.addWidget(self.go_on, 1, 0)
+        resume.addWidget(self.discard, 1, 1)
         buttons = QGridLayout()
         for place, button in enumerate((self.estimate, self.train, self.pause, self.cancel)):
             buttons.addWidget(button, place // 2, place % 2)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_lumen.plugin.widgets.controls import choice_box
+from napari_lumen.plugin.widgets.controls import TextLabel, choice_box
 
 if TYPE_CHECKING:
     from napari_lumen.plugin.live_training import Curve, LiveTraining
@@ -34,9 +34,9 @@ class TrainingCurves(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        layout.addWidget(QLabel("Loss of what is learned from, by step"))
+        layout.addWidget(TextLabel("Loss of what is learned from, by step"))
         layout.addWidget(self.losses)
-        layout.addWidget(QLabel("Score of what is held out, by step"))
+        layout.addWidget(TextLabel("Score of what is held out, by step"))
         layout.addWidget(self.score)
         layout.addWidget(self.scores)
 

@@ -31,6 +31,8 @@ _KINDS = (
     ("project", "A project"),
     ("folder", "A folder of images"),
 )
+_APART = 4  # px
+_LONGEST = 20  # characters on a button
 _ELSEWHERE = (("background", "Background"), ("ignore", "Not known"))
 
 
@@ -108,23 +110,26 @@ class TrainingDataForm(QWidget):
             return
         grid = QGridLayout(self._table)
         grid.setContentsMargins(0, 4, 0, 0)
+        grid.setHorizontalSpacing(_APART)
         grid.setColumnStretch(1, 1)
         unit = found.contents.unit
         for column, part in enumerate(found.contents.parts, start=2):
-            title = {"train": "Learned", "validation": "Held out"}.get(part.name, part.name)
-            grid.addWidget(_cell(title, right=True), 0, column)
+            title = {"train": "To learn", "validation": "Held out"}.get(part.name, part.name)
+            head = _cell(title, right=True)
+            head.setWordWrap(True)
+            grid.addWidget(head, 0, column)
             grid.addWidget(_cell(f"{part.images:,}", right=True), 1, column)
-        grid.addWidget(_cell("Images"), 1, 1)
+        grid.addWidget(TextLabel("Images"), 1, 1)
         colors = {item.name: item.color for item in found.classes}
         names = dict.fromkeys(item.name for part in found.contents.parts for item in part.classes)
         for row, name in enumerate(names, start=2):
             if name in colors:
                 grid.addWidget(Swatch(colors[name]), row, 0)
-            grid.addWidget(_cell(name), row, 1)
+            grid.addWidget(TextLabel(name), row, 1)
             for column, part in enumerate(found.contents.parts, start=2):
                 amount = next((item.amount for item in part.classes if item.name == name), 0)
                 grid.addWidget(_cell(_amount(amount), right=True, tip=f"{amount:,} {unit}"), row, column)
-        grid.addWidget(_cell(f"Classes are counted in {unit}."), len(names) + 2, 1, 1, -1)
+        grid.addWidget(TextLabel(f"Classes are counted in {unit}."), len(names) + 2, 1, 1, -1)
 
     def _lay_out(self) -> None:
         self._form = QFormLayout()
@@ -196,4 +201,6 @@ def _amount(count: int) -> str:
 
 
 def _short(folder: Path) -> str:
-    return folder.name or str(folder)
+    """Return the name of a folder, its middle left out where a button of it would widen the panel."""
+    name = folder.name or str(folder)
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[1 - _LONGEST // 2 :]}"

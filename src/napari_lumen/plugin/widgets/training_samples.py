@@ -9,13 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QWidget
+
+from napari_lumen.plugin.widgets.associated import FittedPicture
+from napari_lumen.plugin.widgets.controls import TextLabel
 
 if TYPE_CHECKING:
     from napari_lumen.annotations.classes import Color
     from napari_lumen.training.samples import Sample
 
-_SIDE = 136  # px of the screen: two of them beside a scroll bar in a panel of 340 px
+_SIDE = 160  # px of the screen at most; two of them are as wide as the panel lets them
 _OPAQUE = 0.35  # of the colour over a class
 _IGNORE = 255
 
@@ -27,6 +30,8 @@ class TrainingSamples(QWidget):
         super().__init__(parent)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
+        for column in (0, 1):
+            self._grid.setColumnStretch(column, 1)
         self._shown: Sequence[Sample] = ()
         self.setVisible(False)
 
@@ -51,27 +56,29 @@ class TrainingSamples(QWidget):
             return
         pixels = samples[0].predicted is not None
         for column, title in enumerate(("As labelled", "As the model says") if pixels else ("Held out", "")):
-            self._grid.addWidget(QLabel(title), 0, column)
+            self._grid.addWidget(TextLabel(title), 0, column)
         for row, sample in enumerate(samples, start=1):
             self._grid.addWidget(_picture(sample, sample.truth, colors), row, 0)
             if pixels:
                 self._grid.addWidget(_picture(sample, sample.predicted, colors), row, 1)
             else:
-                self._grid.addWidget(QLabel(sample.said), row, 1)
+                self._grid.addWidget(TextLabel(sample.said), row, 1)
 
 
-def _picture(sample: Sample, labels: npt.NDArray[np.uint8] | None, colors: Mapping[int, Color]) -> QLabel:
+def _picture(
+    sample: Sample, labels: npt.NDArray[np.uint8] | None, colors: Mapping[int, Color]
+) -> FittedPicture:
     image = np.ascontiguousarray(sample.image if labels is None else _painted(sample.image, labels, colors))
     height, width = image.shape[:2]
     picture = QImage(image.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
-    label = QLabel()
-    label.setToolTip(sample.name)
-    label.setPixmap(
+    shown = FittedPicture()
+    shown.setToolTip(sample.name)
+    shown.show_pixmap(
         QPixmap.fromImage(picture).scaled(
             _SIDE, _SIDE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
         )
     )
-    return label
+    return shown
 
 
 def _painted(
