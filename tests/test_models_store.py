@@ -33,7 +33,12 @@ from napari_lumen.models import (
 )
 from napari_lumen.models.library import kind_of, user_models
 
-SHIPPED = ("nuclei-focusnetpp-light", "synthetic-fields-gated-attention")
+SHIPPED = (
+    "nuclei-focusnetpp-light",
+    "synthetic-carcinoma-multistage",
+    "synthetic-fields-gated-attention",
+    "synthetic-regions-darefinenet",
+)
 SMALL = {"width": 4, "levels": 2}
 TWO = {"classes": [{"value": value, "name": str(value), "color": [0, 0, 0]} for value in (1, 2)]}
 VIEWS: dict[str, Any] = {"views": [{"size": 64, "mpp": 1}], "overlap": 0}

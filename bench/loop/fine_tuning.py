@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bench.papers.shared import SHARED
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.evaluation import dice, panoptic_quality
+from napari_lumen.holding import write_text
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.instances import components, split_touching
 from napari_lumen.models import load_model
@@ -90,9 +91,7 @@ class FineTuned:
         """Write it as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self.seed}.json"
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        partial.replace(file)
+        write_text(file, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def fine_tune(images: ConsepWindows, seed: int) -> FineTuned:

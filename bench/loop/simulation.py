@@ -18,6 +18,7 @@ from bench.loop.learner import Learner
 from bench.loop.strategies import choose
 from bench.loop.windows import Windows, consep_windows, dsb_windows
 from napari_lumen.evaluation import dice
+from napari_lumen.holding import write_text
 
 SEEDS = (0, 1, 2)
 
@@ -63,9 +64,7 @@ class LoopResult:
         """Write it as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self.strategy}-{self.seed}.json"
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        partial.replace(file)
+        write_text(file, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def loops() -> Iterator[Loop]:

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,10 @@ def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
     folder = kept / f"{variant.name}-{seed}-{numbers}"
     seconds = 0.0
     if variant.search is not None:
-        search = _train(experiment, {**variant.search, "seed": seed}, folder / "search")
+        search = _train(experiment, variant, {**variant.search, "seed": seed}, folder / "search")
         seconds = search.state.seconds
         recipe["genotype"] = str(search.folder / GENOTYPE)
-    training = _train(experiment, recipe, folder / "training")
+    training = _train(experiment, variant, recipe, folder / "training")
     network = load_model(training.model).network
     ending = ", test"
     return Result(
@@ -82,19 +82,15 @@ def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
     )
 
 
-def _train(experiment: Experiment, recipe: dict[str, Any], folder: Path) -> Training:
+def _train(experiment: Experiment, variant: Variant, recipe: dict[str, Any], folder: Path) -> Training:
     if experiment.encoder is not None:
-        recipe = {**recipe, "arguments": _begun(recipe["arguments"], str(experiment.encoder()))}
+        begun = dict.fromkeys(variant.encoders, str(experiment.encoder()))
+        recipe = {**recipe, "arguments": {**recipe["arguments"], **begun}}
     split = {**experiment.split, "seed": recipe["seed"]} if experiment.resplit else experiment.split
     config = TrainingConfig.model_validate(
         {"name": "model", "recipe": recipe, "data": experiment.data, "split": split}
     )
     return train(config, folder, images=None if experiment.images is None else experiment.images())
-
-
-def _begun(arguments: Mapping[str, Any], encoder: str) -> dict[str, Any]:
-    both = {"pretrained": encoder, "context_pretrained": encoder}
-    return {**arguments, **({"pretrained": encoder} if arguments["variant"] == "single" else both)}
 
 
 def _write_page(experiments: list[Experiment]) -> None:

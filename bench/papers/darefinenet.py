@@ -23,8 +23,9 @@ _NUMBERS = {
     "largest_gradient": 2.0,
     "frozen_statistics": False,
 }
+_ONE_VIEW = "single view"
 _VARIANTS = (
-    ("single view", {"variant": "single"}),
+    (_ONE_VIEW, {"variant": "single"}),
     ("multi-size", {"variant": "multi_size", "fusion": "attention"}),
     ("dual, concat", {"variant": "dual", "fusion": "concat"}),
     ("dual, add", {"variant": "dual", "fusion": "add"}),
@@ -83,6 +84,10 @@ def experiments() -> Iterator[Experiment]:
 
 def _variants(**numbers: object) -> tuple[Variant, ...]:
     return tuple(
-        Variant(name, {**_NUMBERS, **numbers, "arguments": {**_ARGUMENTS, **arguments}})
+        Variant(
+            name,
+            {**_NUMBERS, **numbers, "arguments": {**_ARGUMENTS, **arguments}},
+            encoders=("pretrained",) if name == _ONE_VIEW else ("pretrained", "context_pretrained"),
+        )
         for name, arguments in _VARIANTS
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from napari_lumen.holding import write_text
 from napari_lumen.training.data.image_set import ImageSet
 
 SEEDS = (0, 1, 2)
@@ -24,11 +25,14 @@ class Variant:
         Of a `TrainingConfig`: the recipe's name and the numbers that differ from the paper's.
     search : mapping, optional
         Of the search that finds the genotype of `recipe`.
+    encoders : tuple of str
+        Arguments of the network that take the weights its encoders begin with, where an experiment has some.
     """
 
     name: str
     recipe: Mapping[str, Any]
     search: Mapping[str, Any] | None = None
+    encoders: tuple[str, ...] = ("pretrained",)
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -52,7 +56,7 @@ class Experiment:
     data, split : mapping
         Of a `TrainingConfig`.
     encoder : callable, optional
-        Makes the weights that all encoders begin with; their arguments get its path.
+        Makes the weights that all encoders begin with.
     resplit : bool
         Whether each seed divides the data anew, where a single test part is too small to tell.
     images : callable, optional
@@ -98,9 +102,7 @@ class Result:
         """Write it as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{_slug(self.variant)}-{self.seed}.json"
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1) + "\n")
-        partial.replace(file)
+        write_text(file, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def read_results(folder: Path, experiment: Experiment) -> dict[tuple[str, int], Result]:

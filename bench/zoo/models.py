@@ -67,8 +67,9 @@ def _regions() -> Shipped:
                 "batch": 6,
                 "favoured": ["in situ carcinoma", "invasive carcinoma"],
                 "epochs": [14, 7, 7],
-                "encoder_rates": [2e-2, 1e-2, 2.5e-3],
-                "decoder_rates": [5e-3, 2.5e-3, 1e-3],
+                "optimiser": "adam",
+                "encoder_rates": [1e-3, 3e-4, 1e-4],
+                "decoder_rates": [1e-3, 3e-4, 1e-4],
                 "largest_gradient": 2.0,
                 "validate_every": [2, 2, 1],
                 "frozen_statistics": False,
@@ -142,6 +143,7 @@ def _fields() -> Shipped:
 
 def _nuclei() -> Shipped:
     crops = {"size": 128, "stride": 128, "test_stride": 64, "rate": 1e-3, "width": 12, "mode": "P"}
+    crops |= {"validate_every": 2}
     config = {
         "name": "nuclei-nas-scam",
         "title": "Nuclei (NAS-SCAM, searched parallel attention)",

@@ -16,6 +16,7 @@ from napari_lumen.training.nuclei import MPP, NUCLEUS_UM
 
 _LEAST = 12  # px of a nucleus that counts for the median
 _MARGIN = 128  # px: a smaller image would hold no crop
+_LARGEST = 384  # px: of the few large images the middle, else a validation would see little else
 
 
 class StainedNuclei:
@@ -33,9 +34,10 @@ class StainedNuclei:
             scale = NUCLEUS_UM / MPP / _diameter(numbers)
             side = tuple(max(_MARGIN, round(length * scale)) for length in numbers.shape[::-1])
             items.append(item)
-            self._images.append(np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BOX)))
+            picture = Image.fromarray(image).resize(side, Image.Resampling.BOX)
+            self._images.append(_middle(np.asarray(picture)))
             mask = Image.fromarray((numbers > 0).astype(np.uint8))
-            self._labels.append(np.asarray(mask.resize(side, Image.Resampling.NEAREST)))
+            self._labels.append(_middle(np.asarray(mask.resize(side, Image.Resampling.NEAREST))))
         for index, (image, nuclei) in enumerate(zip(*fine_fields(), strict=True)):
             items.append(Item(f"drawn-{index}", group="drawn"))
             self._images.append(image)
@@ -53,6 +55,12 @@ class StainedNuclei:
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel."""
         return MPP
+
+
+def _middle(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    top, left = max(0, height - _LARGEST) // 2, max(0, width - _LARGEST) // 2
+    return image[top : top + _LARGEST, left : left + _LARGEST]
 
 
 def _diameter(numbers: npt.NDArray[np.int32]) -> float:
