@@ -26,8 +26,9 @@ HEADLESS = env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
 demo: $(INSTALLED)
 	$(if $(SCREEN),,env -u QT_QPA_PLATFORM LIBGL_ALWAYS_SOFTWARE=1 )$(BIN)/napari-lumen demo --out demo_output
 
+# A process a core: threads of torch on top would wait for each other longer than they compute.
 test: check
-	$(HEADLESS) $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(HEADLESS) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -31,8 +31,9 @@ SLIDE = Path(__file__).resolve().parents[2] / "shared" / "data" / "slides" / "CM
 MODEL = "Nuclei (FocusNet++ light)"
 NAME = "nuclei-corrected"
 _PANELS = ("Run model", "Correct", "Train", "Evaluate")
-_LOOKED_AT = (1960.0, 1265.0), 860.0  # middle (y, x) and height of the part that is run, level-0 px
-_LONGEST = 600.0  # seconds that anything is waited for
+WINDOW = 1400, 950  # px
+_LOOKED_AT = (1980.0, 1190.0), 580.0  # middle (y, x) and height of the part that is run, level-0 px
+_LONGEST = 1800.0  # seconds that anything is waited for
 _MOVE = 0.015  # seconds between two moves of the mouse: the canvas takes them one by one
 _SHOWN = 1200  # px, width of a picture
 
@@ -55,10 +56,11 @@ class Field:
     strokes: tuple[Stroke, ...]
 
 
+# what each shows overlaps no other, also in a wider window
 FIELDS = (
     # the two ends of a keratin pearl, whose dark rings were taken for nuclei
     Field(
-        (2010.0, 1305.0),
+        (2007.0, 1305.0),
         150.0,
         (
             Stroke(
@@ -71,7 +73,7 @@ FIELDS = (
         ),
     ),
     Field(
-        (2157.0, 1245.0),
+        (2162.0, 1245.0),
         150.0,
         (
             Stroke(0, 26.0, ((2094, 1208), (2110, 1205), (2140, 1206), (2160, 1214), (2170, 1222))),
@@ -84,7 +86,7 @@ FIELDS = (
     ),
     # epithelium: two pale nuclei that were found in part
     Field(
-        (1848.0, 1140.0),
+        (1840.0, 1128.0),
         250.0,
         (
             Stroke(1, 18.0, ((1914, 1161), (1918, 1162))),
@@ -114,7 +116,8 @@ class Loop:
             _, panel = self.viewer.window.add_plugin_dock_widget("napari-lumen", name, tabify=True)
             self.panels[name] = panel
         wait(0.5)  # the canvas has its size once all docks have theirs
-        self.raise_panel("Run model")
+        panel = self.raise_panel("Run model")
+        _wait(lambda: MODEL in _texts(panel.form.model))
         self.look_at(*_LOOKED_AT)
 
     def run(self, model: str = MODEL) -> None:
@@ -261,7 +264,7 @@ def _go(folder: Path) -> None:
     import napari
 
     viewer = napari.Viewer(show=True)
-    viewer.window.resize(1220, 950)
+    viewer.window.resize(*WINDOW)
     loop, take = Loop(viewer), partial(_take, viewer)
     loop.open()
     take("1-opened")

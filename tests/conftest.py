@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,13 @@ def plugins_are_found_as_napari_does() -> None:
     from napari.plugins import _initialize_plugins
 
     _initialize_plugins()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_stays_is_not_garbage(plugins_are_found_as_napari_does: None) -> None:
+    """Let the garbage collector pass over what is loaded by now: napari calls it for each layer that goes."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
