@@ -431,6 +431,12 @@ def test_ink_that_may_be_stain_counts_as_tissue_and_is_warned_of(
     assert "array.tif have the colour of ink" in warning
 
 
+def test_a_slide_whose_stain_has_the_colour_of_ink_is_not_warned_of() -> None:
+    base = glass(2000, 3000)
+    base[400:1600, 500:2500] = (70, 60, 150)
+    assert find_tissue(ArraySlide(base, mpp=(2.0, 2.0))).inky_mm2 == 0
+
+
 @pytest.mark.parametrize(
     "stain",
     [(225, 160, 195), (110, 70, 150), (150, 105, 75), (135, 145, 185), (200, 70, 95), (60, 110, 190)],

@@ -64,11 +64,11 @@ def run(folder: Path, report: Report) -> None:
 def _megapixels_per_second(count: int, path: Path, model: Model, out: Path) -> float:
     from distributed import Client, LocalCluster
 
-    from napari_lumen.inference.cluster import connected
+    from napari_lumen.inference.cluster import WORKER_CONFIG, connected
 
-    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    each = {"env": {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}, "config": WORKER_CONFIG}
     with (
-        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None, env=one_thread) as local,
+        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None, **each) as local,
         Client(local, set_as_default=False) as client,
         connected(local.scheduler_address) as crew,
         open_slide(path) as slide,

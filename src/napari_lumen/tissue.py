@@ -39,6 +39,7 @@ _PEN_EDGE_UM = 40.0  # ink bleeds
 _PEN_OF_LUMP, _PEN_OF_SLIDE = 0.6, 0.4
 # darker and purple inks are as haematoxylin where it is dense: they stay, and are told of
 _INKY_RED_OVER_GREEN = 0.06
+_STAIN_OF_SLIDE = 0.9  # where nearly all that is coloured has the colour of ink, that is the stain
 _IN_A_ROW = 256  # tiles of the slide that cannot be read: is it gone?
 
 
@@ -228,9 +229,13 @@ def _pen_marks(rgb: _Picture, saturation: npt.NDArray[np.floating], edge: int) -
         return np.asarray((share > _PEN_OF_LUMP)[lumps], bool)
 
     if not ink.any() or ink.sum() > _PEN_OF_SLIDE * coloured.sum():
-        return nowhere, mostly(inky)
-    pen = np.asarray(binary_dilation(mostly(ink), iterations=edge), bool)
-    return pen, mostly(inky) & ~pen
+        pen = nowhere
+    else:
+        pen = np.asarray(binary_dilation(mostly(ink), iterations=edge), bool)
+    inky = mostly(inky)
+    if inky.sum() > _STAIN_OF_SLIDE * coloured.sum():
+        return pen, nowhere
+    return pen, inky & ~pen
 
 
 def _over(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:

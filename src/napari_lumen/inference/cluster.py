@@ -23,6 +23,8 @@ _TIMEOUT = "15s"  # for a scheduler to answer
 _LOOK = 0.1  # s between two looks at cancel
 # Ctrl-C in a terminal reaches all its processes: this one tells the workers what to do
 _DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+# Dask looks a hundred times a second at what a worker does: 5 to 10 % of a core, beside the network
+WORKER_CONFIG = {"distributed.worker.profile.enabled": False}
 _PATIENCE = 20.0  # s for workers to stop after a cancel; one batch is much less
 
 
@@ -85,6 +87,7 @@ def _local(workers: int) -> SpecCluster:
         **here,
         "nthreads": 1,
         "memory_limit": 0,
+        "config": WORKER_CONFIG,
         "silence_logs": logging.CRITICAL,
         "preload": [_DEAF_TO_CTRL_C],
     }
