@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _SWITCHES = 9  # at each zoom
 _BORNE, _PLAIN = "what a user bears", "a plain image layer of napari"
-_FRAME = "the same frame drawn anew"
+_FRAME, _EMPTY = "the same frame drawn anew", "a frame of napari without layers"
 _WAIT = 60.0  # s
 _SWITCH, _CHANGE, _READ = 0.100, 0.033, 0.033  # s that a user bears
 _VALUES = tuple(0.2 + 0.05 * index for index in range(12))
@@ -42,6 +42,7 @@ def measure(report: Report, slide: Slide, run: Run) -> None:
     viewer.window.resize(*WINDOW)
     screen = Screen(viewer)
     try:
+        empty = median(_each(screen, lambda v: screen.draw())) * 1000
         add_slide(viewer, slide.path)
         add_result(viewer, viewer.layers[0], run_layers(run, slide.path.name))
         panel = AttentionPanel(viewer)
@@ -70,6 +71,7 @@ def measure(report: Report, slide: Slide, run: Run) -> None:
                 report.figures.append(Figure(what + how, mine, borne * 1000, _BORNE, "ms", 1.0))
                 report.figures.append(Figure(what + how, mine, theirs, _PLAIN, "ms"))
             report.figures.append(Figure(what, median(times) * 1000, frame, _FRAME, "ms"))
+            report.figures.append(Figure(what, median(times) * 1000, empty, _EMPTY, "ms"))
         for how, value in (("", median(reads)), (", slowest", max(reads))):
             what = "read-out under the cursor" + how
             report.figures.append(Figure(what, value * 1000, _READ * 1000, _BORNE, "ms", 1.0))

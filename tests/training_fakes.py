@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from napari_lumen.training.example import Batch, Example
-from napari_lumen.training.phase import Choice, Draw, Phase, shuffled_batches
+from napari_lumen.training.phase import Choice, Draw, LossPhase, shuffled_batches
 from napari_lumen.training.turn import Turn
 
 TRUE_WEIGHTS = (2.0, -1.0, 0.5)
@@ -24,7 +24,7 @@ def small_network() -> nn.Module:
 
 
 @dataclass
-class LinePhase(Phase):
+class LinePhase(LossPhase):
     """Learns a linear function of three numbers with noise from the example's generator."""
 
     name: str = "line"

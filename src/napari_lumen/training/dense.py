@@ -18,7 +18,7 @@ from napari_lumen.training.data.image_set import ImageSet, Labels
 from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.framing import Framing
-from napari_lumen.training.phase import Choice, Draw, Phase, shuffled_batches
+from napari_lumen.training.phase import Choice, Draw, LossPhase, shuffled_batches
 from napari_lumen.training.samples import Sample, class_values, spread
 from napari_lumen.training.turn import Turn
 
@@ -43,7 +43,7 @@ def to_target(labels: Labels, values: Sequence[int]) -> Tensor:
 
 
 @dataclass
-class DensePhase(Phase):
+class DensePhase(LossPhase):
     """Epochs over images with label images.
 
     Attributes

@@ -19,13 +19,13 @@ from napari_lumen.training.augmentation import flip, quarter_turn, random_enhanc
 from napari_lumen.training.data.image_set import RGB, GradedSet
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.losses import global_share, two_term
-from napari_lumen.training.phase import Choice, Draw, Phase, shuffled_batches
+from napari_lumen.training.phase import Choice, Draw, LossPhase, shuffled_batches
 from napari_lumen.training.samples import Sample, spread
 from napari_lumen.training.turn import Turn
 
 
 @dataclass
-class GradedPhase(Phase):
+class GradedPhase(LossPhase):
     """Epochs over images of one class each, seen whole and small.
 
     Attributes

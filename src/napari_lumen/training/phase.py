@@ -95,10 +95,6 @@ class Phase(ABC):
     def optimisers(self, network: nn.Module) -> dict[str, Optimizer]:
         """Build the optimisers of the phase by name; parameters in none of them are not trained."""
 
-    @abstractmethod
-    def loss(self, network: nn.Module, batch: Batch) -> Tensor | dict[str, Tensor]:
-        """Return the loss of a batch, a mean over its examples; of several terms, ``loss`` is descended."""
-
     def rates(self, epoch: int) -> Mapping[str, Sequence[float]]:
         """Return the learning rates of an epoch by optimiser, one a parameter group; none leaves them."""
         return {}
@@ -110,9 +106,9 @@ class Phase(ABC):
         """Set modes before the first step of an epoch; all modules train by default."""
         network.train()
 
+    @abstractmethod
     def step(self, turn: Turn, batches: Mapping[str, Batch]) -> Mapping[str, float]:
         """Make one step and return its losses by name."""
-        return turn.descend("weights", batches[TRAIN], self.loss)
 
     def validate(self, network: nn.Module, turn: Turn) -> Mapping[str, float]:
         """Measure the network, in evaluation mode and without gradients, on the validation data."""
@@ -128,6 +124,18 @@ class Phase(ABC):
 
     def finish(self, network: nn.Module, folder: Path) -> None:  # noqa: B027  most find weights alone
         """Write into the training's folder what was found beside weights, which are the chosen ones now."""
+
+
+class LossPhase(Phase):
+    """A phase whose steps descend one loss."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor | dict[str, Tensor]:
+        """Return the loss of a batch, a mean over its examples; of several terms, ``loss`` is descended."""
+
+    def step(self, turn: Turn, batches: Mapping[str, Batch]) -> Mapping[str, float]:
+        """Make one step and return its losses by name."""
+        return turn.descend("weights", batches[TRAIN], self.loss)
 
 
 def shuffled_batches(

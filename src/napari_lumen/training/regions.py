@@ -24,13 +24,13 @@ from napari_lumen.training.dense import NO_LABEL, to_input, to_target
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.fields import FieldTiles, Part, Tile, TileViews, covering, pixels_of
 from napari_lumen.training.losses import count_labelled, masked_cross_entropy
-from napari_lumen.training.phase import TRAIN, Choice, Draw, Phase
+from napari_lumen.training.phase import TRAIN, Choice, Draw, LossPhase
 from napari_lumen.training.samples import Sample, class_values, spread
 from napari_lumen.training.turn import Turn
 
 
 @dataclass
-class RegionPhase(Phase):
+class RegionPhase(LossPhase):
     """Epochs over tiles of large fields, encoders and decoder each at a rate of its own.
 
     Attributes

@@ -110,10 +110,6 @@ class EndToEndPhase(Phase):
         ]
         return {"weights": Adam(groups)}
 
-    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Not used: a step is no single backward pass."""
-        raise NotImplementedError
-
     def step(self, turn: Turn, batches: Mapping[str, Batch]) -> Mapping[str, float]:
         """Make one step over the labelled cells of each map; none where nothing is labelled."""
         batch = batches[TRAIN]

@@ -15,7 +15,7 @@ from napari_lumen.models.card import SlideMap as Layout
 from napari_lumen.models.multistage import MultiStage, tumour_probability
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.losses import count_labelled, masked_cross_entropy
-from napari_lumen.training.phase import TRAIN, Choice, Draw, Phase, shuffled_batches
+from napari_lumen.training.phase import TRAIN, Choice, Draw, LossPhase, shuffled_batches
 from napari_lumen.training.recipes.multistage_layout import (
     KeptVectors,
     SlideMap,
@@ -34,7 +34,7 @@ _BOTTLENECK = 16  # cells of a map that are one at the U-Net's bottleneck, which
 
 
 @dataclass
-class MapPhase(Phase):
+class MapPhase(LossPhase):
     """Epochs over the maps of all slides; only the U-Net learns.
 
     Attributes

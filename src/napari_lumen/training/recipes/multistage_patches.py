@@ -17,7 +17,7 @@ from napari_lumen.errors import RunError
 from napari_lumen.models.multistage import tumour_probability
 from napari_lumen.training.data.patch_rules import PatchLabel
 from napari_lumen.training.example import Batch, Example
-from napari_lumen.training.phase import TRAIN, Choice, Draw, Phase, shuffled_batches
+from napari_lumen.training.phase import TRAIN, Choice, Draw, LossPhase, shuffled_batches
 from napari_lumen.training.recipes.multistage_layout import full_precision, on_device
 from napari_lumen.training.recipes.multistage_network import MultiStageInTraining
 from napari_lumen.training.recipes.multistage_reading import PatchView, mini_batches
@@ -29,7 +29,7 @@ Patches = npt.NDArray[np.int64]  # (N, 4): slide, row, column, label
 
 
 @dataclass
-class PatchPhase(Phase):
+class PatchPhase(LossPhase):
     """Epochs over the labelled patches of all slides; only f_1 to f_n learn.
 
     Attributes

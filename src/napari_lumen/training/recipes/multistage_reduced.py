@@ -21,7 +21,7 @@ from napari_lumen.training.dense import to_input
 from napari_lumen.training.example import Batch, Example
 from napari_lumen.training.losses import count_labelled, masked_cross_entropy
 from napari_lumen.training.losses.masked import NO_LABEL
-from napari_lumen.training.phase import TRAIN, Choice, Draw, Phase, shuffled_batches
+from napari_lumen.training.phase import TRAIN, Choice, Draw, LossPhase, shuffled_batches
 from napari_lumen.training.recipes.multistage_layout import SlideMap, slide_maps, training_maps
 from napari_lumen.training.recipes.multistage_network import MultiStageInTraining
 from napari_lumen.training.recipes.multistage_scores import PatchScores
@@ -30,7 +30,7 @@ from napari_lumen.training.turn import Turn
 
 
 @dataclass
-class ReducedPhase(Phase):
+class ReducedPhase(LossPhase):
     """Epochs over the fields that the maps of slides cover, as reduced images with labels of pixels.
 
     Attributes
