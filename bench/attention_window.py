@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.report import Figure, Report
-from bench.viewing import WINDOW, Screen, add_slide
+from bench.viewing import WINDOW, Screen, add_slide, grown, resident
 from napari_lumen.geometry import level0_to_world
 from napari_lumen.plugin.attention_panel import AttentionPanel
 from napari_lumen.plugin.layers import run_layers
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_lumen.slides import Slide
 
 _SWITCHES = 9  # at each zoom
+_VIEWS = 90  # of random places
 _BORNE, _PLAIN = "what a user bears", "a plain image layer of napari"
 _FRAME, _EMPTY = "the same frame drawn anew", "a frame of napari without layers"
 _WAIT = 60.0  # s
@@ -63,6 +64,10 @@ def measure(report: Report, slide: Slide, run: Run) -> None:
         ours["change the contrast"] = _each(screen, lambda v: controller.choose_look(high=99 - 20 * v))
         reads = _reads(controller, slide)
         frame = median(_each(screen, lambda v: screen.draw())) * 1000
+        _roam(screen, controller, names, seed=1)
+        before = resident()
+        _roam(screen, controller, names, seed=2)
+        report.figures.append(grown(f"memory grown by {_VIEWS} random views, each of another map", before))
         plain = _plain(screen, zooms, source.maps, controller)
         for what, times in ours.items():
             borne = _SWITCH if what.startswith("switch") else _CHANGE
@@ -91,6 +96,18 @@ def _switches(
             if turn >= len(choices):  # blocks of this view are read once
                 times.append(seconds)
     return times
+
+
+def _roam(screen: Screen, controller: AttentionController, names: list[str], seed: int) -> None:
+    """Look at random places, at each through another map."""
+    rng = np.random.default_rng(seed)
+    camera, slide = screen.viewer.scene.camera, screen.viewer.layers[0]
+    size = np.asarray(slide.level_shapes[0][:2]) * slide.scale[-2:]
+    for view in range(_VIEWS):
+        name = names[view % len(names)]
+        camera.center = (0, *(size * rng.uniform(0.05, 0.95, 2)))
+        camera.zoom = 2.0 ** rng.uniform(-3, 2)
+        screen.timed(lambda name=name: controller.choose_map(name))
 
 
 def _each(screen: Screen, change: Callable[[float], object]) -> list[float]:

@@ -217,21 +217,18 @@ def _sizes(screen: Screen, drawn: np.ndarray, folder: Path, report: Report) -> N
     screen.clear()
     viewer.open(paths["large"], plugin="napari-lumen")
     _browse(screen, 20, seed=1)
-    before = _resident()
+    before = resident()
     _browse(screen, _BROWSED, seed=2)
+    report.figures.append(grown("memory grown by 200 random views", before))
+
+
+def grown(what: str, before: int) -> Figure:
+    """Return how much memory this process has gained since it had `before` bytes, beside what it may keep."""
     from napari.utils import resize_dask_cache
 
     limit = process_cache().limit + resize_dask_cache().cache.available_bytes  # the setting, half each
-    report.figures.append(
-        Figure(
-            "memory grown by 200 random views",
-            max(1, _resident() - before) / 2**20,
-            limit / 2**20,
-            "the caches' limit",
-            "MiB",
-            1.0,
-        )
-    )
+    gained = max(1, resident() - before)
+    return Figure(what, gained / 2**20, limit / 2**20, "the caches' limit", "MiB", 1.0)
 
 
 def _browse(screen: Screen, views: int, seed: int) -> None:
@@ -244,7 +241,7 @@ def _browse(screen: Screen, views: int, seed: int) -> None:
         screen.timed(lambda place=place: _look(viewer, place))
 
 
-def _resident() -> int:
+def resident() -> int:
     """Return the bytes of this process in memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from napari_lumen.geometry import Region, Window
-from napari_lumen.inference.allocator import memory_kept
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.plan import make_plan
 from napari_lumen.inference.reading import TileReader, Views
 from napari_lumen.models import Model
+from napari_lumen.models.allocator import memory_kept
 from napari_lumen.models.device import resolve_device
 from napari_lumen.models.folding import folded
 from napari_lumen.slides import Slide

@@ -22,7 +22,7 @@ _SECONDS = 10.0
 _BARE = """
 import sys, time
 import torch
-from napari_lumen.inference.allocator import memory_kept
+from napari_lumen.models.allocator import memory_kept
 from napari_lumen.models import load_model
 from napari_lumen.models.folding import folded
 

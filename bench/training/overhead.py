@@ -16,6 +16,7 @@ from bench.report import Figure, Report
 from bench.timing import interleaved
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.models import InputSpec, View, build
+from napari_lumen.models.allocator import memory_kept
 from napari_lumen.slides.synthetic import SyntheticSlide
 from napari_lumen.training.augmentation import random_flip
 from napari_lumen.training.data.image_set import RGB, Labels
@@ -109,7 +110,7 @@ def run(report: Report) -> None:
                 network, (phase,)
             )
 
-    times = interleaved({"ours": trained, "bare": bare}, _ROUNDS)
+    times = interleaved({"ours": trained, "bare": memory_kept()(bare)}, _ROUNDS)
     what = f"an epoch of {len(batches)} steps, unet(width=16), {_CROP} px, batch {_BATCH}, on {device}"
     report.figures += [
         Figure(

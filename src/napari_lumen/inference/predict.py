@@ -17,7 +17,6 @@ from napari_lumen import __version__
 from napari_lumen.errors import LumenError, RunError, SlideError
 from napari_lumen.geometry import Region
 from napari_lumen.holding import disk_error, write_text
-from napari_lumen.inference.allocator import memory_kept
 from napari_lumen.inference.classification import Classification
 from napari_lumen.inference.folder import PLAN_FILE, Claim, Identity, begin, claimed, require_free, user_runs
 from napari_lumen.inference.ledger import Ledger
@@ -33,6 +32,7 @@ from napari_lumen.inference.slide_classification import SlideClassification
 from napari_lumen.inference.tile_plan import make_tile_plan
 from napari_lumen.inference.work import Work
 from napari_lumen.models import Model, ModelCard, load_model
+from napari_lumen.models.allocator import memory_kept
 from napari_lumen.models.card import Task
 from napari_lumen.models.device import resolve_device
 from napari_lumen.slides import Slide, open_slide

@@ -11,7 +11,7 @@ from typing import Any
 from distributed import get_worker
 
 from napari_lumen.errors import Cancelled
-from napari_lumen.inference.allocator import memory_kept
+from napari_lumen.models.allocator import memory_kept
 
 OFTEN = 0.2  # s between two reports of progress, and two looks at what is wanted
 one_at_a_time = Lock()  # the networks of two tasks would not fit into a GPU

@@ -15,6 +15,7 @@ from torch import nn
 
 from napari_lumen.errors import Cancelled
 from napari_lumen.holding import appearing
+from napari_lumen.models.allocator import memory_kept
 from napari_lumen.training.checkpoint import Place, read_checkpoint, write_checkpoint
 from napari_lumen.training.curves import Curves
 from napari_lumen.training.feeding import Feeder
@@ -94,7 +95,7 @@ class Trainer:
             cancel=self._cancel,
         )
         workers = self._settings.workers_on(self._fabric.device)
-        with self._reproducible(), Feeder(self._seed, workers) as feeder:
+        with self._reproducible(), memory_kept(), Feeder(self._seed, workers) as feeder:
             state = self._resume(network)
             self._begun, self._before = time.monotonic(), self._place.seconds
             while self._place.phase < len(phases):

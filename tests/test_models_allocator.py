@@ -11,7 +11,7 @@ import pytest
 CHILD = """
 import resource, threading
 import torch
-from napari_lumen.inference.allocator import memory_kept
+from napari_lumen.models.allocator import memory_kept
 
 def tile():
     layers = [torch.ones(2 << 20) for _ in range(4)]  # 8 MiB each

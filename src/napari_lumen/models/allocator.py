@@ -1,4 +1,4 @@
-"""Memory that a network frees is kept for its next tile, where the C library is glibc."""
+"""Memory that a network frees is kept for its next tile or step, where the C library is glibc."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ _KEPT, _AFTERWARDS = 256 << 20, 64 << 20  # bytes; afterwards twice the largest,
 def memory_kept() -> Iterator[None]:
     """Let freed memory stay with the process while the block runs, at most 256 MiB for each of its arenas.
 
-    Each tile frees all that the one before it needed. glibc gives that back to the system, and the system
-    has to clear every page of it anew: a quarter of the time of a U-Net on a CPU.
+    Each tile or step frees all that the one before it needed. glibc gives that back to the system, and the
+    system has to clear every page of it anew: on a CPU a quarter of the time of a U-Net's tile, a tenth of
+    that of its steps.
     """
     libc = _glibc()
     if libc is None:
