@@ -163,3 +163,9 @@ def test_classes_of_a_file_that_the_table_lacks_are_added_in_their_colours() -> 
     found = Classified.of([Annotation(box(0, 0, 1, 1), "necrosis", (9, 9, 9))], TABLE)
     assert found.table["necrosis"].color == (9, 9, 9)
     assert found.table["necrosis"].value == 6
+
+
+def test_what_is_neither_yes_nor_no_is_told(tmp_path: Path) -> None:
+    (tmp_path / "classes.csv").write_text("name,ignore\ntumour,no\nink,ja\n")
+    with pytest.raises(AnnotationError, match=r'classes\.csv is no table of classes: "ja" under ignore'):
+        read_classes(tmp_path / "classes.csv")

@@ -477,3 +477,18 @@ def test_names_that_xml_cannot_hold_are_written_without_those_letters(tmp_path: 
     path = tmp_path / "a.xml"
     write_annotations(path, [Annotation(box(0, 0, 1, 1), name="a\x00b\x0b\n<&\"'µ😀")], "asap")
     assert read_annotations(path)[0].name == "a\ufffdb\ufffd\n<&\"'µ😀"
+
+
+@pytest.mark.parametrize("where", ["measurements", "geometry"])
+def test_a_number_too_large_for_any_float_is_one_sentence(tmp_path: Path, where: str) -> None:
+    huge = "1" + "0" * 400
+    measured, corner = (huge, "0") if where == "measurements" else ("1", huge)
+    ring = f"[[[{corner},0],[10,0],[10,10],[{corner},0]]]"
+    text = (
+        '{"type":"FeatureCollection","features":[{"type":"Feature",'
+        f'"properties":{{"measurements":{{"a":NaN,"b":{measured}}}}},'
+        f'"geometry":{{"type":"Polygon","coordinates":{ring}}}}}]}}'
+    )
+    (tmp_path / "huge.geojson").write_text(text)
+    with pytest.raises(AnnotationError, match=r"huge\.geojson"):
+        read_annotations(tmp_path / "huge.geojson")

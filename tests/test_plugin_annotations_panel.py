@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,65 @@ def test_a_number_key_reclassifies_what_is_selected(viewer: ViewerModel) -> None
     assert controller.state.chosen == "stroma"
     controller.undo()
     assert names(layer) == ["tumour", "stroma", "tumour"]
+
+
+def test_what_was_drawn_last_keeps_its_class_when_the_next_is_chosen(viewer: ViewerModel) -> None:
+    controller, _, layer = opened(viewer)
+    controller.choose_class("tumour")
+    layer.mode = "add_rectangle"
+    layer.add_rectangles(np.array([(100, 100), (120, 140)]))
+    layer.selected_data = {3}  # as napari leaves it
+    controller.choose_class("stroma")
+    layer.add_rectangles(np.array([(200, 100), (220, 140)]))
+    assert names(layer)[3:] == ["tumour", "stroma"]
+
+
+@pytest.mark.parametrize("step", ["undo", "merge", "rename", "recolour"])
+def test_what_is_drawn_after_a_change_is_of_the_chosen_class_and_of_today(
+    viewer: ViewerModel, step: str
+) -> None:
+    controller, _, layer = opened(viewer)
+    controller.choose_class("stroma")
+    if step == "undo":
+        layer.add_rectangles(np.array([(100, 100), (120, 140)]))
+        controller.undo()
+    elif step == "merge":
+        controller.merge("tumour", "stroma")
+    elif step == "rename":
+        controller.rename("stroma", "connective")
+    else:
+        controller.recolour("tumour", (1, 2, 3))
+    layer.add_rectangles(np.array([(200, 100), (220, 140)]))
+    *before, drawn = annotations_of(layer.as_layer_data_tuple())
+    assert len(before) == 3
+    assert drawn.class_name == ("connective" if step == "rename" else "stroma")
+    assert (drawn.author, drawn.name, drawn.source) == ("Ada", None, Source())
+    assert drawn.time is not None
+    assert drawn.time.date() == datetime.now(UTC).date()
+    assert sum(row.count for row in controller.state.rows) == 4
+
+
+def test_a_chosen_class_that_is_merged_is_drawn_as_what_it_has_become(viewer: ViewerModel) -> None:
+    controller, _, layer = opened(viewer)
+    controller.choose_class("stroma")
+    controller.merge("stroma", "tumour")
+    assert controller.state.chosen == "tumour"
+    layer.add_rectangles(np.array([(200, 100), (220, 140)]))
+    assert names(layer)[-1] == "tumour"
+
+
+def test_outlines_and_points_of_one_file_are_written_together(viewer: ViewerModel, tmp_path: Path) -> None:
+    jobs = StepJobs(first_at_once=False)
+    controller = AnnotationsController(viewer, jobs, author="Ada")
+    mixed = [*FOUND, Annotation(Point(5, 5), "tumour", RED)]
+    for name in ("one", "other"):
+        for data in annotation_layers(mixed, FRAME, name):
+            viewer.add_layer(Layer.create(*data))
+    for name in ("one", "one · points"):
+        viewer.layers.selection.active = viewer.layers[name]
+        controller.save_file(tmp_path / f"{name}.geojson")
+        jobs.let_run()
+        assert len(read_annotations(tmp_path / f"{name}.geojson")) == 4
 
 
 def test_a_hidden_class_is_clear_and_still_there(viewer: ViewerModel) -> None:

@@ -332,6 +332,30 @@ def test_edits_outlive_their_layer_and_their_window(bench: Bench) -> None:
     assert len(controller.state.windows) == 1
 
 
+def test_classes_in_use_stay_and_new_ones_are_added(tmp_path: Path, told: list[Any]) -> None:
+    bench = Bench(tmp_path, with_run=False, side=2100)
+    choice = bench.controller.choice
+    choice.name_classes("nucleus, stroma")
+    bench.controller.open()
+    bench.edit.data[:10] = 2
+    bench.controller.accept()
+    choice.name_classes("nucleus")
+    assert '"stroma" is a class of 1 corrected windows and stays' in told[-1].message
+    assert bench.controller.state.message == told[-1].message
+    assert [item.name for item in bench.controller.state.classes] == ["nucleus", "stroma"]
+    choice.name_classes("nucleus, stroma, fat")
+    assert [(item.value, item.name) for item in bench.controller.state.classes] == [
+        (1, "nucleus"),
+        (2, "stroma"),
+        (3, "fat"),
+    ]
+    bench.controller.open()
+    bench.edit.data[20:30, :50] = 3
+    bench.controller.accept()
+    assert int((bench.shown(0) == 3).sum()) == 10 * 50
+    assert 3 in bench.viewer.layers["case · corrections"].colormap.color_dict
+
+
 def test_a_draft_of_a_slide_that_is_not_open_waits_for_it(bench: Bench) -> None:
     bench.controller.open()
     bench.edit.data[:5] = GLAND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
 
+from napari_lumen.corrections.author import this_user
 from napari_lumen.geometry import level0_to_world
 from napari_lumen.plugin.annotation_frame import Frame
 from napari_lumen.plugin.annotation_shapes import shape_layers
@@ -91,6 +93,30 @@ def test_another_persons_layer_is_kept_as_that_persons(project: Project) -> None
     bench.viewer.layers.selection.active = bench.viewer.layers["case · Ann"]
     bench.controller.keep_drawn()
     assert bench.state.standings[0].authors == ("Ann",)
+
+
+def test_what_a_person_drew_before_and_is_not_shown_is_kept_too(bench: Bench) -> None:
+    bench.controller.open_slide("case")
+    bench.controller.name_author("Ann")
+    bench.project.save_annotations("case", [square(100)], "Ann")  # from elsewhere, since
+    bench.draw(140)
+    bench.controller.keep_drawn()
+    assert "1 annotations of Ann are kept on case, and 1 of before" in bench.state.message
+    assert len(Project(bench.project.folder).annotations("case", "Ann")) == 2
+    bench.draw(180, "more")
+    bench.controller.keep_drawn()
+    assert len(Project(bench.project.folder).annotations("case", "Ann")) == 3
+    assert [layer.name for layer in bench.viewer.layers[1:]] == ["mine", "case · Ann", "more"]
+
+
+def test_what_this_user_draws_as_somebody_else_is_that_persons(bench: Bench) -> None:
+    bench.controller.open_slide("case")
+    bench.controller.name_author("Ann")
+    drawn = replace(square(100), author=this_user())
+    for data in shape_layers([drawn], Frame.of(bench.slide()), "mine", NUCLEUS):
+        bench.viewer.add_layer(Layer.create(*data))
+    bench.controller.keep_drawn()
+    assert Project(bench.project.folder).annotations("case", "Ann")[0].author == "Ann"
 
 
 def test_the_open_slide_is_added_with_its_runs(tmp_path: Path) -> None:

@@ -113,6 +113,19 @@ def test_two_people_on_one_slide_stay_apart(project: Project) -> None:
     assert [item.author for item in project.slide("case").annotations] == ["Bob", "Ann"]
 
 
+def test_a_second_file_of_one_person_takes_no_place_unasked(project: Project, tmp_path: Path) -> None:
+    first, second = tmp_path / "case.one.geojson", tmp_path / "case.two.geojson"
+    write_geojson(first, [square(100)])
+    write_geojson(second, [square(120)])
+    project.add(first, author="Ann")
+    project.add(first, author="Ann")  # the same again
+    with pytest.raises(ProjectError, match=r"What Ann has drawn on case is in .*one\.geojson already"):
+        project.add(second, author="Ann")
+    assert project.annotations("case", "Ann")[0].geometry.equals(square(100).geometry)
+    assert call("add", project.folder, second, "--author", "Ann", "--instead").exit_code == 0
+    assert Project(project.folder).annotations("case", "Ann")[0].geometry.equals(square(120).geometry)
+
+
 def test_people_whose_names_look_alike_in_files_do_not_overwrite_each_other(project: Project) -> None:
     project.save_annotations("case", [square(100)], "A B")
     project.save_annotations("case", [square(100), square(200)], "A/B")

@@ -22,7 +22,7 @@ from napari_lumen.errors import AnnotationError
 _COLUMNS = ("value", "name", "color", "key", "ignore")
 _HOLDERS = ("card.json", "run.json")  # of the folder of a model, of a run
 _HEX = re.compile(r"#?([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
-_YES = ("1", "true", "yes")
+_YES, _NO = ("1", "true", "yes"), ("", "0", "false", "no", "none")
 
 
 def read_classes(path: str | os.PathLike[str]) -> ClassTable:
@@ -118,7 +118,7 @@ def _table(path: Path, rows: Any) -> ClassTable:
                 name=str(row["name"]).strip(),
                 color=_color(row) or fallback.color,
                 key=row.get("key"),
-                ignore=row.get("ignore") is True or str(row.get("ignore")).lower() in _YES,
+                ignore=_ignored(row),
             )
             for row, value, fallback in zip(rows, values, free_colors, strict=True)
         ]
@@ -153,3 +153,10 @@ def _color(row: Mapping[str, Any]) -> Color | None:
         given = [int(part, 16) for part in match.groups()]
     red, green, blue = (int(channel) for channel in given)
     return red, green, blue
+
+
+def _ignored(row: dict[str, Any]) -> bool:
+    said = str(row.get("ignore")).strip().lower()
+    if said not in (*_YES, *_NO):
+        raise ValueError(f'"{said}" under ignore is neither yes nor no')
+    return said in _YES

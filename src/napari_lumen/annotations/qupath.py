@@ -117,7 +117,7 @@ def _geometries(given: Sequence[Any], objects: Sequence[tuple[Any, str]]) -> Seq
     if given and all(isinstance(one, dict) and one.get("type") == "Polygon" for one in given):
         try:
             return _polygons([one["coordinates"] for one in given])
-        except (KeyError, TypeError, ValueError, shapely.errors.GEOSException):
+        except (KeyError, TypeError, ValueError, OverflowError, shapely.errors.GEOSException):
             pass  # one by one, to say which is wrong
     return [_geometry(one, where) for one, (_, where) in zip(given, objects, strict=True)]
 
@@ -183,7 +183,7 @@ def _measurements(given: Any, where: str) -> dict[str, float]:
     try:
         pairs = given.items() if isinstance(given, dict) else [(m["name"], m["value"]) for m in given or ()]
         return {str(name): float(value) for name, value in pairs if value is not None}
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise AnnotationError(f"{where} has measurements that are not numbers by name.") from error
 
 

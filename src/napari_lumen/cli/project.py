@@ -56,13 +56,16 @@ def add(
     ] = None,
     author: Annotated[str | None, typer.Option(help="Who has drawn annotations; you without it.")] = None,
     patient: Annotated[str | None, typer.Option(help="Whose the slides are.")] = None,
+    instead: Annotated[
+        bool, typer.Option("--instead", help="Put annotations in the place of others of the same author.")
+    ] = False,
 ) -> None:
     """Add slides and what belongs to them; the files stay where they are."""
     from napari_lumen.project import Project
 
     project = Project(folder)
     for path in paths:
-        _say(f"Added {project.add(path, slide=slide, author=author, patient=patient)}")
+        _say(f"Added {project.add(path, slide=slide, author=author, patient=patient, instead=instead)}")
 
 
 @app.command("classes")

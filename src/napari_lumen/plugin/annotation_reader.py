@@ -18,6 +18,7 @@ from napari_lumen.plugin.annotation_shapes import is_dots, shape_layers
 from napari_lumen.plugin.layers import LayerData
 from napari_lumen.plugin.opening import PATIENCE
 from napari_lumen.plugin.reader import from_a_gesture, or_sentence
+from napari_lumen.plugin.together import joined
 
 MOST_SHAPES = 10_000  # that napari draws and edits without waiting
 _SUFFIXES = (".gz", ".zip", ".geojson", ".json", ".xml")
@@ -60,6 +61,12 @@ def annotation_layers(
     AnnotationError
         When there are more classes than can be told apart.
     """
+    return joined(_layers_of(annotations, frame, name, table))
+
+
+def _layers_of(
+    annotations: Sequence[Annotation], frame: Frame, name: str, table: ClassTable | None
+) -> list[LayerData]:
     found = Classified.of(annotations, table)
     found = found.with_table(found.table.with_keys())
     if len(annotations) <= MOST_SHAPES:

@@ -76,6 +76,11 @@ class ShapesTarget:
         self._of_shapes = hasattr(layer, "shape_type")
 
     @property
+    def drawing(self) -> bool:
+        """Whether the mouse adds to the layer now."""
+        return str(self.layer.mode).startswith("add")
+
+    @property
     def table(self) -> ClassTable:
         """Its classes."""
         table: ClassTable = facts_of(self.layer)[TABLE]

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 from napari_lumen.plugin.closing import AtStake
 from napari_lumen.plugin.controllers.annotations import AnnotationsController
 from napari_lumen.plugin.jobs import Jobs
-from napari_lumen.plugin.panel import Panel
+from napari_lumen.plugin.panel import Panel, unproxied
 from napari_lumen.plugin.widgets.annotations import AnnotationsForm
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class AnnotationsPanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: AnnotationsController | None = None) -> None:
-        # napari hands out another proxy of a layer each time, to which nothing can be tied
-        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        viewer = unproxied(napari_viewer)
         self.controller = controller or AnnotationsController(viewer, Jobs())
         self.form = AnnotationsForm()
         super().__init__((self.controller,), self.form)

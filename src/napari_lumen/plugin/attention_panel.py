@@ -9,7 +9,7 @@ from qtpy.QtCore import QTimer
 from napari_lumen.plugin.controllers.attention import AttentionController
 from napari_lumen.plugin.controllers.attention_state import AttentionState
 from napari_lumen.plugin.jobs import Jobs
-from napari_lumen.plugin.panel import Panel
+from napari_lumen.plugin.panel import Panel, unproxied
 from napari_lumen.plugin.widgets.attention import AttentionForm
 from napari_lumen.plugin.widgets.attention_channels import ChannelsTool
 from napari_lumen.plugin.widgets.attention_colours import ColoursTool
@@ -50,8 +50,7 @@ class AttentionPanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: AttentionController | None = None) -> None:
-        # napari hands out another proxy of a layer each time, to which nothing can be tied
-        viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        viewer = unproxied(napari_viewer)
         self.controller = controller or AttentionController(viewer, Jobs())
         self.form = AttentionForm()
         self.tools = Tools([tool(self.controller) for tool in TOOLS])

@@ -11,7 +11,7 @@ from napari_lumen.plugin.closing import AtStake
 from napari_lumen.plugin.controllers.correct import CorrectController
 from napari_lumen.plugin.controllers.correct_state import CorrectState
 from napari_lumen.plugin.jobs import Jobs
-from napari_lumen.plugin.panel import Panel
+from napari_lumen.plugin.panel import Panel, unproxied
 from napari_lumen.plugin.widgets.correct import CorrectForm
 from napari_lumen.plugin.widgets.correct_classes import PaintClasses
 from napari_lumen.plugin.widgets.correct_drafts import DraftOffers
@@ -35,7 +35,7 @@ class CorrectPanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: CorrectController | None = None) -> None:
-        self.controller = controller or CorrectController(napari_viewer, Jobs())
+        self.controller = controller or CorrectController(unproxied(napari_viewer), Jobs())
         self.form = CorrectForm()
         self.classes = PaintClasses()
         self.tools = ObjectToolRow()

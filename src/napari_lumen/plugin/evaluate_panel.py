@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_lumen.plugin.controllers.evaluate import EvaluateController
 from napari_lumen.plugin.controllers.evaluate_state import EvaluateState
 from napari_lumen.plugin.jobs import Jobs
-from napari_lumen.plugin.panel import Panel
+from napari_lumen.plugin.panel import Panel, unproxied
 from napari_lumen.plugin.widgets.evaluate import EvaluateForm
 from napari_lumen.plugin.widgets.evaluation_names import EvaluationNames
 from napari_lumen.plugin.widgets.evaluation_places import EvaluationPlaces
@@ -29,7 +29,7 @@ class EvaluatePanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: EvaluateController | None = None) -> None:
-        self.controller = controller or EvaluateController(napari_viewer, Jobs())
+        self.controller = controller or EvaluateController(unproxied(napari_viewer), Jobs())
         self.names = EvaluationNames()
         self.form = EvaluateForm(self.names)
         self.tables = EvaluationTables()

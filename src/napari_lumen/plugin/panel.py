@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from napari_lumen.plugin.closing import AtStake, may_close
+
+if TYPE_CHECKING:
+    from napari import Viewer
 
 _WIDEST, _NARROWEST = 340, 230  # px
 _SHARE = 0.22  # of a window: a small one keeps room for the slide
@@ -20,6 +23,15 @@ class Closable(Protocol):
     def close(self) -> None:
         """Stop everything and wait for it; may be called twice."""
         ...
+
+
+def unproxied(viewer: Viewer) -> Viewer:
+    """Return the viewer itself: napari hands plugins a proxy, and another proxy of a layer each time.
+
+    Nothing can be tied to such a layer, and it is never the one that it stands for.
+    """
+    itself: Viewer = getattr(viewer, "__wrapped__", viewer)
+    return itself
 
 
 class Panel(QWidget):

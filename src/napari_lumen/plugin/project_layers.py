@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_lumen.corrections.author import this_user
 from napari_lumen.errors import LumenError
 from napari_lumen.plugin.annotation_reader import read_layers
+from napari_lumen.plugin.annotation_writer import annotations_in
 from napari_lumen.plugin.layers import KEY, LayerData, RunLayers, class_colors, class_features, run_layers
 from napari_lumen.plugin.placing import facts_of, fingerprint_of, origin_of, step_of
 from napari_lumen.plugin.results import add_result
@@ -77,7 +79,10 @@ def parts_of(project: Project, name: str, frame: Frame, slide_name: str) -> list
     runs = [Path(project.place(text)) for text in entry.runs[-1:]]
     return [
         *(partial(_read_run, run, slide_name) for run in runs),
-        *(partial(_read_drawn, Path(project.place(x.path)), x.author, frame) for x in entry.annotations),
+        *(
+            partial(_drawn_or_problem, Path(project.place(x.path)), x.author, frame)
+            for x in entry.annotations
+        ),
     ]
 
 
@@ -131,9 +136,44 @@ def _read_run(folder: Path, slide_name: str) -> Part:
         return Part(problem=str(error))
 
 
-def _read_drawn(file: Path, author: str, frame: Frame) -> Part:
+def read_drawn(file: Path, author: str, frame: Frame) -> Part:
+    """Read what one person has drawn.
+
+    Raises
+    ------
+    AnnotationError
+        When the file cannot be read to its end.
+    """
+    return Part(author=author, drawn=read_layers(file, frame)[0])
+
+
+def keep_drawn(
+    project: Project,
+    name: str,
+    author: str,
+    layers: Sequence[LayerData],
+    before: Sequence[Part],
+    frame: Frame,
+) -> tuple[int, int]:
+    """Write what one person has drawn on a slide, and return how much: in layers, and in parts of before.
+
+    What was drawn under the name of this machine's user is that person's.
+
+    Raises
+    ------
+    ProjectError, AnnotationError
+        When it cannot be written: then what was there stays.
+    """
+    drawn = annotations_in(layers, frame)
+    hidden = annotations_in([data for part in before for data in part.drawn], frame)
+    here = this_user()
+    theirs = [replace(x, author=author) if x.author == here else x for x in drawn]
+    project.save_annotations(name, [*hidden, *theirs], author)
+    return len(drawn), len(hidden)
+
+
+def _drawn_or_problem(file: Path, author: str, frame: Frame) -> Part:
     try:
-        layers, _ = read_layers(file, frame)
+        return read_drawn(file, author, frame)
     except LumenError as error:
         return Part(problem=str(error))
-    return Part(author=author, drawn=layers)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_lumen.plugin.controllers.project import ProjectController
 from napari_lumen.plugin.jobs import Jobs
-from napari_lumen.plugin.panel import Panel
+from napari_lumen.plugin.panel import Panel, unproxied
 from napari_lumen.plugin.widgets.project import ProjectForm
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ProjectPanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: ProjectController | None = None) -> None:
-        self.controller = controller or ProjectController(napari_viewer, Jobs())
+        self.controller = controller or ProjectController(unproxied(napari_viewer), Jobs())
         self.form = ProjectForm()
         super().__init__((self.controller,), self.form)
         self._connect()

@@ -12,7 +12,7 @@ from napari_lumen.plugin.closing import AtStake
 from napari_lumen.plugin.controllers.run_model import RunModelController
 from napari_lumen.plugin.controllers.run_state import Result, RunState
 from napari_lumen.plugin.jobs import Jobs
-from napari_lumen.plugin.panel import Panel
+from napari_lumen.plugin.panel import Panel, unproxied
 from napari_lumen.plugin.widgets.legend import Legend
 from napari_lumen.plugin.widgets.run_model import RunModelForm
 
@@ -42,7 +42,7 @@ class RunModelPanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: RunModelController | None = None) -> None:
-        self.controller = controller or RunModelController(napari_viewer, Jobs())
+        self.controller = controller or RunModelController(unproxied(napari_viewer), Jobs())
         self.form = RunModelForm()
         self.legend = Legend()
         self.save = QPushButton("Save objects …")

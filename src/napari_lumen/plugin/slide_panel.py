@@ -9,7 +9,7 @@ from napari_lumen.plugin.controllers.slide import SlideController
 from napari_lumen.plugin.controllers.slide_state import SlideState
 from napari_lumen.plugin.jobs import Jobs
 from napari_lumen.plugin.opening import PATIENCE
-from napari_lumen.plugin.panel import Panel
+from napari_lumen.plugin.panel import Panel, unproxied
 from napari_lumen.plugin.widgets.opening import OpeningForm
 from napari_lumen.plugin.widgets.slide import SlideForm
 
@@ -29,8 +29,9 @@ class SlidePanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: SlideController | None = None) -> None:
-        self.controller = controller or SlideController(napari_viewer, Jobs(PATIENCE))
-        self.opening = OpeningController(napari_viewer, Jobs(PATIENCE))
+        viewer = unproxied(napari_viewer)
+        self.controller = controller or SlideController(viewer, Jobs(PATIENCE))
+        self.opening = OpeningController(viewer, Jobs(PATIENCE))
         self.form = SlideForm()
         self.places = OpeningForm()
         super().__init__((self.controller, self.opening), self.places, self.form)

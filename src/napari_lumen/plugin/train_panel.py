@@ -10,7 +10,7 @@ from qtpy.QtCore import QSize
 from napari_lumen.plugin.closing import AtStake
 from napari_lumen.plugin.controllers.train import TrainController
 from napari_lumen.plugin.jobs import Jobs
-from napari_lumen.plugin.panel import Panel
+from napari_lumen.plugin.panel import Panel, unproxied
 from napari_lumen.plugin.run_model_panel import RunModelPanel
 from napari_lumen.plugin.widgets.train import TrainForm
 
@@ -32,7 +32,7 @@ class TrainPanel(Panel):
     """
 
     def __init__(self, napari_viewer: Viewer, controller: TrainController | None = None) -> None:
-        self.controller = controller or TrainController(napari_viewer, Jobs())
+        self.controller = controller or TrainController(unproxied(napari_viewer), Jobs())
         self.form = TrainForm()
         super().__init__((self.controller,), self.form)
         self.setMinimumHeight(_LOWEST)  # beside other panels, it would be the few pixels that are left

@@ -36,6 +36,7 @@ class ProjectContents(ProjectFolder):
         slide: str | None = None,
         author: str | None = None,
         patient: str | None = None,
+        instead: bool = False,
     ) -> str:
         """Add whatever lies at a path: a slide, annotations, a run, corrections or a model.
 
@@ -50,6 +51,8 @@ class ProjectContents(ProjectFolder):
             Of annotations; the user of this process when left out.
         patient : str, optional
             Of a slide.
+        instead : bool, optional
+            Whether annotations may take the place of others of the same person.
 
         Returns
         -------
@@ -70,7 +73,7 @@ class ProjectContents(ProjectFolder):
             self.add_model(place)
             return "model"
         if place.is_file() and looks_like_annotations(place):
-            return f"annotations of {self.add_annotations(place, slide, author).name}"
+            return f"annotations of {self.add_annotations(place, slide, author, instead=instead).name}"
         return f"slide {self.add_slide(path, patient=patient).name}"
 
     def add_slide(
@@ -106,21 +109,34 @@ class ProjectContents(ProjectFolder):
         return added[-1]
 
     def add_annotations(
-        self, path: str | os.PathLike[str], slide: str | None = None, author: str | None = None
+        self,
+        path: str | os.PathLike[str],
+        slide: str | None = None,
+        author: str | None = None,
+        *,
+        instead: bool = False,
     ) -> SlideEntry:
-        """Add a file of what somebody has drawn on a slide, in place of an earlier one of that person.
+        """Add a file of what somebody has drawn on a slide: a person has one a slide.
 
         Raises
         ------
         AnnotationError
             When the file holds no annotations.
         ProjectError
-            When nothing says of which slide they are.
+            When nothing says of which slide they are, or that person has another file there and it is not
+            to be put `instead`.
         """
         place = Path(path).expanduser()
         format_of(place)
         entry = self.slide(slide or self._slide_named_in(place))
         item = AnnotationEntry(path=written(place, self.folder), author=author or this_user(), time=now())
+        known = entry.by(item.author)
+        if known is not None and known.path != item.path and not instead:
+            raise ProjectError(
+                f"What {item.author} has drawn on {entry.name} is in {known.path} already: name another "
+                f"author, or replace it by napari-lumen project add {self.folder} {place} --author "
+                f'"{item.author}" --instead. Nothing was changed.'
+            )
         return self.change_slide(
             entry.name,
             lambda known: {"annotations": (*(x for x in known.annotations if x.author != item.author), item)},
@@ -152,7 +168,7 @@ class ProjectContents(ProjectFolder):
         coloured = [replace(x, color=x.color or colors.get(x.class_name or "")) for x in annotations]
         with writing(place.parent, lock=self.folder):
             write_annotations(place, coloured)
-        return self.add_annotations(place, slide, who)
+        return self.add_annotations(place, slide, who, instead=True)
 
     def add_run(self, path: str | os.PathLike[str]) -> SlideEntry:
         """Add a finished run to its slide, which its fingerprint tells.

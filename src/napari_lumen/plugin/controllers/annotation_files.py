@@ -16,6 +16,7 @@ from napari_lumen.plugin.annotation_reader import read_layers, tell_repairs
 from napari_lumen.plugin.annotation_writer import annotations_in, table_of, write_zarr
 from napari_lumen.plugin.jobs import Callbacks, JobRunner
 from napari_lumen.plugin.keeping import changes_of, note_kept
+from napari_lumen.plugin.together import set_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -54,24 +55,37 @@ class AnnotationFiles:
             self._viewer.add_layer(Layer.create(*data))
 
     def write(self, layer: Layer, path: Path, format_name: str | None) -> None:
-        """Write a layer as it is now; by the suffix where no format is given, ``.zarr`` for labels."""
-        layers, changes = [layer.as_layer_data_tuple()], changes_of(layer)
+        """Write a layer as it is now, and those of its set; by the suffix where no format is given.
+
+        Parameters
+        ----------
+        layer : Layer
+        path : Path
+            ``.zarr`` for OME-Zarr labels.
+        format_name : str or None
+        """
+        members = set_of(layer, self._viewer.layers)
+        layers, changes = [item.as_layer_data_tuple() for item in members], list(map(changes_of, members))
         frame = frame_in(self._viewer)
 
         def done(count: int) -> None:
-            note_kept(layer, changes)
+            for item, known in zip(members, changes, strict=True):
+                note_kept(item, known)
             notices.tell(f"{count:,} annotations saved: {path}")
 
         self._start(f"Writing {path.name} …", lambda: _write(path, layers, frame, format_name), done)
 
     def write_now(self, layer: Layer, path: Path, format_name: str | None) -> bool:
-        """Write a layer before this call ends; return whether it worked."""
+        """Write a layer and those of its set before this call ends; return whether it worked."""
+        members = set_of(layer, self._viewer.layers)
+        layers = [item.as_layer_data_tuple() for item in members]
         try:
-            _write(path, [layer.as_layer_data_tuple()], frame_in(self._viewer), format_name)
+            _write(path, layers, frame_in(self._viewer), format_name)
         except LumenError as error:
             notices.show(error)
             return False
-        note_kept(layer, changes_of(layer))
+        for item in members:
+            note_kept(item, changes_of(item))
         return True
 
     def read_classes(self, path: Path, take: Callable[[ClassTable], None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -84,15 +83,18 @@ class AnnotationsController:
         self._files.add(shape_layers([], frame, name, table))
 
     def choose_class(self, name: str) -> None:
-        """Draw in a class from now on; what is selected becomes one of it."""
+        """Draw in a class from now on; what is selected becomes one of it, unless one is drawing.
+
+        What was drawn last stays selected in napari, and keeps its class.
+        """
         target = self._target
         if target is None or name not in target.table:
             return
         self._chosen = name
-        if isinstance(target, ShapesTarget):
-            if target.reclassify(name, self._hidden_in(target)):
-                self._did(f"Make it {name}")
-            target.choose(name, self._author, "", BY_HAND)
+        editable = target if isinstance(target, ShapesTarget) and not target.drawing else None
+        if editable is not None and editable.reclassify(name, self._hidden_in(editable)):
+            self._did(f"Make it {name}")
+        self._draw_on()
         self._update()
 
     def add_class(self, name: str) -> None:
@@ -106,9 +108,6 @@ class AnnotationsController:
     def rename(self, name: str, new: str) -> None:
         """Rename a class, and all that is of it."""
         self._edit(f"Rename {name}", lambda table: (table.renamed(name, new), {name: new.strip()}))
-        if self._chosen == name and self._target is not None and new.strip() in self._target.table:
-            self._chosen = None
-            self.choose_class(new.strip())
 
     def merge(self, name: str, into: str) -> None:
         """Make all of one class part of another."""
@@ -224,15 +223,19 @@ class AnnotationsController:
         if isinstance(target, ShapesTarget):
             target.layer.events.data.connect(self._on_data)
             for key in KEYS:
-                target.layer.bind_key(str(key), partial(self._on_key, key), overwrite=True)
-            self._chosen = self._chosen if self._chosen in target.table else None
-            target.choose(self._chosen, self._author, "", BY_HAND)
+                target.layer.bind_key(str(key), self._choosing(key), overwrite=True)
+        self._draw_on()
 
-    def _on_key(self, key: int, layer: Any) -> None:
-        if self._target is not None:
-            name = next((item.name for item in self._target.table if item.key == key), None)
-            if name is not None:
-                self.choose_class(name)
+    def _choosing(self, key: int) -> Callable[[Layer], None]:
+        """Return what a number key does; a function, since napari asks for its name."""
+
+        def choose_class_of_key(layer: Layer) -> None:
+            if self._target is not None:
+                name = next((item.name for item in self._target.table if item.key == key), None)
+                if name is not None:
+                    self.choose_class(name)
+
+        return choose_class_of_key
 
     def _on_data(self, event: Any) -> None:
         """Say who drew what is new, and keep the state for undo."""
@@ -266,7 +269,17 @@ class AnnotationsController:
         if table != target.table:
             target.apply(table, names, self._hidden_in(target))
             self._did(what)
+            self._chosen = names.get(self._chosen or "", self._chosen)
+            self._draw_on()
         self._update()
+
+    def _draw_on(self) -> None:
+        """Let what is drawn next be of the chosen class; of none where the table has it no more."""
+        target = self._target
+        if target is not None and self._chosen not in target.table:
+            self._chosen = None
+        if isinstance(target, ShapesTarget):
+            target.choose(self._chosen, self._author, "", BY_HAND)
 
     def _did(self, what: str) -> None:
         if self._target is not None:
@@ -284,6 +297,7 @@ class AnnotationsController:
                 self._target.restore(history.state, self._hidden_in(self._target))
             finally:
                 self._restoring = False
+            self._draw_on()
             note_change(self._target.layer)
         self._update()
 

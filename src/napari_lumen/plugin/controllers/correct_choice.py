@@ -48,6 +48,7 @@ class CorrectChoice:
         self._board = board
         self._slides = SlideLayers(viewer)
         self._asked: tuple[Any, ...] = ()
+        self._named: tuple[str | None, Path | None] | None = None  # slide and folder that names were given to
         self._slides.changed.connect(self.look)
 
     @property
@@ -68,7 +69,22 @@ class CorrectChoice:
             self._load()
 
     def name_classes(self, names: str) -> None:
-        """Name the classes, between commas, where there is no run."""
+        """Name the classes, between commas, where there is no run.
+
+        To those of corrections that there are some can be added; none of them can be left out.
+        """
+        state = self._board.state
+        given = [name.strip() for name in names.split(",")]
+        known = () if self.target is None or not state.windows else self.target.store.classes
+        if lost := [item.name for item in known if item.name not in given]:
+            message = (
+                f'"{lost[0]}" is a class of {len(state.windows)} corrected windows and stays: revert them '
+                "first, or choose another folder. New names can be added behind a comma."
+            )
+            self._board.update(message=message)
+            notices.warn(message)
+            return
+        self._named = (state.slide, state.folder)
         self._board.update(class_names=names)
         self._load()
 
@@ -155,9 +171,10 @@ class CorrectChoice:
             return
         self._forget(_READING, asked)
         run, folder, names = state.run, state.folder, state.class_names
+        more = self._named == (state.slide, folder)
 
         def work(emit: Emit, cancel: Event) -> tuple[Target, Standing]:
-            target = target_of(slide, run, folder, names)
+            target = target_of(slide, run, folder, names, more=more)
             return target, target.update()
 
         def done(outcome: tuple[Target, Standing]) -> None:

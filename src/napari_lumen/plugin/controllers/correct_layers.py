@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
+    from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.plugin.controllers.correct_target import Target
 
 
@@ -38,11 +39,9 @@ def layers_of(target: Target, layers: Iterable[Layer]) -> list[Layer]:
 def corrections_layer(target: Target, slide: Layer) -> Layer:
     """Return a layer that shows what was corrected on a slide without a run."""
     from napari.layers import Labels
-    from napari.utils.colormaps import DirectLabelColormap
 
     mpp, (top, left) = step_of(slide), origin_of(slide)
     y, x = target.grid.translate(mpp)
-    classes = target.store.classes
     levels = target.labels.levels
     layer = Labels(
         levels if len(levels) > 1 else levels[0],
@@ -51,9 +50,7 @@ def corrections_layer(target: Target, slide: Layer) -> Layer:
         scale=target.grid.scale(mpp),
         translate=(y + top, x + left),
         units=slide.units,
-        colormap=DirectLabelColormap(color_dict=class_colors(classes)),
         opacity=0.9,
-        features=class_features(classes),
         metadata={
             KEY: {
                 "kind": "corrections",
@@ -64,4 +61,15 @@ def corrections_layer(target: Target, slide: Layer) -> Layer:
     )
     layer.contour = 2  # as of the layers of runs
     layer.editable = False
+    colour_classes(layer, target.store.classes)
     return layer
+
+
+def colour_classes(layer: Layer, classes: ClassTable) -> None:
+    """Give a layer of corrections the colours and names of its classes, those too that were added since."""
+    from napari.utils.colormaps import DirectLabelColormap
+
+    features = class_features(classes)
+    if list(layer.features.get("class", ())) != list(features["class"]):
+        layer.colormap = DirectLabelColormap(color_dict=class_colors(classes))
+        layer.features = features

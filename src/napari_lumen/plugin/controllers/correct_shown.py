@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_lumen.plugin.controllers.correct_layers import corrections_layer, layers_of
+from napari_lumen.plugin.controllers.correct_layers import colour_classes, corrections_layer, layers_of
 from napari_lumen.plugin.layers import COUNTS, KEY
 from napari_lumen.plugin.placing import facts_of, fingerprint_of
 
@@ -74,6 +74,8 @@ class CorrectShown:
         for layer in layers:
             levels = target.labels.levels
             layer.data = levels if layer.multiscale else levels[0]
+            if target.run is None:
+                colour_classes(layer, target.store.classes)
             if select:
                 self._viewer.layers.selection.active = layer
 

@@ -184,7 +184,7 @@ class Standing:
     counts: tuple[ClassCount, ...]
 
 
-def target_of(slide: Slide, run: str, folder: Path | None, names: str) -> Target:
+def target_of(slide: Slide, run: str, folder: Path | None, names: str, *, more: bool = False) -> Target:
     """Return what is to be corrected; reads, so not for the GUI thread.
 
     Parameters
@@ -196,6 +196,8 @@ def target_of(slide: Slide, run: str, folder: Path | None, names: str) -> Target
         Where corrections without a run are kept; beside the slide when left out.
     names : str
         Of the classes, between commas, for corrections without a run; not asked where there are some.
+    more : bool, optional
+        Whether those that are new are to be added to the classes of corrections that there are.
 
     Raises
     ------
@@ -219,7 +221,7 @@ def target_of(slide: Slide, run: str, folder: Path | None, names: str) -> Target
     place = folder or default_folder(slide)
     if place is None:
         raise RunError(f"Choose a folder for the corrections: beside {slide.path.name} none can be made.")
-    classes = _classes(place, names)
+    classes = _classes(place, names, more)
     subject = Subject(_place(slide), slide.fingerprint, slide.require_mpp(), classes)
     store = CorrectionStore(place, subject)
     return Target(slide, None, store, CorrectedLabels(*_nothing(slide.shape), store.changes()))
@@ -257,9 +259,20 @@ def class_table(names: str) -> ClassTable:
     return ClassTable.named(found)
 
 
-def _classes(folder: Path, names: str) -> ClassTable:
+def _classes(folder: Path, names: str, more: bool) -> ClassTable:
     """Return the classes of the corrections that there are, else those named."""
-    return CorrectionStore(folder).classes if (folder / INDEX).is_file() else class_table(names)
+    if not (folder / INDEX).is_file():
+        return class_table(names)
+    store = CorrectionStore(folder)
+    if not more:
+        return store.classes
+    named = class_table(names)
+    if not store.windows:
+        return named
+    found = store.classes
+    for item in named:
+        found = found if item.name in found else found.added(item.name)
+    return found
 
 
 def _place(slide: Slide) -> str:

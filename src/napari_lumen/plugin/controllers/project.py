@@ -19,8 +19,18 @@ from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.evaluation_truth import truth_layers
 from napari_lumen.plugin.jobs import Emit, JobRunner
 from napari_lumen.plugin.keeping import changes_of, note_kept
+from napari_lumen.plugin.layers import KEY
 from napari_lumen.plugin.placing import facts_of, fingerprint_of
-from napari_lumen.plugin.project_layers import AUTHOR, Part, add_part, add_slide, parts_of
+from napari_lumen.plugin.project_layers import (
+    AUTHOR,
+    Part,
+    add_part,
+    add_slide,
+    keep_drawn,
+    parts_of,
+    read_drawn,
+)
+from napari_lumen.plugin.together import set_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -164,22 +174,37 @@ class ProjectController:
         self.board.update(author=author.strip() or this_user())
 
     def keep_drawn(self) -> None:
-        """Write the layer that `state.drawn` names into the project, as what its author has drawn."""
+        """Write the layers that `state.drawn` names into the project, as what their author has drawn.
+
+        What that person drew before and is not shown is kept as well, and shown from then on.
+        """
         found = self._drawn()
         if found is None:
             return
-        slide, layer, name = found
-        author = facts_of(layer).get(AUTHOR) or self.state.author
-        data, frame, changes = layer.as_layer_data_tuple(), Frame.of(slide), changes_of(layer)
+        slide, layers, name = found
+        author = self._author_of(layers[0])
+        shown = any(AUTHOR in facts_of(layer) for layer in layers)
+        data, frame = [layer.as_layer_data_tuple() for layer in layers], Frame.of(slide)
+        changes = list(map(changes_of, layers))
+        before: list[Part] = []
 
         def work(project: Project, emit: Emit, cancel: Event) -> str:
-            from napari_lumen.plugin.annotation_writer import annotations_in
+            known = project.slide(name).by(author)
+            if known is not None and not shown:
+                before.append(read_drawn(Path(project.place(known.path)), author, frame))
+            count, hidden = keep_drawn(project, name, author, data, before, frame)
+            more = f", and {hidden:,} of before, which are shown now" if hidden else ""
+            return f"{count:,} annotations of {author} are kept on {name}{more}."
 
-            drawn = annotations_in([data], frame)
-            project.save_annotations(name, drawn, author)
-            return f"{len(drawn):,} annotations of {author} are kept on {name}."
+        def done() -> None:
+            for layer, known in zip(layers, changes, strict=True):
+                layer.metadata[KEY] = {**facts_of(layer), AUTHOR: author}
+                note_kept(layer, known)
+            for part in before:
+                add_part(self._viewer, slide, part)
+            self._look()
 
-        self.board.change("Writing the annotations …", work, lambda: note_kept(layer, changes))
+        self.board.change("Writing the annotations …", work, done)
 
     def compare(self, first: str, second: str) -> None:
         """Compare what two people have drawn on the selected slide; see `ProjectDifferences`."""
@@ -231,7 +256,7 @@ class ProjectController:
         found = self._drawn()
         chosen = self._chosen()
         self.board.update(
-            drawn="" if found is None else found[1].name,
+            drawn="" if found is None else ", ".join(layer.name for layer in found[1]),
             can_add=self.board.project is not None and chosen is not None,
         )
 
@@ -242,13 +267,23 @@ class ProjectController:
     def _layer_of(self, fingerprint: str) -> Layer | None:
         return next((x for x in self._slides.layers() if fingerprint_of(x) == fingerprint), None)
 
-    def _drawn(self) -> tuple[Layer, Layer, str] | None:
-        """Return the slide in use, what is drawn on it, and its name in the project."""
+    def _author_of(self, layer: Layer) -> str:
+        return str(facts_of(layer).get(AUTHOR) or self.state.author)
+
+    def _drawn(self) -> tuple[Layer, list[Layer], str] | None:
+        """Return the slide in use, all that one person has drawn on it, and its name in the project.
+
+        That is the selected layer, else the topmost one, the layers of its set, and those of its author.
+        """
         slide = self._chosen()
         if slide is None or self.board.project is None:
             return None
         entry = next((x for x in self.board.project.slides if x.fingerprint == fingerprint_of(slide)), None)
-        layers: Sequence[Layer] = truth_layers(slide, self._viewer.layers)
+        layers = truth_layers(slide, self._viewer.layers)
         active = self._viewer.layers.selection.active
-        layer = next((x for x in layers if x is active), None) or next(iter(layers), None)
-        return None if entry is None or layer is None else (slide, layer, entry.name)
+        chosen = next((x for x in layers if x is active), None) or next(iter(layers), None)
+        if entry is None or chosen is None:
+            return None
+        of_set, author = set_of(chosen, layers), self._author_of(chosen)
+        others = [x for x in layers if x not in of_set and facts_of(x).get(AUTHOR) == author]
+        return slide, [chosen, *(x for x in of_set if x is not chosen), *others], entry.name

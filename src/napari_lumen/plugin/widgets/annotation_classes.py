@@ -110,7 +110,8 @@ class ClassesTable(QTableWidget):
         self.setFixedHeight(header.sizeHint().height() + rows + 2 * self.frameWidth() + 4)
 
     def _on_changed(self, item: QTableWidgetItem) -> None:
-        row, column = self._rows[item.row()], item.column()
+        before, chosen = self._rows, self.selected()
+        row, column = before[item.row()], item.column()
         self._rows = ()  # what is shown now is the user's: the next state is filled in anew
         checked = item.checkState() == Qt.CheckState.Checked
         if column == SHOWN:
@@ -122,6 +123,8 @@ class ClassesTable(QTableWidget):
         elif column == KEY:
             text = item.text().strip()
             self.keyed.emit(row.name, int(text) if text.isdecimal() else None)
+        if not self._rows:  # it was refused, and nothing has changed
+            self.show_rows(before, chosen)
 
     def _on_selected(self) -> None:
         name = self.selected() if self._rows else None
