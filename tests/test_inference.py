@@ -167,8 +167,9 @@ def test_a_batch_says_the_same_however_many_tiles_go_through_at_once() -> None:
     np.testing.assert_array_equal(few.attention["attention"], together.attention["attention"])
 
 
+@pytest.mark.parametrize("mpp", [0.5, 0.501, 0.7])
 @pytest.mark.parametrize(("kernel", "overlap"), [(3, 32), (3, 6), (5, 10), (9, 18)])
-def test_no_seam_against_one_forward_pass_of_the_whole(kernel: int, overlap: int) -> None:
+def test_no_seam_against_one_forward_pass_of_the_whole(kernel: int, overlap: int, mpp: float) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (160, 224, 3), np.uint8)
     torch.manual_seed(0)
@@ -177,10 +178,13 @@ def test_no_seam_against_one_forward_pass_of_the_whole(kernel: int, overlap: int
         nn.Conv2d(3, 8, kernel, padding=half), nn.ReLU(), nn.Conv2d(8, 1, kernel, padding=half)
     ).eval()
     slide = ArraySlide(pixels)
-    model = model_of(network, size=64, overlap=overlap)
+    model = model_of(network, mpp=mpp, size=64, overlap=overlap)
     plan = make_plan(slide, model.card.input, Region(0, 0, 160, 224))
     (chunk,) = answered(slide, model, plan)
-    padded = np.pad(pixels, ((16, 16), (16, 16), (0, 0)), constant_values=255)  # outside a slide is white
+    height, width = plan.grid.shape
+    padded = slide.read_grid(plan.grid, Window(-16, -16, height + 32, width + 32))
+    if mpp == 0.5:  # the slide's own
+        np.testing.assert_array_equal(padded[16:-16, 16:-16], pixels)
     with torch.inference_mode():
         whole = network(torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 255).sigmoid()
     np.testing.assert_allclose(chunk.probability[0], whole[0, 0, 16:-16, 16:-16].numpy(), atol=1e-4)

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from napari_lumen.errors import SlideError
-from napari_lumen.geometry import Window
+from napari_lumen.geometry import Grid, Window
 from napari_lumen.slides import Channel
 from napari_lumen.slides import damage as damage_module
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.level import levels_from_shapes
+from napari_lumen.slides.resample import resample
 from napari_lumen.slides.slide import Slide
 
 Array = npt.NDArray[Any]
@@ -144,6 +146,33 @@ def test_a_constant_of_any_depth_stays_that_constant(dtype: str, value: float) -
             found = KnownSlide(image).read_at(3.3, 4.7, 10, 9, mpp)
             assert found.dtype == image.dtype
             np.testing.assert_array_equal(found, image[:10, :9])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("mpp", [(0.2505, 0.2505), (0.35, 0.61), (0.13, 0.17)])
+def test_a_pixel_is_the_same_whatever_window_it_is_read_in(dtype: str, mpp: tuple[float, float]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (500, 600, 3)).astype(dtype)
+    slide = KnownSlide(image)
+    step = (mpp[0] / 0.25, mpp[1] / 0.25)
+    grid = Grid((int(500 / step[0]), int(600 / step[1])), step)
+    whole = slide.read_grid(grid, Window(0, 0, *grid.shape))
+    for y in range(-20, grid.shape[0], 71):
+        for x in range(-20, grid.shape[1], 71):
+            window = Window(y, x, 96, 96).intersect(Window(0, 0, *grid.shape))
+            inside = Window(window.y - y, window.x - x, window.height, window.width)
+            found = slide.read_grid(grid, Window(y, x, 96, 96))[inside.slices]
+            np.testing.assert_allclose(found, whole[window.slices], atol=1e-4 * (dtype == "float32"))
+
+
+@pytest.mark.parametrize("ratio", [1.002, 1.7, 3.3, 0.6])
+def test_resampling_is_that_of_pillow(ratio: float) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (200, 230, 3)).astype(np.uint8)
+    corner, shape = (2.25, 3.5), (int(190 / max(1, ratio)), int(220 / max(1, ratio)))
+    box = (corner[1], corner[0], corner[1] + shape[1] * ratio, corner[0] + shape[0] * ratio)
+    size = (shape[1], shape[0])
+    wanted = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=box))
+    found = resample(pixels, shape, corner, (ratio, ratio))
+    assert np.abs(found.astype(int) - wanted).max() <= 1  # which rounds between rows and columns, too
 
 
 @pytest.mark.parametrize("dtype", ["uint32", "int32", "int64", "float64"])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_lumen.geometry import Grid, Window
 from napari_lumen.plugin.contrast import contrast_limits
-from napari_lumen.slides.resample import resize
+from napari_lumen.slides.resample import resample
 
 if TYPE_CHECKING:
     from napari_lumen.slides import Slide
@@ -44,7 +44,8 @@ def overview(slide: Slide, small: Sequence[Pixels], color: Color | None = None) 
     shape = (max(1, round(height / factor)), max(1, round(width / factor)))
     finest = small[0]
     if max(finest.shape[:2]) >= max(shape):
-        pixels = resize(finest, shape, (0, 0, finest.shape[1], finest.shape[0]))
+        step = (finest.shape[0] / shape[0], finest.shape[1] / shape[1])
+        pixels = resample(finest, shape, (0.0, 0.0), step)
     else:
         grid = Grid(shape, (height / shape[0], width / shape[1]))
         pixels = slide.read_grid(grid, Window(0, 0, *shape), marked=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Window
 from napari_lumen.plugin.prefetch import level_in_view
-from napari_lumen.slides.resample import resize
+from napari_lumen.slides.resample import resample
 
 if TYPE_CHECKING:
     from napari_lumen.slides import Slide
@@ -101,8 +101,8 @@ def _read(slide: Slide, grid: Grid, emit: Callable[[Step], None], cancel: Event)
 
 def _reduced(pixels: Pixels, shape: tuple[int, int]) -> Pixels:
     """Return a level from the finer one that covers the same slide."""
-    height, width = pixels.shape[:2]
-    reduced = resize(pixels, shape, (0, 0, width, height))
+    step = (pixels.shape[0] / shape[0], pixels.shape[1] / shape[1])
+    reduced = resample(pixels, shape, (0.0, 0.0), step)
     if reduced.dtype == np.uint8 and reduced.shape[2] == 3:
         return reduced
     return np.ascontiguousarray(reduced.transpose(2, 0, 1)).transpose(1, 2, 0)

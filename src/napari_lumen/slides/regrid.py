@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.slides.level import Level
-from napari_lumen.slides.resample import resize
+from napari_lumen.slides.resample import resample
 
 Pixels = npt.NDArray[Any]
 
-_MOST_PIXELS = 16 << 20  # of source read at once
+_MOST_PIXELS = 4 << 20  # of source read at once
 _SAME_STEP = 1e-3  # of a pixel's step: below it a level is read as it is
 _STEEPEST = 128  # pixels of source along one of a grid that is resampled from it at once
 _PARTS = 64  # along a pixel that is larger, which is first reduced to so many
@@ -141,25 +141,14 @@ def _resample(grid: Grid, window: Window, source: _Source, beyond: bool) -> Pixe
     """
     region, own = grid.region_of(window), source.grid
     top, left = (region.y - own.origin[0]) / own.step[0], (region.x - own.origin[1]) / own.step[1]
-    bottom, right = (
-        (region.bottom - own.origin[0]) / own.step[0],
-        (region.right - own.origin[1]) / own.step[1],
-    )
+    ratio = (grid.step[0] / own.step[0], grid.step[1] / own.step[1])
+    bottom, right = top + window.height * ratio[0], left + window.width * ratio[1]
     # the weights of a pixel reach as far again as the pixel is wide
-    margin = [math.ceil(max(1.0, wide / step)) + 1 for wide, step in zip(grid.step, own.step, strict=True)]
+    margin = [math.ceil(max(1.0, wide)) + 1 for wide in ratio]
     y, x = math.floor(top) - margin[0], math.floor(left) - margin[1]
     height, width = math.ceil(bottom) + margin[0] - y, math.ceil(right) + margin[1] - x
     wanted = Window(y, x, height, width)
     if not beyond:
         wanted = wanted.intersect(source.inside)
-    pixels = source.read(wanted)
-    lacking = (math.ceil(bottom) - wanted.y - wanted.height, math.ceil(right) - wanted.x - wanted.width)
-    if max(lacking) > 0:  # a source whose last pixel was rounded away
-        pixels = np.pad(pixels, ((0, max(0, lacking[0])), (0, max(0, lacking[1])), (0, 0)), mode="edge")
-    box = (
-        max(0.0, left - wanted.x),
-        max(0.0, top - wanted.y),
-        min(pixels.shape[1], right - wanted.x),
-        min(pixels.shape[0], bottom - wanted.y),
-    )
-    return resize(pixels, (window.height, window.width), box)
+    shape, corner = (window.height, window.width), (top - wanted.y, left - wanted.x)
+    return resample(source.read(wanted), shape, corner, ratio)
