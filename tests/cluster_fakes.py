@@ -68,5 +68,6 @@ def write_slide(path: Path, height: int, width: int, seed: int = 3) -> Path:
     coarse[-3, -6] = 0
     image = np.kron(coarse, np.ones((30, 30, 1), np.uint8))[:height, :width]
     where = {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"}  # 0.5 µm
+    path.parent.mkdir(exist_ok=True)
     tifffile.imwrite(path, image, tile=(256, 256), photometric="rgb", compression="deflate", **where)
     return path

@@ -148,6 +148,16 @@ def test_a_cancelled_cohort_keeps_what_is_finished_and_says_how_to_go_on(tmp_pat
     assert [row["status"] for row in table(tmp_path / "out")] == ["finished"] * 3
 
 
+def test_a_cohort_stopped_again_still_lists_what_was_finished_before_once(tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / f"{name}.tif", number) for number, name in enumerate("ab", 1)]
+    predict_cohort(slides, MODEL, tmp_path / "out")
+    cancel = Event()
+    cancel.set()
+    with pytest.raises(Cancelled, match="2 of 2 slides are finished"):
+        predict_cohort(slides, MODEL, tmp_path / "out", cancel=cancel)
+    assert [row["status"] for row in table(tmp_path / "out")] == ["finished", "finished"]
+
+
 def test_an_error_that_nobody_foresaw_stops_no_other_slide(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -236,6 +236,13 @@ def test_a_cohort_goes_to_workers_by_slides_and_what_is_left_in_parts(
         assert_same(Run.open(cohort.path / str(row.run)), predict(path, model, None, tmp_path / path.stem))
 
 
+def test_copies_of_a_slide_in_one_cohort_share_a_run(model: Path, crew: Crew, tmp_path: Path) -> None:
+    slides = [write_slide(tmp_path / folder / "s.tif", 600, 700) for folder in ("a", "b", "c")]
+    cohort = predict_cohort(slides, model, tmp_path / "out", crew=crew)
+    assert [row.status for row in cohort.rows] == ["finished"] * 3
+    assert len({row.run for row in cohort.rows}) == 1
+
+
 def test_what_a_worker_finds_otherwise_is_one_sentence(
     slide: Path, model: Path, crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

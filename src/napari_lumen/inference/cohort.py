@@ -170,13 +170,13 @@ class _CohortWork:
         names = [printable(place) for place in places]
         model = self.model.card.name
         self.rows = {name: CohortRow(slide=name, model=model, status="unfinished") for name in names}
-        self.table.put(self.rows.values())
+        self.table.put(row for row in self.rows.values() if not self.table.has_finished(row))
         try:
             for place in self._by_whole_slides(self.crew, places) if self.crew else places:
                 self._require_wanted()
                 self._put(self._answer(place, printable(place)))
         except Cancelled as error:
-            finished = sum(row.status == "finished" for row in self.rows.values())
+            finished = sum(self.table.has_finished(row) for row in self.rows.values())
             raise Cancelled(
                 f"The cohort was cancelled. {finished} of {len(names)} slides are finished in {self.out}; "
                 "the same call goes on with what is left."
@@ -197,17 +197,23 @@ class _CohortWork:
             return self._failed(name, error)
 
     def _by_whole_slides(self, crew: Crew, places: Sequence[Path | str]) -> list[Path | str]:
-        """Have whole slides answered for by workers, and return those that are left to be divided."""
+        """Have whole slides answered for by workers, and return those that are left to be divided.
+
+        Copies of a slide share a folder: one of them is answered for, and the others find its run there.
+        """
         from napari_lumen.inference.worker import answer_slide  # needs the extra `cluster`
 
         crew.wait(self._require_wanted)
         topic = f"napari-lumen-{uuid4().hex}"
         waiting: list[tuple[Path | str, Assignment, Path]] = []
+        copies: list[Path | str] = []
         for place in places:
             self._require_wanted()
             assigned = self._assigned(place, topic)
             if isinstance(assigned, CohortRow):
                 self._put(assigned)
+            elif any(assigned[1] == folder for *_, folder in waiting):
+                copies.append(place)
             else:
                 waiting.append((place, *assigned))
         workers = max(1, crew.size)
@@ -221,7 +227,7 @@ class _CohortWork:
                     self._tell(names[news.index], Progress(**news.message))
                 elif news is not None:
                     self._put(self._row_of(names[news.index], waiting[news.index][2], news.message))
-        return [place for place, *_ in waiting[whole:]]
+        return [*(place for place, *_ in waiting[whole:]), *copies]
 
     def _assigned(self, place: Path | str, topic: str) -> CohortRow | tuple[Assignment, Path]:
         """Return what a worker is to do with a slide, or its row where nothing is to be done."""

@@ -107,6 +107,11 @@ class CohortTable:
                 f"{file} is damaged. Delete it: the runs beside it stay, and the same call lists them again."
             ) from error
 
+    def has_finished(self, row: CohortRow) -> bool:
+        """Return whether a run of the slide and the model of a row has finished, in this call or before."""
+        wanted = (row.slide, row.model, "finished")
+        return any((old.slide, old.model, old.status) == wanted for old in self._rows)
+
     def put(self, rows: Iterable[CohortRow]) -> None:
         """Add rows, in the place of those that they follow, and write the table."""
         for row in rows:
@@ -132,11 +137,12 @@ def _csv(rows: list[CohortRow]) -> Iterator[str]:
     plain = ["slide", "model", "status", "run", "analysed_mm2", "tiles", "failed_tiles", "seconds", "error"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*plain, *columns["objects"], *columns["area"]])
+    writer.writerow([*plain, "warnings", *columns["objects"], *columns["area"]])
     for row in rows:
         writer.writerow(
             [
                 *(getattr(row, name) for name in plain),
+                " ".join(row.warnings),
                 *(row.objects.get(name) for name in names),
                 *(row.area_mm2.get(name) for name in names),
             ]
