@@ -22,7 +22,7 @@ def test_a_file_is_converted_and_moved_to_another_origin(tmp_path: Path) -> None
     command = ["annotations", "convert", str(source), str(target), "--to", "asap", "--to-origin", "5", "1"]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
-    assert "1 annotations" in result.output
+    assert "1 annotation:" in result.output
     (found,) = read_annotations(target)
     assert shapely.equals(found.geometry, box(9, 15, 29, 45))
     assert found.class_name == "Tumor"

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from fakes import ArraySlide, Darkness, model_of
 from napari_lumen.cli import app
 from napari_lumen.corrections import CorrectionStore
+from napari_lumen.counting import counted
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Progress, Run, predict
@@ -166,7 +167,7 @@ def test_objects_are_written_as_a_table_and_as_outlines(finished: Run, tmp_path:
     for name in ("objects.csv", "objects.geojson"):
         written = call("runs", "objects", finished.path, tmp_path / name)
         assert written.exit_code == 0, written.output
-        assert written.stdout.startswith(f"{len(finished.objects())} objects written to")
+        assert written.stdout.startswith(f"{counted(len(finished.objects()), 'object')} written to")
         assert (tmp_path / name).stat().st_size > 0
     refused = call("runs", "objects", finished.path, tmp_path / "objects.txt")
     assert refused.exit_code == 1

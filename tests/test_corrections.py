@@ -279,7 +279,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="corrections of another slide"):
         CorrectionStore(tmp_path, Subject("/slides/case.svs", "0" * 64, (0.25, 0.25), NUCLEUS))
     fewer = ClassTable.of([(1, "nucleus", (0, 180, 255))])
-    with pytest.raises(RunError, match="'gland' as 2, which is not among those given"):
+    with pytest.raises(RunError, match="'gland' as 2, which is not among the classes given"):
         CorrectionStore(tmp_path, Subject("/slides/case.svs", "f" * 64, (0.25, 0.25), fewer))
     document = json.loads((tmp_path / "corrections.json").read_text())
     (tmp_path / "corrections.json").write_text(json.dumps({**document, "version": 2}))

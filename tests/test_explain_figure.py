@@ -265,7 +265,7 @@ def test_tiles_and_outlines_of_a_run_are_written_by_one_command_each(run: Run, t
 
     outline = tmp_path / "dark.geojson"
     result = call("contour", run.path, "--map", "dark", "--threshold", 0.5, "--out", outline)
-    assert "1 outlines, 1.6e-05 mm²" in result.stdout
+    assert "1 outline, 1.6e-05 mm²" in result.stdout
     (found,) = read_geojson(outline)
     assert found.geometry.bounds == (60, 100, 68, 108)
     assert found.class_name == "dark"

@@ -43,5 +43,5 @@ def test_the_command_line_writes_them_too(corrected: Run, tmp_path: Path) -> Non
 
     out = tmp_path / "objects.csv"
     done = CliRunner().invoke(app, ["runs", "objects", str(corrected.path), str(out), "--corrected"])
-    assert (done.exit_code, "1 objects" in done.output) == (0, True)
+    assert (done.exit_code, "1 object written" in done.output) == (0, True)
     assert out.read_text().count("gland") == 1

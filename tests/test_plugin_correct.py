@@ -340,7 +340,7 @@ def test_classes_in_use_stay_and_new_ones_are_added(tmp_path: Path, told: list[A
     bench.edit.data[:10] = 2
     bench.controller.accept()
     choice.name_classes("nucleus")
-    assert '"stroma" is a class of 1 corrected windows and stays' in told[-1].message
+    assert '"stroma" is a class of 1 corrected window and stays' in told[-1].message
     assert bench.controller.state.message == told[-1].message
     assert [item.name for item in bench.controller.state.classes] == ["nucleus", "stroma"]
     choice.name_classes("nucleus, stroma, fat")

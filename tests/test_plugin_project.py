@@ -101,7 +101,7 @@ def test_what_a_person_drew_before_and_is_not_shown_is_kept_too(bench: Bench) ->
     bench.project.save_annotations("case", [square(100)], "Ann")  # from elsewhere, since
     bench.draw(140)
     bench.controller.keep_drawn()
-    assert "1 annotations of Ann are kept on case, and 1 of before" in bench.state.message
+    assert "1 annotation of Ann kept on case, and 1 of before" in bench.state.message
     assert len(Project(bench.project.folder).annotations("case", "Ann")) == 2
     bench.draw(180, "more")
     bench.controller.keep_drawn()

@@ -50,7 +50,7 @@ def test_keys_choose_classes_and_all_of_a_set_is_kept(
     assert board.controller.state.drawn == "mixed, mixed · points"
     board.controller.name_author("Ann")
     board.form.keep.click()
-    qtbot.waitUntil(lambda: "3 annotations of Ann" in board.controller.state.message, timeout=30_000)
+    qtbot.waitUntil(lambda: "3 annotations of Ann kept" in board.controller.state.message, timeout=30_000)
     kept = Project(project.folder).annotations("case", "Ann")
     assert sorted(item.class_name or "" for item in kept) == ["stroma", "tumour", "tumour"]
     assert list(viewer.layers["mixed"].features[CLASS]) == ["tumour", "stroma"]

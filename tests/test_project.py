@@ -229,7 +229,7 @@ def test_the_commands_build_a_project(tmp_path: Path) -> None:
     assert "already, as case" in twice.stderr
     assert "p1" in call("list", folder).stdout
     assert json.loads(call("list", folder, "--json").stdout)["name"] == "Study"
-    assert "All is there: 1 slides" in call("check", folder).stdout
+    assert "All is there: 1 slide" in call("check", folder).stdout
 
 
 def test_a_project_of_a_newer_version_is_one_sentence_and_stays_as_it_is(project: Project) -> None:

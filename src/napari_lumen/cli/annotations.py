@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_lumen.counting import counted
+
 if TYPE_CHECKING:
     from napari_lumen.annotations.shapes import Annotation
 
@@ -72,7 +74,7 @@ def convert(
         write_annotations(target, found, target_format, origin=target_origin)
     for repair in repairs:
         notes().print(repair.what, style="yellow", markup=False)
-    results().print(f"{len(found):,} annotations: {target}", soft_wrap=True, markup=False)
+    results().print(f"{counted(len(found), 'annotation')}: {target}", soft_wrap=True, markup=False)
 
 
 def _write_labels(target: Path, found: list[Annotation], slide: str | None, mpp: float | None) -> None:

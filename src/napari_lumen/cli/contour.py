@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_lumen.counting import counted
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -73,7 +75,7 @@ def contour(
     write_annotations(out.expanduser(), found)
     console = results()
     area = area_mm2([annotation.geometry for annotation in found], record.mpp)
-    console.print(f"{len(found):,} outlines, {area:.4g} mm², in {out}", soft_wrap=True, markup=False)
+    console.print(f"{counted(len(found), 'outline')}, {area:.4g} mm², in {out}", soft_wrap=True, markup=False)
     if grid.step != item.grid.step:
         console.print(f"They are of cells of {max(grid.scale(record.mpp)):.3g} µm; the map is finer.")
 

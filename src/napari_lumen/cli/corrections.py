@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_lumen.counting import counted
+
 if TYPE_CHECKING:
     from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.corrections import CorrectedWindow
@@ -83,7 +85,7 @@ def export(
         export_corrected(Run.open(place), target)
         said = "Corrected labels"
     else:
-        said = f"{export_windows(CorrectionStore(place), target):,} outlines"
+        said = f"{counted(export_windows(CorrectionStore(place), target), 'outline')}"
     results().print(f"{said}: {out}", soft_wrap=True, markup=False)
 
 

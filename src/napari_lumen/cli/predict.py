@@ -13,6 +13,7 @@ import typer
 
 from napari_lumen.cli.pixel_size import keep_pixel_size
 from napari_lumen.cli.region import RegionOption
+from napari_lumen.counting import counted
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -192,10 +193,13 @@ def _report(run: Run, slide: str) -> Iterator[Any]:
     for count in record.counts:
         table.add_row(Text(count.name), _number(count.objects), f"{count.area_mm2:.4f}")
     yield table
-    yield Text(f"{record.analysed_mm2:.4g} mm² analysed in {record.tiles:,} tiles on {record.device}.")
+    yield Text(
+        f"{record.analysed_mm2:.4g} mm² analysed in {counted(record.tiles, 'tile')} on {record.device}."
+    )
     if record.failed_tiles:
         yield Text(
-            f"{len(record.failed_tiles):,} tiles could not be read; run.json lists them.", style="yellow"
+            f"{counted(len(record.failed_tiles), 'tile')} could not be read; run.json lists them.",
+            style="yellow",
         )
     for warning in record.warnings:
         yield Text(warning, style="yellow")
@@ -229,7 +233,9 @@ def _summary(cohort: Cohort) -> Iterator[Any]:
         yield Text(warning, style="yellow")
     total, failed = len(cohort.rows), len(cohort.failed)
     end = f", {failed:,} failed" if failed else ""
-    yield Text(f"{total - failed:,} of {total:,} slides finished{end}. Table: {cohort.path / CSV_FILE}")
+    yield Text(
+        f"{total - failed:,} of {counted(total, 'slide')} finished{end}. Table: {cohort.path / CSV_FILE}"
+    )
 
 
 def _number(value: int | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_lumen.cli.renamed import RenamedOption, renamed_classes
+from napari_lumen.counting import counted
 
 if TYPE_CHECKING:
     from napari_lumen.project import SlideStanding
@@ -143,7 +144,7 @@ def check(
         _say("Slides that were moved are found again, whatever their names, by --search FOLDER.")
     if problems:
         raise typer.Exit(1)
-    _say(f"All is there: {len(project.slides):,} slides")
+    _say(f"All is there: {counted(len(project.slides), 'slide')}")
 
 
 @app.command("score")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_lumen.cli.proposals import propose
+from napari_lumen.counting import counted
 
 if TYPE_CHECKING:
     from napari_lumen.inference.folder import Identity
@@ -115,7 +116,7 @@ def export(
 
     write = export_corrected_objects if corrected else export_objects
     count = write(Run.open(folder.expanduser()), out.expanduser())
-    results().print(f"{count:,} objects written to {out}", soft_wrap=True, markup=False)
+    results().print(f"{counted(count, 'object')} written to {out}", soft_wrap=True, markup=False)
 
 
 @app.command("remove")
@@ -186,7 +187,7 @@ def _how(record: RunRecord) -> Iterator[tuple[str, str]]:
         top, left, height, width = record.region
         yield "region", f"top {top:g}, left {left:g}, {height:g} x {width:g} px of level 0"
     size = f"{record.tile} px at {record.model_mpp:g} µm, {record.overlap} shared"
-    yield "grid", f"{record.tiles:,} tiles of {size}"
+    yield "grid", f"{counted(record.tiles, 'tile')} of {size}"
     if record.stain is not None and record.card.input.stain is not None:
         yield "stain", f"brought to the model's by {record.card.input.stain.method.capitalize()}'s method"
     for warning in record.warnings:
@@ -197,7 +198,8 @@ def _sessions(sessions: tuple[Session, ...]) -> Iterator[tuple[str, str]]:
     for index, session in enumerate(sessions, 1):
         name = f"session {index}" if len(sessions) > 1 else "session"
         times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in session.seconds.items())
-        yield name, f"{session.started} on {session.device}: {session.tiles:,} tiles, {session.batch} at once"
+        tiles = f"{counted(session.tiles, 'tile')}, {session.batch} at once"
+        yield name, f"{session.started} on {session.device}: {tiles}"
         yield "", f"{times}; the network was busy {session.busy:.0%} of its stage"
         yield "", ", ".join(f"{software} {version}" for software, version in session.versions.items())
 
@@ -209,7 +211,7 @@ def _failed(state: RunState) -> Iterator[tuple[str, str]]:
         if record is None:
             yield "failed tiles", f"{count:,} so far: {why}"
             continue
-        yield "failed tiles", f"{count:,} of {record.tiles:,} tiles failed: {why}"
+        yield "failed tiles", f"{count:,} of {counted(record.tiles, 'tile')} failed: {why}"
         places = [f"{tile.y:.0f}, {tile.x:.0f}" for tile in record.failed_tiles if tile.why == why]
         more = f"; and {count - _PLACES:,} more" if count > _PLACES else ""
         yield "", f"at y, x (level-0 px): {'; '.join(places[:_PLACES])}{more}"
@@ -218,5 +220,5 @@ def _failed(state: RunState) -> Iterator[tuple[str, str]]:
 def _found(record: RunRecord) -> Iterator[tuple[str, str]]:
     yield "analysed", f"{record.analysed_mm2:.4g} mm²"
     for count in record.counts:
-        objects = "" if count.objects is None else f"{count.objects:,} objects, "
+        objects = "" if count.objects is None else f"{counted(count.objects, 'object')}, "
         yield count.name, f"{objects}{count.area_mm2:.4g} mm²"

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from napari_lumen.counting import counted
+
 app = typer.Typer(
     name="stages", help="Stages of lymph nodes (pN), from the heat maps of runs.", no_args_is_help=True
 )
@@ -36,8 +38,9 @@ def learn(
 
     found = learn_stages(table.expanduser(), out.expanduser(), class_name=class_name, folds=folds, seed=seed)
     kappa = "" if found.kappa is None else f", kappa of the stages {found.kappa:.3f}"
+    of = f"{counted(len(found.slides), 'slide')} of {counted(len(found.stages), 'patient')}"
     results().print(
-        f"{len(found.slides)} slides of {len(found.stages)} patients: accuracy {found.accuracy:.3f}{kappa}",
+        f"{of}: accuracy {found.accuracy:.3f}{kappa}",
         soft_wrap=True,
         markup=False,
     )

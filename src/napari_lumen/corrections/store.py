@@ -15,6 +15,7 @@ from napari_lumen.corrections.images import Pixels, write_png
 from napari_lumen.corrections.index import INDEX, Changed, CorrectedWindow, CorrectionIndex, Reverted
 from napari_lumen.corrections.subject import RUN_FILE, Subject, corrections_folder, subject_of_run
 from napari_lumen.corrections.writing import writing
+from napari_lumen.counting import counted
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid
 
@@ -241,8 +242,8 @@ class CorrectionStore:
         if lost and (index.windows or index.reverted):
             value, name = min(lost)
             raise RunError(
-                f"{len(index.windows)} corrected windows in {self.folder} are of classes with {name!r} as "
-                f"{value}, which is not among those given. Bring that class back, or choose another folder."
+                f"{counted(len(index.windows), 'corrected window')} in {self.folder} have {name!r} as "
+                f"{value}, which is not among the classes given. Bring it back, or choose another folder."
             )
 
     def _require_run(self) -> None:

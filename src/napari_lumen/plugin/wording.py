@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_lumen.counting import counted
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,7 +33,7 @@ def amount_done(progress: Progress) -> str:
     """Return e.g. ``Running the model: 124 of 560 tiles``."""
     stage = progress.stage[:1].upper() + progress.stage[1:]
     if progress.stage == "running the model":
-        return f"{stage}: {progress.done:,} of {progress.total:,} tiles"
+        return f"{stage}: {progress.done:,} of {counted(progress.total, 'tile')}"
     return f"{stage} …"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lumen.annotations.class_files import read_classes, write_classes
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.formats import write_annotations
+from napari_lumen.counting import counted
 from napari_lumen.errors import LumenError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.annotation_frame import Frame, frame_in
@@ -71,7 +72,7 @@ class AnnotationFiles:
         def done(count: int) -> None:
             for item, known in zip(members, changes, strict=True):
                 note_kept(item, known)
-            notices.tell(f"{count:,} annotations saved: {path}")
+            notices.tell(f"{counted(count, 'annotation')} saved: {path}")
 
         self._start(f"Writing {path.name} …", lambda: _write(path, layers, frame, format_name), done)
 

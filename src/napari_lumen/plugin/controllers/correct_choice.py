@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_lumen.counting import counted
 from napari_lumen.errors import LumenError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.controllers.correct_layers import results_of
@@ -78,8 +79,8 @@ class CorrectChoice:
         known = () if self.target is None or not state.windows else self.target.store.classes
         if lost := [item.name for item in known if item.name not in given]:
             message = (
-                f'"{lost[0]}" is a class of {len(state.windows)} corrected windows and stays: revert them '
-                "first, or choose another folder. New names can be added behind a comma."
+                f'"{lost[0]}" is a class of {counted(len(state.windows), "corrected window")} and stays: '
+                "revert them first, or choose another folder. New names can be added behind a comma."
             )
             self._board.update(message=message)
             notices.warn(message)

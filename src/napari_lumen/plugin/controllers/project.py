@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from napari_lumen.corrections.author import this_user
+from napari_lumen.counting import counted
 from napari_lumen.errors import ProjectError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.annotation_frame import Frame
@@ -194,7 +195,7 @@ class ProjectController:
                 before.append(read_drawn(Path(project.place(known.path)), author, frame))
             count, hidden = keep_drawn(project, name, author, data, before, frame)
             more = f", and {hidden:,} of before, which are shown now" if hidden else ""
-            return f"{count:,} annotations of {author} are kept on {name}{more}."
+            return f"{counted(count, 'annotation')} of {author} kept on {name}{more}."
 
         def done() -> None:
             for layer, known in zip(layers, changes, strict=True):

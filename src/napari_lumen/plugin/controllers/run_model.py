@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_lumen.counting import counted
 from napari_lumen.errors import Cancelled, LumenError
 from napari_lumen.geometry import Region
 from napari_lumen.plugin import notices
@@ -206,7 +207,7 @@ class RunModelController:
             return export_objects(run, path)
 
         def done(count: int) -> None:
-            self._update(saving=False, message=f"{count:,} objects saved: {path}")
+            self._update(saving=False, message=f"{counted(count, 'object')} saved: {path}")
 
         def failed(error: BaseException) -> None:
             ours = isinstance(error, LumenError)
@@ -288,8 +289,8 @@ class RunModelController:
             notices.warn(warning)
         if run.record.failed_tiles:
             notices.warn(
-                f"{len(run.record.failed_tiles)} tiles of {layer.name} could not be read and are left out; "
-                f"{run.path / 'run.json'} lists them."
+                f"{counted(len(run.record.failed_tiles), 'tile')} of {layer.name} could not be read and "
+                f"left out; {run.path / 'run.json'} lists them."
             )
 
     def _on_failed(self, error: BaseException) -> None:
