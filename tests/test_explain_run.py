@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 
 from explain_fakes import dark_at, marker_model
 from fakes import ArraySlide
 from napari_lumen.errors import ModelError, RunError
 from napari_lumen.explain.distribution import Distribution
+from napari_lumen.explain.ranking import ranked_tiles
 from napari_lumen.explain.run_maps import RunMaps
 from napari_lumen.explain.run_model import known_attention, model_of_run
 from napari_lumen.explain.scaling import Scaling
-from napari_lumen.geometry import Region
+from napari_lumen.geometry import Region, Window
 from napari_lumen.inference import Run, predict
 from napari_lumen.models import load_model
 
@@ -191,3 +193,88 @@ def test_what_was_chosen_for_the_colours_is_said() -> None:
     )
     with pytest.raises(ValueError, match="percentiles must rise from 0 to 100, not 99 to 1"):
         Scaling("percentile", low=99, high=1)
+
+
+def triangle() -> shapely.Polygon:
+    return shapely.Polygon([(13, 20), (590, 47), (120, 610)])
+
+
+@pytest.fixture(scope="module")
+def shaped(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Within a shape of which the cells of a run are covered in part; a tile cannot be read."""
+    slide = ArraySlide(np.full((640, 610, 3), 40, np.uint8), broken=Window(100, 140, 20, 20))
+    model = marker_model(4, attention=("map4",), overlap=16, size=80)
+    return predict(slide, model, triangle(), tmp_path_factory.mktemp("shaped") / "run")
+
+
+def test_a_pixel_has_a_value_where_it_was_answered_and_nowhere_else(shaped: Run) -> None:
+    maps = RunMaps(shaped)
+    assert shaped.record.failed_tiles
+    seen = np.isfinite(maps["dark"].read()[0])
+    grid = maps["dark"].grid
+    y, x = (np.arange(side) + 0.5 for side in grid.shape)
+    least, most = (shapely.contains_xy(triangle().buffer(by), *np.meshgrid(x, y)) for by in (-1e-6, 1e-6))
+    left_open = least & ~seen
+    rows, columns = np.nonzero(left_open)
+    # tiles of 80 px share 16: that of the hole alone is open, less a pixel that its neighbours answer, too
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (65, 126, 129, 190)
+    assert left_open[65:127, 129:191].all()
+    assert not (seen & ~most).any()
+    assert seen.sum() * 0.5**2 / 1e6 == pytest.approx(shaped.record.analysed_mm2)
+    for name in ("pale", "entropy"):
+        np.testing.assert_array_equal(np.isfinite(maps[name].read()[0]), seen)
+    padded = np.pad(seen, [(0, -side % 4) for side in seen.shape])
+    cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 4, 4).any(axis=(1, 3))
+    np.testing.assert_array_equal(np.isfinite(maps["map4"].read()[0]), cells)
+    assert not maps.at(100, 150).analysed
+    assert maps.at(70, 128.5).analysed
+
+
+def test_what_was_not_answered_lowers_no_mean_of_a_coarser_level(shaped: Run) -> None:
+    item = RunMaps(shaped)["dark"]
+    truth = item.read()[0]
+    assert np.nanmin(truth) == np.nanmax(truth)
+    for level, grid in enumerate(item.grids):
+        values = item.reader(level, Window(0, 0, *grid.shape))
+        known = values[np.isfinite(values)]
+        assert known.size
+        # by rounding to steps of 1/255 twice, where little of a pixel was answered
+        np.testing.assert_allclose(known, np.nanmax(truth), atol=0.02)
+
+
+def test_a_run_by_an_earlier_version_is_read_by_what_it_kept(shaped: Run, tmp_path: Path) -> None:
+    marked = RunMaps(shaped)
+    shutil.copytree(shaped.path, tmp_path / "old")
+    shutil.rmtree(tmp_path / "old" / "analysed")
+    maps = RunMaps(Run.open(tmp_path / "old"))
+    for level, grid in enumerate(maps["dark"].grids):
+        window = Window(0, 0, *grid.shape)
+        seen = np.isfinite(maps["dark"].reader(level, window))
+        truth = np.isfinite(marked["dark"].reader(level, window))
+        assert (truth & ~seen).sum() < 0.01 * truth.sum()
+        assert (seen & ~truth).sum() < 0.04 * truth.sum()  # cells of attention have 4 px a side
+    record = shaped.record.model_copy(
+        update={"rasters": tuple(one for one in shaped.record.rasters if one.kind != "attention")}
+    )
+    bare = RunMaps(Run(tmp_path / "old", record))
+    seen = np.isfinite(bare["dark"].read()[0])
+    assert seen[20:256, 13:256].all()  # by whole cells, as the ledger has them
+    assert not seen[512:, 512:].any()
+    assert (
+        len(ranked_tiles(marked, "dark"))
+        <= len(ranked_tiles(maps, "dark"))
+        <= len(ranked_tiles(bare, "dark"))
+    )
+    assert not seen[:, 590:].any()
+
+
+def test_tiles_that_were_not_run_are_not_ranked(tmp_path: Path) -> None:
+    slide = dark_at(Region(64, 64, 64, 64), (320, 320))
+    model = marker_model(4, attention=("map4",), overlap=16, size=80)
+    run = predict(slide, model, Region(64, 64, 64, 64), tmp_path / "run")
+    maps = RunMaps(run)
+    assert run.record.tiles == 1
+    for name in ("dark", "map4"):
+        for by in ("mean", "max"):
+            entries = ranked_tiles(maps, name, lowest=True, by=by)
+            assert [entry.region for entry in entries] == [Region(64, 64, 64, 64)]

@@ -15,6 +15,7 @@ from threading import Event
 
 import numpy as np
 import pytest
+import zarr
 
 from fakes import ArraySlide, Darkness, model_of
 from napari_lumen import RunError
@@ -75,11 +76,12 @@ def model(**changes: object):  # type: ignore[no-untyped-def]
 
 
 def arrays(run: Run) -> dict[str, np.ndarray]:
+    marks = zarr.open_group(str(run.path / "analysed"), mode="r")
     return {
         f"{raster.name}/{level}": np.asarray(array)
         for raster in run.record.rasters
         for level, array in enumerate(run.levels(raster))
-    }
+    } | {f"analysed/{level}": np.asarray(marks[level]) for level in marks}
 
 
 def assert_same(run: Run, truth: Run) -> None:
@@ -230,6 +232,23 @@ def test_a_half_written_line_of_the_ledger_is_dropped(tmp_path: Path) -> None:
     assert again.failed == {Window(1, 2, 3, 4): "gone"}
     again.add([((4, 5), 9)], [])
     assert Ledger(tmp_path).covered == {(0, 1): 7, (2, 3): 0, (4, 5): 9}
+
+
+def test_a_run_that_an_earlier_version_began_marks_all_that_was_answered(
+    tmp_path: Path, undisturbed: Run
+) -> None:
+    out, cancel = tmp_path / "run", Event()
+
+    def stop(progress: Progress) -> None:
+        if progress.stage == "running the model" and progress.done > 100:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        predict(ArraySlide(picture()), model(), REGION, out, on_progress=stop, cancel=cancel)
+    assert any(Ledger(out).covered.values())
+    shutil.rmtree(out / "analysed")
+    run = predict(ArraySlide(picture()), model(), REGION, out)
+    assert_same(run, undisturbed)
 
 
 @pytest.fixture(scope="module")

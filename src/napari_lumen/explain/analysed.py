@@ -2,78 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.errors import RunError
+from napari_lumen.explain.analysed_before import AnalysedBefore
+from napari_lumen.explain.run_map import cell_at
+from napari_lumen.explain.stored_levels import StoredLevels
+from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.inference.heat_map import EXACT
-from napari_lumen.inference.ledger import Ledger
-from napari_lumen.inference.plan import CELL
 from napari_lumen.inference.run import Run
+from napari_lumen.inference.store import halve_mean
+from napari_lumen.inference.writer import ANALYSED
 
-Places = npt.NDArray[np.floating[Any]]
+_ALL = np.uint8(255)
 
 
 @dataclass(frozen=True, eq=False)
 class Analysed:
-    """Which cells of a run were answered.
+    """Which pixels of the class maps of a run were answered for.
 
     Attributes
     ----------
-    cells : ndarray
-        bool (rows, columns).
     grid : Grid
-        A pixel a cell.
-    region : Region or None
-        The rectangle around what was asked for; None for all tissue.
+        Of the finest level of the class maps.
+    reader : callable
+        Reads a window of a level: how much of each pixel was answered for, uint8 steps of 1/255.
+    reach : (float, float)
+        How far beyond its own part a tile may answer, level-0 px.
     """
 
-    cells: npt.NDArray[np.bool_]
     grid: Grid
-    region: Region | None
+    reader: Callable[[int, Window], npt.NDArray[np.generic]]
+    reach: Pair
 
     @classmethod
     def of(cls, run: Run) -> Analysed:
-        """Read it from the folder of a run."""
-        region = None if run.record.region is None else Region(*run.record.region)
-        labels = Run.grid(run.labels)
-        if (run.path / EXACT).is_dir():  # a value a cell, NaN where there is none
-            exact = np.asarray(zarr.open_array(str(run.path / EXACT / "0"), mode="r")[0])
-            return cls(np.isfinite(exact), Grid(exact.shape, labels.step, labels.origin), None)
-        grid = labels.coarsened(CELL)
-        cells = np.zeros(grid.shape, bool)
-        for (row, column), pixels in Ledger(run.path, held=False).covered.items():
-            if pixels and row < grid.shape[0] and column < grid.shape[1]:
-                cells[row, column] = True
-        return cls(cells, grid, region)
+        """Find it in the folder of a run.
+
+        Raises
+        ------
+        RunError
+            When it is damaged.
+        """
+        grid = Run.grid(run.labels)
+        if (run.path / EXACT).is_dir():  # a value a tile, NaN where there is none
+            levels = _of_tiles(run)
+            return cls(grid, lambda level, window: levels[level][window.slices], (0, 0))
+        if (run.path / ANALYSED).is_dir():
+            marks = StoredLevels(run.path / ANALYSED)
+            # on a pixel beyond, neighbours share the answer: see `blending_window`
+            return cls(grid, lambda level, window: marks.read(ANALYSED, level, window), grid.step)
+        before = AnalysedBefore.of(run)
+        return cls(grid, before.marks, before.reach)
+
+    def share(self, level: int, window: Window) -> npt.NDArray[np.float32]:
+        """Return how much of each pixel in a window of a level was answered for, 0 to 1."""
+        return self.reader(level, window).astype(np.float32) / np.float32(_ALL)
+
+    def has_tile(self, own: Region) -> bool:
+        """Return whether a tile was answered, by its own part, level-0 px, but for what neighbours share."""
+        down, across = self.reach
+        inner = Region(
+            own.y + down, own.x + across, max(0.0, own.height - 2 * down), max(0.0, own.width - 2 * across)
+        )
+        window = self.grid.window_of(inner)
+        return bool(self.reader(0, window).any()) if window.height and window.width else False
 
     def at(self, y: float, x: float) -> bool:
         """Return whether a point, level-0 px, was answered for."""
-        return bool(self._on(np.array([y]), np.array([x]))[0, 0])
+        cell = cell_at(self.grid, y, x)
+        return cell is not None and bool(self.reader(0, cell)[0, 0])
 
-    def on(self, grid: Grid, window: Window) -> npt.NDArray[np.bool_]:
-        """Return where in a window of a grid, by the middles of its pixels."""
-        place = grid.region_of(window)
-        return self._on(
-            place.y + (np.arange(window.height) + 0.5) * grid.step[0],
-            place.x + (np.arange(window.width) + 0.5) * grid.step[1],
-        )
 
-    def _on(self, y: Places, x: Places) -> npt.NDArray[np.bool_]:
-        rows = np.floor((y - self.grid.origin[0]) / self.grid.step[0]).astype(np.intp)
-        columns = np.floor((x - self.grid.origin[1]) / self.grid.step[1]).astype(np.intp)
-        inside = [
-            (index >= 0) & (index < side)
-            for index, side in zip((rows, columns), self.cells.shape, strict=True)
-        ]
-        if self.region is not None:
-            inside[0] &= (y >= self.region.y) & (y < self.region.bottom)
-            inside[1] &= (x >= self.region.x) & (x < self.region.right)
-        picked = self.cells[
-            np.clip(rows, 0, self.cells.shape[0] - 1)[:, None], np.clip(columns, 0, self.cells.shape[1] - 1)
-        ]
-        return np.asarray(picked & inside[0][:, None] & inside[1], bool)
+def _of_tiles(run: Run) -> list[npt.NDArray[np.uint8]]:
+    """Return the marks of a run with an answer a tile, at every level of its class maps."""
+    try:
+        exact = np.asarray(zarr.open_array(str(run.path / EXACT / "0"), mode="r")[0])
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"The answers of {run.path} cannot be read: they are damaged or gone. Run the model again with "
+            "that folder."
+        ) from error
+    shapes = run.labels.shapes
+    finest = np.zeros(shapes[0], np.uint8)
+    finest[: exact.shape[0], : exact.shape[1]] = np.isfinite(exact) * _ALL
+    levels = [finest]
+    for _ in shapes[1:]:
+        levels.append(halve_mean(levels[-1]))
+    return levels

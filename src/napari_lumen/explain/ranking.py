@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_lumen.annotations.classes import Color
 from napari_lumen.annotations.geojson import read_geojson
 from napari_lumen.errors import RunError
+from napari_lumen.explain.analysed import Analysed
 from napari_lumen.explain.run_classes import RunClasses
 from napari_lumen.explain.run_map import RunMap
 from napari_lumen.geometry import Grid, Region, Window
@@ -113,7 +114,7 @@ def ranked_tiles(
     class_name: str | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Entry, ...]:
-    """Return the tiles with the highest or lowest values of a map.
+    """Return the tiles with the highest or lowest values of a map, of those that the model answered.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def ranked_tiles(
         raise RunError("A field is one tile: run the model over more of the slide to rank tiles.")
     _require_class(run, class_name)
     values, grid = tile_values(run, maps.find(name), by, check), run.tiles
-    classes = RunClasses(run)
+    classes, analysed = RunClasses(run), Analysed.of(run)
     entries: list[Entry] = []
     for index in _ordered(values.ravel(), lowest):
         if len(entries) == count:
@@ -150,6 +151,8 @@ def ranked_tiles(
         check()
         row, column = divmod(int(index), grid.shape[1])
         region = grid.region_of(Window(row, column, 1, 1))
+        if not analysed.has_tile(region):
+            continue
         found = classes.most(region)
         if class_name in (None, found):
             value = float(values[row, column])

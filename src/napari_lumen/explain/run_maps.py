@@ -17,9 +17,9 @@ from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.entropy import entropy_bits, most_entropy
 from napari_lumen.explain.run_map import RunMap, Values, cell_at
 from napari_lumen.explain.run_model import known_attention
-from napari_lumen.explain.stored_blocks import StoredBlocks
+from napari_lumen.explain.stored_levels import StoredLevels, grids_of
 from napari_lumen.explain.titles import full_title
-from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.geometry import Region, Window
 from napari_lumen.inference.run import RasterRecord, Run
 
 PROBABILITY, ENTROPY = "probability", "entropy"
@@ -75,7 +75,7 @@ class RunMaps:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._infos = known_attention(run.record.card)
-        self._rasters = {raster.path: _Levels(run, raster) for raster in run.record.rasters}
+        self._rasters = {raster.path: StoredLevels(run.path / raster.path) for raster in run.record.rasters}
         self.maps: tuple[RunMap, ...] = tuple(self._found())
 
     def __getitem__(self, name: str) -> RunMap:
@@ -182,7 +182,7 @@ class RunMaps:
 
     @cached_property
     def analysed(self) -> Analysed:
-        """Where the model answered, cell by cell."""
+        """Where the model answered, pixel by pixel."""
         return Analysed.of(self.run)
 
     def _probabilities(self, values: Mapping[str, float]) -> dict[str, float]:
@@ -198,7 +198,7 @@ class RunMaps:
         window = cell_at(Run.grid(raster), y, x)
         if window is None:
             return None
-        value = int(self._rasters[raster.path].stored(0, raster, window)[0, 0])
+        value = int(self._stored(raster, 0, window)[0, 0])
         found = next((item for item in self.run.record.classes if item.value == value), None)
         return None if found is None else found.name
 
@@ -215,7 +215,7 @@ class RunMaps:
                 f"Probability of {raster.name}",
                 raster.description,
                 "probability",
-                _grids(raster),
+                grids_of(raster),
                 (0.0, 1.0),
                 "fixed",
                 True,
@@ -234,7 +234,7 @@ class RunMaps:
                 "Entropy",
                 "How undecided the model is, in bits.",
                 "entropy",
-                _grids(probabilities[0]),
+                grids_of(probabilities[0]),
                 (0.0, most_entropy(card)),
                 "fixed",
                 True,
@@ -249,48 +249,21 @@ class RunMaps:
             full_title(raster.name),
             raster.description,
             "attention",
-            _grids(raster),
+            grids_of(raster),
             None if info is None else info.value_range,
             "min-max" if info is None else info.display,
             info is None or not info.per_tile,
             None if info is None or info.raw not in kept else info.raw,
-            lambda level, window: self._rasters[raster.path].stored(level, raster, window).astype(np.float32),
+            lambda level, window: self._stored(raster, level, window).astype(np.float32),
         )
 
     def _probability(self, raster: RasterRecord, level: int, window: Window) -> Values:
-        steps = self._rasters[raster.path].stored(level, raster, window)
-        values = steps.astype(np.float32) / np.float32(255)
-        grid = _grids(raster)[level]
-        values[~self.analysed.on(grid, window)] = np.nan
-        return values
+        share = self.analysed.share(level, window)
+        steps = self._stored(raster, level, window).astype(np.float32)
+        # what was not answered for is stored as 0, and so lowers the mean of a coarser pixel
+        values = np.full(share.shape, np.nan, np.float32)
+        np.divide(steps, share * np.float32(255), out=values, where=share > 0)
+        return np.minimum(values, np.float32(1))
 
-
-class _Levels:
-    """The arrays of one group of a run, opened when first read."""
-
-    def __init__(self, run: Run, raster: RasterRecord) -> None:
-        self._folder = run.path / raster.path
-        self._levels: dict[int, StoredBlocks] = {}
-
-    def stored(self, level: int, raster: RasterRecord, window: Window) -> npt.NDArray[np.generic]:
-        """Return a window as it is stored, (h, w)."""
-        lead = () if raster.channel is None else (raster.channel,)
-        try:
-            if level not in self._levels:
-                array = zarr.open_array(str(self._folder / str(level)), mode="r")
-                self._levels[level] = StoredBlocks(array)
-            return self._levels[level].read(lead, window)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise RunError(
-                f"The map {raster.name!r} of {self._folder.parent} cannot be read: it is damaged or "
-                "gone. Run the model again with that folder."
-            ) from error
-
-
-def _grids(raster: RasterRecord) -> tuple[Grid, ...]:
-    finest = Run.grid(raster)
-    grids = []
-    for level, shape in enumerate(raster.shapes):
-        step = (finest.step[0] * 2**level, finest.step[1] * 2**level)
-        grids.append(Grid(shape, step, finest.origin))
-    return tuple(grids)
+    def _stored(self, raster: RasterRecord, level: int, window: Window) -> npt.NDArray[np.generic]:
+        return self._rasters[raster.path].read(raster.name, level, window, raster.channel)

@@ -85,6 +85,10 @@ class LiveRaster:
                     values[(..., *_within(common, window))] = block.values[(..., *_within(common, place))]
         return values
 
+    def has_file(self, level: int, row: int, column: int) -> bool:
+        """Whether a block is on disk."""
+        return self._file((level, row, column)).is_file()
+
     def damaged(self) -> list[BlockKey]:
         """Return the blocks whose files cannot be read."""
         with self._lock:
@@ -187,7 +191,7 @@ class LiveRaster:
         for level, array in enumerate(self.pyramid.arrays):
             rows, columns = (-(-length // side) for length in array.shape[-2:])
             for row, column in product(range(rows), range(columns)):
-                if self._file((level, row, column)).is_file():
+                if self.has_file(level, row, column):
                     yield level, row, column
 
     def _readable(self, key: BlockKey) -> bool:

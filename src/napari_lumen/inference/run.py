@@ -163,7 +163,7 @@ class Run:
     ----------
     path : Path
         The folder: an OME-Zarr 0.5 image with `labels/classes`, `probability`, `attention/<name>` and
-        `run.json`.
+        `run.json`; of a segmentation also `analysed`, 255 where the model answered and 0 elsewhere.
     record : RunRecord
     """
 

@@ -125,10 +125,10 @@ class Work(ABC):
             raise RunError(f"Not one of the {len(plan.tiles)} tiles could be read: {why}")
 
     def _again(self, cells_of: Callable[[Window], Iterable[Cell]], writer: RasterWriter) -> None:
-        """Have cells answered again that failed tiles left open in an earlier session, or the disk lost."""
+        """Have cells answered again that an earlier session left open or unmarked, or the disk lost."""
         failed, plan = self._ledger.failed, self._plan
         self._reader.watch.known = set(failed)
-        again = {cell for tile in failed for cell in cells_of(tile)}
+        again = {cell for tile in failed for cell in cells_of(tile)} | writer.unmarked(self._ledger.covered)
 
         def forget(lost: Sequence[Region]) -> None:
             for cell in self._ledger.covered if lost else ():

@@ -27,7 +27,8 @@ from napari_lumen.inference.run import Kind, RasterRecord
 from napari_lumen.inference.store import Pyramid, RunStore, halve_mean, image_label
 from napari_lumen.models import Model, attention_modules
 
-LABELS, PROBABILITY = "labels/classes", "probability"  # where they are in the folder
+LABELS, PROBABILITY, ANALYSED = "labels/classes", "probability", "analysed"  # where they are in the folder
+_ANSWERED = np.uint8(255)  # halved to the share of a coarser pixel that was answered for, in steps of 1/255
 _SHARE = 0.02  # of the time, at most, goes into writing before the end
 _SOONEST = 2.0  # s between two writes
 
@@ -56,6 +57,10 @@ class RasterWriter(ABC):
     @abstractmethod
     def rasters(self) -> Mapping[str, LiveRaster]:
         """Return all rasters by their paths in the folder."""
+
+    def unmarked(self, covered: Mapping[Cell, int]) -> set[Cell]:
+        """Return the finished cells of which the files do not say what was answered for; none do here."""
+        return set()
 
     def mend(self, forget: Callable[[Sequence[Region]], None]) -> None:
         """Remove files of an earlier session that cannot be read, and make anew what follows from others.
@@ -109,6 +114,8 @@ class ResultWriter(RasterWriter):
     Attributes
     ----------
     labels, probability : LiveRaster
+    analysed : LiveRaster
+        What was answered for, pixel by pixel: labels and probability are 0 elsewhere, and mean nothing.
     attention : dict of str to LiveRaster
     """
 
@@ -145,6 +152,9 @@ class ResultWriter(RasterWriter):
             ),
             halve_mean,
         )
+        self.analysed = raster(
+            store.create(ANALYSED, plan.grid, plan.levels, np.uint8, block=side), halve_mean
+        )
         self.attention = {
             name: raster(
                 store.create(
@@ -162,6 +172,13 @@ class ResultWriter(RasterWriter):
         store.describe(self.probability.pyramid, ["classes"])
         self._area = plan.area
         shapely.prepare(self._area)
+
+    def unmarked(self, covered: Mapping[Cell, int]) -> set[Cell]:
+        """Return the finished cells of blocks without marks: earlier versions wrote none."""
+        cells = [cell for cell, pixels in covered.items() if pixels]
+        blocks = {(row // BLOCK, column // BLOCK) for row, column in cells}
+        bare = {block for block in blocks if not self.analysed.has_file(0, *block)}
+        return {(row, column) for row, column in cells if (row // BLOCK, column // BLOCK) in bare}
 
     def write(self, cell: FinishedCell) -> None:
         """Put one cell into all rasters; it is on disk, and in the ledger, at the next `flush`."""
@@ -189,6 +206,7 @@ class ResultWriter(RasterWriter):
         self.labels.write(window, class_labels(self._card, probability))
         steps = probability * np.float32(255)
         self.probability.write(window, np.rint(steps, out=steps).astype(np.uint8))
+        self.analysed.write(window, inside * _ANSWERED)
         for name, value in cell.attention.items():
             stride = self._strides[name]
             shown = np.where(_any_of_block(inside, stride), value, np.nan)
@@ -208,7 +226,7 @@ class ResultWriter(RasterWriter):
 
     def rasters(self) -> dict[str, LiveRaster]:
         """Return all rasters by their paths in the folder."""
-        every = (self.labels, self.probability, *self.attention.values())
+        every = (self.labels, self.probability, self.analysed, *self.attention.values())
         return {raster.pyramid.path: raster for raster in every}
 
     def records(self) -> tuple[RasterRecord, ...]:
