@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_lumen.errors import ModelError, RunError, first_line
+from napari_lumen.errors import LumenError, ModelError, RunError, first_line
 from napari_lumen.explain.two_stages import classified, patches_of
 from napari_lumen.inference.forward import Forward, out_of_memory
 from napari_lumen.inference.slide_features import slide_network
 from napari_lumen.models import AttentionInfo, Model, attention_modules, record_attention
+from napari_lumen.models.attention_checks import require_shapes
 from napari_lumen.tissue import Mask
 
 Array = npt.NDArray[np.float32]
@@ -87,7 +88,7 @@ class FieldPass(Forward):
         RunError
             When memory does not suffice.
         ModelError
-            When the network cannot read such a field, or answers for other classes than its card.
+            When the network cannot read such a field, or what it answers or records does not fit.
         """
         start = time.perf_counter()
         try:
@@ -96,7 +97,9 @@ class FieldPass(Forward):
             else:
                 probability, attention = self._together(views[0], self._patch, tissue)
                 features = {}
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError, ValueError) as error:
+        except LumenError:
+            raise
+        except Exception as error:  # torch and whoever wrote the network raise types of their own
             if out_of_memory(error):
                 raise RunError(
                     f"The memory of {self._device} does not suffice for this field of {self._card.title}. "
@@ -112,6 +115,9 @@ class FieldPass(Forward):
                 f"{len(self._card.classes)}, and the network answers for {len(probability)}. Correct the "
                 "card."
             )
+        if self._patch is None:  # two stages have a value a patch
+            shapes = {name: values.shape for name, values in attention.items()}
+            require_shapes(self._card.title, self.infos, shapes, views[0].shape[:2])
         return Recorded(probability, attention, features, time.perf_counter() - start)
 
     def probabilities(self, views: Views, tissue: Mask | None = None) -> Array:

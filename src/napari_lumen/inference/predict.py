@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from shapely.geometry.base import BaseGeometry
 
 from napari_lumen import __version__
-from napari_lumen.errors import LumenError, RunError, SlideError
+from napari_lumen.errors import LumenError, ModelError, RunError, SlideError
 from napari_lumen.geometry import Region
 from napari_lumen.holding import disk_error, write_text
 from napari_lumen.inference.classification import Classification
@@ -33,6 +33,7 @@ from napari_lumen.inference.tile_plan import make_tile_plan
 from napari_lumen.inference.work import Work
 from napari_lumen.models import Model, ModelCard, load_model
 from napari_lumen.models.allocator import memory_kept
+from napari_lumen.models.attention_checks import unknown_attention
 from napari_lumen.models.card import Task
 from napari_lumen.models.device import resolve_device
 from napari_lumen.slides import Slide, open_slide
@@ -106,6 +107,7 @@ def predict(
             require_free(Path(out).expanduser())
         loaded = model if isinstance(model, Model) else load_model(model)
         _require_rgb(opened, loaded)
+        _require_attention(loaded)
         opened.require_mpp()
         on = resolve_device(device if crew is None else "cpu")
         teller = Teller(on_progress or (lambda progress: None), cancel or Event())
@@ -223,6 +225,12 @@ def _require_rgb(slide: Slide, model: Model) -> None:
             f"{slide.path.name} holds {channels}, and {model.card.title} reads RGB of 8 bits. Choose a "
             "slide of a stained section; a picture of one in deeper colours, convert to 8 bits."
         )
+
+
+def _require_attention(model: Model) -> None:
+    unknown = unknown_attention(model.card, model.network)
+    if unknown:
+        raise ModelError(f"The card of {model.card.title} is not usable: {unknown}. Correct the card.")
 
 
 def _default_folder(slide: Slide, identity: Identity) -> Path:

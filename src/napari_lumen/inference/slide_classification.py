@@ -136,6 +136,7 @@ class SlideClassification(TileWork):
             self._teller("classifying the slide", number, len(groups))
             with (
                 torch.inference_mode(),
+                network_watched(card.title),
                 self._memory_watched(),
                 record_attention(network, *card.attention) as recorded,
             ):

@@ -32,7 +32,8 @@ from napari_lumen.inference.run import ClassCount, FailedTile, FileRecord, Raste
 from napari_lumen.inference.slide_stain import slide_stain
 from napari_lumen.inference.slide_watch import SlideWatch
 from napari_lumen.inference.writer import RasterWriter, Recorder
-from napari_lumen.models import Model, ModelCard
+from napari_lumen.models import Model, ModelCard, attention_modules
+from napari_lumen.models.attention_checks import require_shapes
 from napari_lumen.slides import Slide
 
 MIN_OBJECT_UM2 = 10.0
@@ -100,7 +101,7 @@ class Work(ABC):
         return Forward(self._model, self._device)
 
     def _blank_answer(self) -> Answer:
-        """Return the network's answer to a white tile; it must speak of the classes of the card."""
+        """Return the network's answer to a white tile; it must fit the card, and its attention the tile."""
         card = self._model.card
         with network_watched(card.title):
             blank = self._forward.blank()
@@ -109,6 +110,14 @@ class Work(ABC):
                 f"The card of {card.title} is not usable: field 'classes': it names {len(card.classes)}, and "
                 f"the network answers for {blank.probability.shape[1]}. Correct the card."
             )
+        infos = (info for info, _ in attention_modules(self._model.network))
+        # of one tile: a first axis of more than that is wrong
+        shapes = {
+            name: values.shape[1:] if len(values) == 1 else values.shape
+            for name, values in blank.attention.items()
+        }
+        side = card.input.views[0].size
+        require_shapes(card.title, infos, shapes, (side, side))
         return blank
 
     def _require_an_answer(self) -> None:

@@ -8,6 +8,7 @@ costs nothing.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,8 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from napari_lumen.errors import ModelError
 
 Kind = Literal["spatial", "channel", "boxes", "table"]
 Display = Literal["fixed", "min-max", "strip", "boxes", "table"]
@@ -210,6 +213,8 @@ def record_attention(model: nn.Module, *names: str, features: bool = False) -> I
     ------
     KeyError
         When a name is not one of the network's maps.
+    ModelError
+        In a forward pass, when a marked module outputs what is none, see `mark_attention`.
 
     Notes
     -----
@@ -261,6 +266,15 @@ class _Uncompiled:
 _UNCOMPILED = _Uncompiled()
 
 
+def _problem(kind: Kind, shape: torch.Size) -> str | None:
+    """Return what is wrong with the shape of what a marked module outputs; None where nothing is."""
+    if kind == "spatial" and len(shape) != 4:
+        return "a spatial map is (N, C, h, w)"
+    if kind == "channel" and (len(shape) < 2 or math.prod(shape[2:]) != 1):
+        return "channel gates are (N, C)"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Recorder:
     maps: dict[str, Tensor]
@@ -270,6 +284,12 @@ class _Recorder:
 
     def __call__(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         value = output.detach()
+        problem = _problem(self.mark.kind, value.shape)
+        if problem:
+            raise ModelError(
+                f"The attention {self.name!r} of the network has shape {tuple(value.shape)}, and {problem}. "
+                "Correct the network or choose another model."
+            )
         if self.mark.kind == "spatial":
             self.maps[self.name] = self.mark.reduce(value)
         else:

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from napari_lumen.errors import ModelError
+
 
 @dataclass(frozen=True, slots=True)
 class FeatureMap:
@@ -36,7 +38,19 @@ class FeatureMap:
     origin: tuple[int, int]
 
     def gather(self, values: Tensor) -> Tensor:
-        """Return what a map (1, C, rows, columns) of this layout holds at the patches inside, (n, C)."""
+        """Return what a map (1, C, rows, columns) of this layout holds at the patches inside, (n, C).
+
+        Raises
+        ------
+        ModelError
+            When the map is of another layout.
+        """
+        if values.shape[2:] != self.values.shape[2:]:
+            raise ModelError(
+                f"The network made a map of {' x '.join(map(str, values.shape[2:]))} cells of one of "
+                f"{' x '.join(map(str, self.values.shape[2:]))} patches: it must have a cell a patch. "
+                "Correct the network or choose another model."
+            )
         rows, columns = self.cells[self.inside].unbind(1)
         return values[0][:, rows, columns].T
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from napari_lumen.errors import ModelError, first_line
 from napari_lumen.models.arguments import brief
-from napari_lumen.models.attention import attention_modules
+from napari_lumen.models.attention_checks import unknown_attention
 from napari_lumen.models.card import ModelCard, first_problem
 from napari_lumen.models.describe import example_input
 from napari_lumen.models.foreign import Adapter, find_adapter
@@ -151,14 +151,9 @@ def _built(folder: Path, card: ModelCard) -> nn.Module:
             folder,
             f"field 'arguments': {_network_of(card)} eats {channels} channels, and a tile has {_CHANNELS}",
         )
-    kinds = ("spatial", "channel", "boxes") if card.task == "classification" else ("spatial",)
-    recorded = {info.name for info, _ in attention_modules(network) if info.kind in kinds}
-    for wanted in card.attention:
-        if wanted not in recorded:
-            what = "attention" if card.task == "classification" else "spatial map"
-            raise _unusable(
-                folder, f"field 'attention': network {card.architecture!r} has no {what} {wanted!r}"
-            )
+    unknown = unknown_attention(card, network)
+    if unknown:
+        raise _unusable(folder, unknown)
     return network
 
 
