@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from typer.testing import CliRunner
 
 from explain_fakes import dark_at, marker_model
 from fakes import ArraySlide
+from napari_lumen.cli import app
 from napari_lumen.errors import ModelError, RunError
 from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.ranking import ranked_tiles
@@ -148,6 +150,14 @@ def test_a_run_without_attention_says_how_to_get_it(shipped: Run, segmented: Run
     assert "explain one field" in hint
     assert '"e1.0.att0"' in hint
     assert RunMaps(segmented).hint() is None
+    # at the command line there is no panel to say it
+    for command in (["figure", "--out", "a.png"], ["gallery", "--out", "a"]):
+        runner = CliRunner(env={"COLUMNS": "300", "TERM": "dumb"})
+        asked = runner.invoke(app, [command[0], str(shipped.path), "--map", "attention", *command[1:]])
+        assert asked.exit_code == 1
+        said = " ".join(asked.stderr.split())
+        assert "has no map 'attention'; it has probability.nucleus, entropy. " in said
+        assert hint in said
     infos = known_attention(shipped.record.card)
     assert infos["d1.0.att0"].value_range == (0.0, 1.0)
 

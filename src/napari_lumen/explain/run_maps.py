@@ -87,12 +87,15 @@ class RunMaps:
         Raises
         ------
         RunError
-            When the run has no such map; the message lists those it has.
+            When the run has no such map; the message lists those it has, and how to get attention where it
+            kept none.
         """
         by_name = {item.name: item for item in self.maps}
         found = by_name.get(name) or by_name.get(f"{PROBABILITY}.{name}")
         if found is None:
-            raise RunError(f"{self.run.path} has no map {name!r}; it has {', '.join(by_name)}.")
+            hint = self.hint()
+            told = f"{self.run.path} has no map {name!r}; it has {', '.join(by_name)}."
+            raise RunError(told if hint is None else f"{told} {hint}")
         return found
 
     @property
