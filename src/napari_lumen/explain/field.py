@@ -94,13 +94,23 @@ class Explainer:
         Returns
         -------
         ndarray or None
-            bool (rows, columns); None where all count, as for all other models. See `tissue_patches`.
+            bool (rows, columns), see `tissue_patches`; None for all other models: there all count.
+
+        Raises
+        ------
+        RunError
+            When there is no tissue on the slide, or in the field.
         """
         card = self.model.card
         if card.task != "slide":
             return None
         if self._mask is None or self._mask[0] != slide.fingerprint:
             self._mask = (slide.fingerprint, tissue_mask(slide, check))
+        if not self._mask[1][0].any():
+            raise RunError(
+                f"No tissue was found on {slide.path.name}: nothing on it stands out from the glass. Choose "
+                "another slide, or run the model on the view: over a region it answers for all of it."
+            )
         return tissue_patches(*self._mask[1], field.grid, card.input.views[0].size)
 
     def explain_views(

@@ -21,7 +21,7 @@ from napari_lumen.tissue import Mask
 _AT_ONCE = 64  # patches in one call of the first stage, as many as the largest field has of 256 px
 
 
-def tissue_patches(mask: Mask, mask_grid: Grid, field: Grid, patch: int) -> Mask | None:
+def tissue_patches(mask: Mask, mask_grid: Grid, field: Grid, patch: int) -> Mask:
     """Return which patches of a field hold tissue, by the rule of a run over all tissue.
 
     Parameters
@@ -37,17 +37,14 @@ def tissue_patches(mask: Mask, mask_grid: Grid, field: Grid, patch: int) -> Mask
 
     Returns
     -------
-    ndarray or None
-        bool (rows, columns); None where the whole slide has no tissue: all patches count, as in a run over a
-        region.
+    ndarray
+        bool (rows, columns).
 
     Raises
     ------
     RunError
         When no patch holds tissue.
     """
-    if not mask.any():
-        return None
     found = np.zeros(_cells(field.shape, patch), bool)
     for row, column in np.ndindex(found.shape):
         place = field.region_of(Window(row * patch, column * patch, patch, patch))
