@@ -17,10 +17,13 @@ from fakes import ArraySlide
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ModelError, RunError
 from napari_lumen.explain import Explainer, channel_map, explain_field
+from napari_lumen.explain.area_above import AreaAbove
+from napari_lumen.explain.contour import contour
 from napari_lumen.explain.entropy import entropy_bits
 from napari_lumen.explain.field import read_views
 from napari_lumen.explain.field_maps import FieldMaps
-from napari_lumen.explain.parts import ExplainedField, Item, cut
+from napari_lumen.explain.overlay import on_picture
+from napari_lumen.explain.parts import ExplainedField, Item, Part
 from napari_lumen.explain.place import field_of
 from napari_lumen.explain.titles import full_title
 from napari_lumen.geometry import Grid, Region
@@ -71,9 +74,10 @@ def test_every_map_has_its_peak_in_the_cell_that_saw_it_and_its_edges_at_the_fie
             assert item.grid is not None
             allowed = 0.5 + (spot.height + 2 * mpp / own) / item.grid.step[0] / 2  # a spot between cells
             assert max(off_by(item, spot)) <= allowed, stride
-            _, grid = cut(item.values, item.grid, field.region)
+            shown = FieldMaps(field)[f"map{stride}"]
+            assert shown.grid == item.grid  # the network's own cells
             for edge in ("y", "x", "bottom", "right"):
-                assert getattr(grid.region, edge) == pytest.approx(getattr(field.region, edge), abs=1e-6)
+                assert getattr(shown.region, edge) == pytest.approx(getattr(field.region, edge), abs=1e-6)
 
 
 def test_a_field_over_a_rectangle_covers_it_to_half_a_pixel_and_around_a_point_lies_on_the_grid_of_runs() -> (
@@ -286,11 +290,47 @@ def test_a_channel_of_any_gate_is_a_map_where_it_was_kept() -> None:
         channel_map(field, "e4.1.se", 128)
 
 
-def test_a_map_is_cut_at_its_fields_edges_by_repeating_cells() -> None:
-    values = np.arange(6.0).reshape(2, 3)
-    shown, grid = cut(values, Grid((2, 3), (16.0, 16.0), (5.0, 7.0)), Region(5, 7, 20, 48))
-    assert grid == Grid((5, 3), (4.0, 16.0), (5.0, 7.0))
-    np.testing.assert_array_equal(shown, values[[0, 0, 0, 0, 1]])
+def field_of_16() -> ExplainedField:
+    """A field of 20 x 48 px whose map has 2 x 3 cells of 16 px: the last row reaches 12 px beyond it."""
+    region, grid = Region(5, 7, 20, 48), Grid((2, 3), (16.0, 16.0), (5.0, 7.0))
+    item = Item("m", "M", "", "map", np.arange(6.0).reshape(2, 3), grid)
+    return ExplainedField("made", "Made", region, (), {}, 0.0, (Part("network", "Network", (item,)),))
+
+
+def test_a_map_that_does_not_fit_its_field_keeps_its_cells_and_ends_where_the_field_does() -> None:
+    item = FieldMaps(field_of_16())["m"]
+    values, grid = item.read()
+    np.testing.assert_array_equal(values, np.arange(6).reshape(2, 3))
+    assert (grid, item.region) == (Grid((2, 3), (16.0, 16.0), (5.0, 7.0)), Region(5, 7, 20, 48))
+    assert (item.value_at(24.9, 7), math.isnan(item.value_at(25.1, 7))) == (3, True)
+    for threshold, area in ((4.0, 4 * 32), (1.0, 16 * 32 + 4 * 48)):
+        along = contour(values, grid, threshold, "cells", item.within)
+        assert sum(outline.area for outline in along) == area
+        assert AreaAbove.of(values, grid, (1000.0, 1000.0), within=item.within).mm2(threshold) == area
+    mask = np.zeros((64, 64), np.bool_)
+    mask[:, :23] = True  # all of the first column
+    tissue = (mask, Grid((64, 64), (1.0, 1.0)))
+    above = AreaAbove.of(values, grid, (1000.0, 1000.0), tissue, item.within)
+    assert above.tissue_mm2 == pytest.approx(20 * 16)
+    assert above.share_of_tissue(3.0) == pytest.approx(4 / 20)
+
+
+def test_a_smooth_outline_runs_between_the_middles_of_the_networks_cells_up_to_the_edge_of_the_field() -> (
+    None
+):
+    item = FieldMaps(field_of_16())["m"]
+    (outline,) = contour(*item.read(), 1.5, "interpolated", item.within)
+    assert outline.bounds[3] == 25
+    # from 1 to 2 half-way between the middles of the second and the third cell; below, half-way down
+    assert min(abs(x - 39) + abs(y - 13) for x, y in outline.exterior.coords) < 1e-9
+    assert min(abs(x - 15) + abs(y - 21) for x, y in outline.exterior.coords) < 1e-9
+
+
+def test_a_figure_of_a_map_changes_evenly_between_the_networks_cells_and_ends_with_the_field() -> None:
+    item = FieldMaps(field_of_16())["m"]
+    shown = on_picture(*item.read(), Region(5, 7, 32, 48), (32, 48), "linear", item.within)
+    np.testing.assert_allclose(np.diff(shown[8:20, 20], axis=0), 3 / 16, rtol=1e-5)
+    assert np.isnan(shown[20:]).all()
 
 
 def test_titles_say_part_and_item() -> None:

@@ -92,6 +92,7 @@ def compare_values(
     second: tuple[Values, Grid],
     *,
     comparable: bool = True,
+    within: Region | None = None,
 ) -> Agreement:
     """Lay two maps on one grid and say how far they agree.
 
@@ -105,18 +106,23 @@ def compare_values(
         Values, and where they lie, level-0 px of the same slide.
     comparable : bool
         See `Agreement`.
+    within : Region, optional
+        What counts of both, level-0 px; see `RunMap.region`.
 
     Raises
     ------
     RunError
         When the two cover nothing in common, or less than a cell.
     """
-    if first[1].region.intersect(second[1].region).empty:
+    common = first[1].region.intersect(second[1].region)
+    if within is not None:
+        common = common.intersect(within)
+    if common.empty:
         raise RunError("The two maps cover no place in common: choose maps of the same part of a slide.")
-    grid = common_cells(first[1], second[1])
+    grid = common_cells(first[1], second[1], common)
     if grid is None:
         raise RunError("The two maps have less than a cell in common: choose maps of the same part.")
-    cut = pieces(first, second)
+    cut = pieces(first, second, common)
     one, other = (cut.in_cells(values, grid) for values in (cut.first, cut.second))
     pearson = _pearson(*_known(cut.first, cut.second, cut.areas))
     a, b, areas = _known(*cut.sampled(_RANKED))
@@ -144,10 +150,11 @@ def compare_maps(first: RunMap, second: RunMap, region: Region | None = None) ->
     RunError
         When the two cover nothing in common.
     """
-    common = first.grid.region.intersect(second.grid.region)
+    common = first.region.intersect(second.region)
     region = common if region is None else common.intersect(region)
     read = [item.read(region, _MOST) for item in (first, second)]
-    return compare_values(read[0], read[1], comparable=first.comparable and second.comparable)
+    comparable = first.comparable and second.comparable
+    return compare_values(read[0], read[1], comparable=comparable, within=common)
 
 
 def _ranks(values: Reals, areas: Reals) -> Reals:

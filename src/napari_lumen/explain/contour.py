@@ -16,13 +16,15 @@ from skimage.measure import find_contours
 from napari_lumen.annotations.classes import Color
 from napari_lumen.annotations.polygonise import polygonise
 from napari_lumen.annotations.shapes import Annotation, Source
-from napari_lumen.geometry import Grid, Pair
+from napari_lumen.geometry import Grid, Pair, Region
 
 Values = npt.NDArray[np.floating[Any]]
 Edges = Literal["cells", "interpolated"]
 
 
-def contour(values: Values, grid: Grid, threshold: float, edges: Edges = "cells") -> tuple[Polygon, ...]:
+def contour(
+    values: Values, grid: Grid, threshold: float, edges: Edges = "cells", within: Region | None = None
+) -> tuple[Polygon, ...]:
     """Outline where a map is at least a value.
 
     Parameters
@@ -36,6 +38,8 @@ def contour(values: Values, grid: Grid, threshold: float, edges: Edges = "cells"
         ``cells``: along the edges of cells, so that the area is that of the cells, exactly.
         ``interpolated``: where values, changing evenly between the middles of cells, reach the threshold
         (marching squares, Lorensen and Cline 1987); it ends at the edges of the map and of NaN.
+    within : Region, optional
+        Where outlines end, level-0 px; see `RunMap.within`.
 
     Returns
     -------
@@ -44,7 +48,8 @@ def contour(values: Values, grid: Grid, threshold: float, edges: Edges = "cells"
     """
     above = np.isfinite(values) & (values >= threshold)
     if edges == "cells" or not above.any():
-        return tuple(outline for _, outline in polygonise(above, origin=grid.origin, step=grid.step))
+        found = [outline for _, outline in polygonise(above, origin=grid.origin, step=grid.step)]
+        return tuple(found) if within is None else _cut(found, within)
     filled = _mirrored(np.asarray(values, np.float64), threshold)
     lines = []
     for line in find_contours(filled, threshold):
@@ -54,7 +59,15 @@ def contour(values: Values, grid: Grid, threshold: float, edges: Edges = "cells"
         if len(line) > 3:
             lines.append(shapely.linestrings(x, y))
     areas = shapely.get_parts(shapely.build_area(shapely.multilinestrings(lines))) if lines else []
-    return tuple(area for area in areas if area.area > 0)
+    found = [area for area in areas if area.area > 0]
+    return tuple(found) if within is None else _cut(found, within)
+
+
+def _cut(outlines: Sequence[Polygon], within: Region) -> tuple[Polygon, ...]:
+    """Cut outlines at the edges of a region."""
+    frame = shapely.box(within.x, within.y, within.right, within.bottom)
+    parts = shapely.get_parts(shapely.intersection(np.array(outlines, object), frame))
+    return tuple(part for part in parts if isinstance(part, Polygon) and part.area > 0)
 
 
 def _mirrored(values: Values, threshold: float) -> Values:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.evaluation.boxes import Mask, attention_mask, is_covered, share_in_images
 from napari_lumen.explain.run_map import RunMap
-from napari_lumen.geometry import Grid, Window
+from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference.run import Run
 
 Values = npt.NDArray[np.floating[Any]]
@@ -48,7 +48,11 @@ class Coverage:
 
 
 def box_coverage(
-    values: Values, grid: Grid, annotations: Sequence[Annotation], size: tuple[int, int] = _SIZE
+    values: Values,
+    grid: Grid,
+    annotations: Sequence[Annotation],
+    size: tuple[int, int] = _SIZE,
+    within: Region | None = None,
 ) -> Coverage:
     """Say which share of annotated boxes the map of one image, as of an explained field, covers.
 
@@ -64,6 +68,8 @@ def box_coverage(
         The bounding boxes of those whose middle lies where the map has a value count.
     size : (int, int)
         Rows and columns to which the map is enlarged bilinearly before; one that has more keeps its own.
+    within : Region, optional
+        Where the middles of boxes count, level-0 px; see `RunMap.within`.
     """
     region = grid.region
     image = Grid((1, 1), (region.height, region.width), (region.y, region.x))
@@ -74,6 +80,8 @@ def box_coverage(
             int((at - low) // step) for at, low, step in zip((y, x), grid.origin, grid.step, strict=True)
         )
         inside = 0 <= row < known.shape[0] and 0 <= column < known.shape[1]
+        if within is not None:
+            inside = inside and y < within.bottom and x < within.right
         return inside and bool(known[row, column])
 
     return Coverage(_shares(annotations, image, lambda window: mask, has_value), by_tile=False)

@@ -8,9 +8,9 @@ import numpy as np
 
 from napari_lumen.errors import RunError
 from napari_lumen.explain.distribution import Distribution
-from napari_lumen.explain.parts import ExplainedField, Item, cut
+from napari_lumen.explain.parts import ExplainedField, Item
 from napari_lumen.explain.placing import channel_map
-from napari_lumen.explain.run_map import RunMap, Source, Values
+from napari_lumen.explain.run_map import RunMap, Source, Values, reaches_beyond
 from napari_lumen.explain.run_maps import ENTROPY, PROBABILITY, PointReading
 from napari_lumen.explain.titles import full_title
 from napari_lumen.geometry import Region, Window
@@ -30,7 +30,7 @@ class FieldMaps:
     explained : ExplainedField
     extra : tuple of Item
     maps : tuple of RunMap
-        Cut at the edges of the field, in the order of its parts.
+        In the order of its parts: the network's own cells, which count up to the edges of the field.
     """
 
     def __init__(self, explained: ExplainedField, extra: tuple[Item, ...] = ()) -> None:
@@ -99,8 +99,8 @@ class FieldMaps:
 
 def _map(item: Item, region: Region) -> RunMap:
     assert item.grid is not None
-    values, grid = cut(item.values, item.grid, region)
-    single = np.asarray(values, np.float32)
+    single = np.asarray(item.values, np.float32)
+    beyond = reaches_beyond(item.grid, region)
 
     def read(level: int, window: Window) -> Values:
         return single[window.slices]
@@ -110,12 +110,13 @@ def _map(item: Item, region: Region) -> RunMap:
         _title(item),
         item.description,
         _kind(item.name),
-        (grid,),
+        (item.grid,),
         item.value_range,
         item.display,
         item.comparable,
         item.raw,
         read,
+        region if beyond else None,
     )
 
 

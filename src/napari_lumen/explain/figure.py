@@ -52,6 +52,8 @@ class Shown:
         That the network guarantees.
     note : str
         What the reader should know, e.g. that values of two tiles cannot be compared.
+    within : Region or None
+        Where the map ends, level-0 px; see `RunMap.within`.
     """
 
     title: str
@@ -60,6 +62,7 @@ class Shown:
     spread: Distribution
     value_range: tuple[float, float] | None = None
     note: str = ""
+    within: Region | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ def figure(
     legend: list[tuple[Color | None, str]] = []
     if shown is not None:
         low, high, said = style.scaling.limits(shown.spread, shown.value_range)
-        values = on_picture(shown.values, shown.grid, region, shape, style.interpolation)
+        values = on_picture(shown.values, shown.grid, region, shape, style.interpolation, shown.within)
         tissue = laid_over(tissue, coloured(values, (low, high), style.colormap, style.opacity))
         bar = _colour_bar(_MARGIN + shape[1] + _GAP, shape[0], (low, high), style)
         legend.append((None, f"{shown.title}: colours from {said}."))

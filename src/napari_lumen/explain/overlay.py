@@ -22,6 +22,7 @@ def on_picture(
     region: Region,
     shape: tuple[int, int],
     interpolation: Interpolation = "nearest",
+    within: Region | None = None,
 ) -> Values:
     """Return the value at the middle of each pixel of a picture; NaN outside the map.
 
@@ -37,6 +38,8 @@ def on_picture(
     interpolation : {"nearest", "linear"}
         A cell has its value all over, or values change evenly between the middles of cells. Linear leaves
         cells without a value clear all the same.
+    within : Region, optional
+        Where the map ends, level-0 px; see `RunMap.within`.
 
     Returns
     -------
@@ -52,7 +55,12 @@ def on_picture(
         )
     ]
     cells = [np.floor(places).astype(np.intp) for places in at]
-    inside = [(index >= 0) & (index < size) for index, size in zip(cells, values.shape, strict=True)]
+    edges = grid.region if within is None else grid.region.intersect(within)
+    ends = (edges.bottom - grid.origin[0]) / grid.step[0], (edges.right - grid.origin[1]) / grid.step[1]
+    inside = [
+        (index >= 0) & (index < size) & (place < end)
+        for index, size, place, end in zip(cells, values.shape, at, ends, strict=True)
+    ]
     rows, columns = (np.clip(index, 0, size - 1) for index, size in zip(cells, values.shape, strict=True))
     shown = np.asarray(values[rows[:, None], columns], np.float32)
     if interpolation == "linear":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +14,6 @@ from napari_lumen.models.attention import Display
 
 Values = npt.NDArray[np.floating[Any]]
 Kind = Literal["map", "channels", "boxes", "table", "classes"]
-_FINEST = 512  # parts of a cell, at most, that an edge is cut at
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ class Item:
         recorded. ``classes``: (classes,), a probability a class.
     grid : Grid or None
         Of a map: where its cells lie, level-0 px, by their edges. The last row and column may reach beyond
-        the field, where the network padded it; see `cut`.
+        the field, where the network padded it; see `RunMap.within`.
     value_range : (float, float)
         That the network guarantees; infinite where it guarantees none.
     display : {"fixed", "min-max", "strip", "boxes", "table"}
@@ -163,40 +161,3 @@ class ExplainedField:
 
     def __contains__(self, name: object) -> bool:
         return any(item.name == name for item in self.items())
-
-
-def cut(values: npt.NDArray[Any], grid: Grid, region: Region) -> tuple[npt.NDArray[Any], Grid]:
-    """Cut a map at the edges of a field, by repeating its cells at a finer step where an edge needs it.
-
-    Parameters
-    ----------
-    values : ndarray (h, w)
-    grid : Grid
-        Of the map; begins where the field does.
-    region : Region
-        The field, level-0 px.
-
-    Returns
-    -------
-    values : ndarray
-        As given where the last cells end at the field's edges.
-    grid : Grid
-        Whose region is the field's.
-    """
-    sizes = (region.height, region.width)
-    repeats, kept = [1, 1], list(grid.shape)
-    for axis, size in enumerate(sizes):
-        cells = size / grid.step[axis]
-        if abs(cells - grid.shape[axis]) < 1e-6:
-            continue
-        repeats[axis] = next((n for n in range(1, _FINEST) if _whole(cells * n)), _FINEST)
-        kept[axis] = min(round(cells * repeats[axis]), grid.shape[axis] * repeats[axis])
-    if repeats == [1, 1] and tuple(kept) == grid.shape:
-        return values, grid
-    finer = values.repeat(repeats[0], axis=0).repeat(repeats[1], axis=1)[: kept[0], : kept[1]]
-    step = (grid.step[0] / repeats[0], grid.step[1] / repeats[1])
-    return finer, Grid((kept[0], kept[1]), step, grid.origin)
-
-
-def _whole(value: float) -> bool:
-    return math.isclose(value, round(value), abs_tol=1e-6)

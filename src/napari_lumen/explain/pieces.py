@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_lumen.geometry import Grid
+from napari_lumen.geometry import Grid, Region
 
 Values = npt.NDArray[np.floating[Any]]
 Reals = npt.NDArray[np.float64]
@@ -83,9 +83,8 @@ class Pieces:
         return first, second, (np.isfinite(first) & np.isfinite(second)).astype(np.float64)
 
 
-def pieces(first: tuple[Values, Grid], second: tuple[Values, Grid]) -> Pieces:
-    """Cut two maps that overlap at the edges of both."""
-    common = first[1].region.intersect(second[1].region)
+def pieces(first: tuple[Values, Grid], second: tuple[Values, Grid], common: Region) -> Pieces:
+    """Cut two maps at the edges of both, in a region that both cover."""
     edges: list[Reals] = []
     cells: list[list[npt.NDArray[np.intp]]] = []
     for axis, (low, high) in enumerate(((common.y, common.bottom), (common.x, common.right))):
@@ -108,9 +107,8 @@ def pieces(first: tuple[Values, Grid], second: tuple[Values, Grid]) -> Pieces:
     return Pieces(one, other, edges[0], edges[1])
 
 
-def common_cells(first: Grid, second: Grid) -> Grid | None:
-    """Return the cells of the finer grid, in each direction, that lie wholly in both; None without one."""
-    common = first.region.intersect(second.region)
+def common_cells(first: Grid, second: Grid, common: Region) -> Grid | None:
+    """Return the cells of the finer grid, in each direction, wholly in a region; None without one."""
     axes = []
     for axis, (low, high) in enumerate(((common.y, common.bottom), (common.x, common.right))):
         finer = first if first.step[axis] <= second.step[axis] else second

@@ -9,7 +9,7 @@ from napari_lumen.errors import RunError
 from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.drawing import Drawing
 from napari_lumen.explain.figure import Frame, Shown, Style, figure
-from napari_lumen.explain.parts import ExplainedField, Item, cut
+from napari_lumen.explain.parts import ExplainedField, Item
 from napari_lumen.explain.run_map import RunMap
 from napari_lumen.explain.run_maps import RunMaps
 from napari_lumen.explain.titles import full_title
@@ -91,9 +91,9 @@ def field_figure(
     if item is not None:
         if item.grid is None:
             raise RunError(f"{item.title} is no map, and so has no picture; it is a list of {item.kind}.")
-        values, grid = cut(item.values, item.grid, explained.region)
         note = "" if item.comparable else f"{_NOT_COMPARABLE}{_instead(item.raw)}"
-        shown = Shown(full_title(item.name), values, grid, Distribution.of(values), item.value_range, note)
+        title, spread = full_title(item.name), Distribution.of(item.values)
+        shown = Shown(title, item.values, item.grid, spread, item.value_range, note)
     frames = [Frame(region, found.title, _BOX_COLOR) for found in boxes for region, _ in found.boxes]
     return figure(
         slide, explained.region, shown, frames=frames, source=f"{explained.title}, one field.", style=style

@@ -16,6 +16,7 @@ from napari_lumen.models.attention import Display
 
 Values = npt.NDArray[np.float32]
 Source = Literal["attention", "probability", "entropy"]
+_ROUNDING = 1e-6  # of a cell
 _SAMPLED = 4_000_000  # values of which percentiles are told: all of a map, or of a coarser level
 
 
@@ -42,6 +43,9 @@ class RunMap:
         Name of the unnormalised map that can be, where the run keeps it.
     reader : callable
         Reads a window of a level, float32 (h, w); NaN where nothing was computed.
+    within : Region or None
+        Of a field into which the network's last cells do not fit: the field, level-0 px. What of them lies
+        beyond it is of the network's padding, and neither shown nor counted.
     """
 
     name: str
@@ -54,11 +58,18 @@ class RunMap:
     comparable: bool
     raw: str | None
     reader: Callable[[int, Window], Values]
+    within: Region | None = None
 
     @property
     def grid(self) -> Grid:
         """Of the finest level."""
         return self.grids[0]
+
+    @property
+    def region(self) -> Region:
+        """What the map shows, level-0 px: its cells, up to the edges of a field."""
+        region = self.grid.region
+        return region if self.within is None else region.intersect(self.within)
 
     def read(self, region: Region | None = None, most: int | None = None) -> tuple[Values, Grid]:
         """Read a part of the map.
@@ -95,6 +106,9 @@ class RunMap:
 
     def value_at(self, y: float, x: float) -> float:
         """Return the value at a point, level-0 px; NaN where nothing was computed."""
+        within = self.within
+        if within is not None and not (within.y <= y < within.bottom and within.x <= x < within.right):
+            return float("nan")
         cell = cell_at(self.grid, y, x)
         return float("nan") if cell is None else float(self.reader(0, cell)[0, 0])
 
@@ -105,6 +119,29 @@ class RunMap:
         GUI thread; keep it to ask for several percentiles.
         """
         return Distribution.of(self.read(region, _SAMPLED)[0])
+
+
+def reaches_beyond(grid: Grid, region: Region) -> bool:
+    """Whether cells reach beyond the lower or right edge of a field, by more than rounding."""
+    ends = grid.region
+    over = (ends.bottom - region.bottom) / grid.step[0], (ends.right - region.right) / grid.step[1]
+    return max(over) > _ROUNDING
+
+
+def shares_within(grid: Grid, within: Region) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return which share of each row, and of each column, of a grid lies in a region."""
+    rows, columns = (
+        np.diff(np.clip(origin + np.arange(count + 1) * step, low, high)) / step
+        for origin, count, step, low, high in zip(
+            grid.origin,
+            grid.shape,
+            grid.step,
+            (within.y, within.x),
+            (within.bottom, within.right),
+            strict=True,
+        )
+    )
+    return rows, columns
 
 
 def cell_at(grid: Grid, y: float, x: float) -> Window | None:

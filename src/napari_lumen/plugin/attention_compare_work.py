@@ -51,10 +51,10 @@ def compared(first: Chosen, second: Chosen, region: Region | None, look: Look) -
     if first[0].fingerprint != second[0].fingerprint:
         raise RunError("The two maps are of different slides: choose maps of one slide.")
     a, b = first[1], second[1]
-    common = a.grid.region.intersect(b.grid.region)
+    common = a.region.intersect(b.region)
     part = common if region is None else common.intersect(region)
     read = [item.read(part, _MOST) for item in (a, b)]
-    agreement = compare_values(*read, comparable=a.comparable and b.comparable)
+    agreement = compare_values(*read, comparable=a.comparable and b.comparable, within=common)
     cells = int(np.count_nonzero(np.isfinite(agreement.first) & np.isfinite(agreement.second)))
     if not cells:
         raise RunError("There is no place where both maps have a value: choose another part, or other maps.")

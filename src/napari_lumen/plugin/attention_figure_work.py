@@ -79,11 +79,12 @@ def draw(slide: Slide, region: Region, current: ChosenMap, style: Style) -> Draw
         When the slide cannot be read there.
     """
     source, item = current.source, current.item
-    if region.empty or item.grid.region.intersect(region).empty:
+    if region.empty or item.region.intersect(region).empty:
         raise RunError("The view shows nothing of the map: move it there, or choose another map.")
     values, grid = item.read(region, _MOST)
     note = "" if item.comparable else "Normalised in each tile: values of two tiles cannot be compared."
-    shown = Shown(current.title, values, grid, Distribution.of(values[:0]), item.value_range, note)
+    spread = Distribution.of(values[:0])
+    shown = Shown(current.title, values, grid, spread, item.value_range, note, item.within)
     explained = source.explained
     frames = []
     made = f"{source.card.title}, one field."

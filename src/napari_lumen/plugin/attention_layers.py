@@ -142,6 +142,7 @@ def map_layer(
         scale=scale,
         translate=translate,
         units=slide.units,
+        experimental_clipping_planes=_ends_of(item),
     )
     layer.editable = False
     return layer
@@ -167,6 +168,9 @@ def replace_map(
         layer.scale = scale
     if not np.array_equal(layer.translate, translate):
         layer.translate = translate
+    planes = _ends_of(item)
+    if planes or layer.experimental_clipping_planes:
+        layer.experimental_clipping_planes = planes
     layer.name = f"{stem} · {_layer_title(item)}"
     layer.metadata[KEY] = _facts(source, item, slide)
     colormap = napari_colormap(look.colormap)
@@ -196,6 +200,22 @@ def _placed(item: RunMap, levels: list[Any], slide: Layer) -> tuple[Pair, Pair]:
     step, origin = step_of(slide), origin_of(slide)
     y, x = grid.translate(step)
     return grid.scale(step), (y + origin[0], x + origin[1])
+
+
+def _ends_of(item: RunMap) -> list[dict[str, Any]]:
+    """Return where a field ends inside the map's last cells, as napari's planes, in pixels of the layer.
+
+    napari (0.9) draws images of two dimensions whole all the same, see `widgets.attention_edges`.
+    """
+    if item.within is None:
+        return []
+    grid = item.grid
+    bottom = (item.within.bottom - grid.origin[0]) / grid.step[0] - 0.5
+    right = (item.within.right - grid.origin[1]) / grid.step[1] - 0.5
+    return [
+        {"position": (0, bottom, 0), "normal": (0, -1, 0)},
+        {"position": (0, 0, right), "normal": (0, 0, -1)},
+    ]
 
 
 def _layer_title(item: RunMap) -> str:

@@ -172,7 +172,9 @@ def covered_boxes(chosen: ChosenMap, layers: Sequence[LayerData], frame: Frame) 
     if not np.isfinite(chosen.item.read(None, _READ)[0]).any():
         raise RunError(f"{chosen.title} has no values here.")
     found = (
-        box_coverage(*chosen.item.read(), drawn) if run is None else run_box_coverage(run, chosen.item, drawn)
+        box_coverage(*chosen.item.read(), drawn, within=chosen.item.within)
+        if run is None
+        else run_box_coverage(run, chosen.item, drawn)
     )
     if not len(found.shares):
         raise RunError(f"None of the outlines lies where {chosen.title} was computed.")

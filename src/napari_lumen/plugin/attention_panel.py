@@ -14,6 +14,7 @@ from napari_lumen.plugin.widgets.attention import AttentionForm
 from napari_lumen.plugin.widgets.attention_channels import ChannelsTool
 from napari_lumen.plugin.widgets.attention_colours import ColoursTool
 from napari_lumen.plugin.widgets.attention_compare import CompareTool
+from napari_lumen.plugin.widgets.attention_edges import MapEdges
 from napari_lumen.plugin.widgets.attention_figure import FigureBar
 from napari_lumen.plugin.widgets.attention_gallery import GalleryTool
 from napari_lumen.plugin.widgets.attention_matters import MattersTool
@@ -56,7 +57,8 @@ class AttentionPanel(Panel):
         self.tools = Tools([tool(self.controller) for tool in TOOLS])
         self.figure = FigureBar(self.controller)
         own = [closable for tool in self.tools.tools for closable in tool.closables()]
-        closables = (*own, self.figure.controller, self.controller)
+        self.edges = MapEdges(viewer)
+        closables = (*own, self.figure.controller, self.edges, self.controller)
         super().__init__(closables, self.form, self.figure, self.tools)
         self._connect()
         self._show(self.controller.state)

@@ -120,9 +120,12 @@ def areas_above(found: Reading, threshold: float, least_um2: float) -> int:
     import numpy as np
     from scipy.ndimage import label
 
+    from napari_lumen.explain.run_map import shares_within
+
     pieces, _ = label(np.isfinite(found.values) & (found.values >= threshold))
-    cell = math.prod(found.grid.scale(found.chosen.source.mpp))
-    return int(np.count_nonzero(np.bincount(pieces.ravel())[1:] * cell >= least_um2))
+    cell, within = math.prod(found.grid.scale(found.chosen.source.mpp)), found.chosen.item.within
+    counted = None if within is None else np.outer(*shares_within(found.grid, within)).ravel()
+    return int(np.count_nonzero(np.bincount(pieces.ravel(), counted)[1:] * cell >= least_um2))
 
 
 def read_map(chosen: ChosenMap, slide: Slide, known: Tissue | None, emit: Emit, cancel: Event) -> Reading:
@@ -158,12 +161,14 @@ def read_map(chosen: ChosenMap, slide: Slide, known: Tissue | None, emit: Emit, 
     check()
     drawn, drawn_grid = (values, grid) if values.size <= _DRAWN else item.read(region, _DRAWN)
     check()
-    found = Reading(chosen, values, grid, drawn, drawn_grid, AreaAbove.of(values, grid, mpp), None)
+    above = AreaAbove.of(values, grid, mpp, within=item.within)
+    found = Reading(chosen, values, grid, drawn, drawn_grid, above, None)
     if found.problem is not None:
         return found
     emit(found)
     tissue = known if known is not None and known.fingerprint == slide.fingerprint else _tissue(slide, check)
-    above = found.above if tissue.found is None else AreaAbove.of(values, grid, mpp, tissue.found)
+    if tissue.found is not None:
+        above = AreaAbove.of(values, grid, mpp, tissue.found, item.within)
     return replace(found, above=above, tissue=tissue)
 
 

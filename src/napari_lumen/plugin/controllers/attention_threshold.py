@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from napari_lumen.annotations.classes import Color
     from napari_lumen.annotations.shapes import Annotation
+    from napari_lumen.explain.contour import Edges
     from napari_lumen.plugin.controllers.attention import AttentionController
     from napari_lumen.plugin.controllers.attention_state import ChosenMap
 
@@ -108,9 +109,9 @@ class ThresholdController:
         def work(emit: Emit, cancel: Event) -> tuple[Annotation, ...]:
             from napari_lumen.explain.contour import contour, to_annotations
 
-            edges = "interpolated" if state.smooth else "cells"
+            edges: Edges = "interpolated" if state.smooth else "cells"
             return to_annotations(
-                contour(ready.values, ready.grid, state.threshold, edges),  # type: ignore[arg-type]
+                contour(ready.values, ready.grid, state.threshold, edges, ready.chosen.item.within),
                 model=card.name,
                 run=None if run is None else run.path.name,
                 title=ready.chosen.title,
@@ -202,8 +203,9 @@ class ThresholdController:
         def work(emit: Emit, cancel: Event) -> tuple[Segments, int]:
             from napari_lumen.explain.contour import contour
 
-            edges = "interpolated" if state.smooth else "cells"
-            found = contour(ready.drawn, ready.drawn_grid, state.threshold, edges)  # type: ignore[arg-type]
+            edges: Edges = "interpolated" if state.smooth else "cells"
+            within = ready.chosen.item.within
+            found = contour(ready.drawn, ready.drawn_grid, state.threshold, edges, within)
             if not state.smooth:
                 return segments_of(found), areas_above(ready, state.threshold, state.least_um2)
             um2 = math.prod(ready.chosen.source.mpp)

@@ -200,7 +200,7 @@ def _drawn(item: RunMap) -> Picture:
     from napari_lumen.explain.scaling import Scaling
 
     values, grid = item.read()
-    region = grid.region
+    region = item.region
     step = max(region.height, region.width) / _SIDE
     shape = (max(1, round(region.height / step)), max(1, round(region.width / step)))
     small = on_picture(values, grid, region, shape)
