@@ -14,13 +14,14 @@ from typer.testing import CliRunner, Result
 
 from explain_fakes import dark_at, marker_model
 from fakes import ArraySlide
+from napari_lumen.annotations.decision import DECISION
 from napari_lumen.annotations.geojson import read_geojson
 from napari_lumen.cli import app
 from napari_lumen.errors import RunError
 from napari_lumen.explain import drawing, explain_field
 from napari_lumen.explain.colours import COLORMAPS, GREY, colormap
 from napari_lumen.explain.distribution import Distribution
-from napari_lumen.explain.drawing import Text
+from napari_lumen.explain.drawing import Bitmap, Box, Text
 from napari_lumen.explain.export import write_field
 from napari_lumen.explain.figure import Frame, Shown, Style, figure, scale_bar_length, write_figure
 from napari_lumen.explain.overlay import coloured, on_picture
@@ -175,6 +176,42 @@ def test_a_field_says_that_a_softmax_cannot_be_compared_and_what_can(tmp_path: P
     assert "of the tile" in texts
     with pytest.raises(RunError, match="is no map"):
         field_figure(slide, field, field["gate"])
+
+
+def test_a_decision_has_three_colours_and_three_names_up_to_the_edge_of_the_slide() -> None:
+    region = Region(0, 0, 100, 100)
+    values = np.array([[0.9, 0.5, 0.49], [0.0, np.nan, np.nan]])
+    shown = Shown("Tumour", values, Grid((2, 3), (40.0, 40.0)), Distribution.of(values), states=True)
+    drawn = figure(white(80), region, shown, style=Style(400))
+    picture = next(mark for mark in drawn.marks if isinstance(mark, Bitmap)).pixels
+    red, grey, purple = (state.color for state in DECISION)
+    assert [tuple(picture[80, x]) for x in (80, 240, 380)] == [red, red, grey]
+    assert [tuple(picture[240, x]) for x in (80, 240, 380)] == [grey, purple, (255, 255, 255)]
+    assert (picture[324:350] == 255).all()  # below the slide
+    assert [mark.fill for mark in drawn.marks if isinstance(mark, Box)][-3:] == [red, grey, purple]
+    texts = [mark.text for mark in drawn.marks if isinstance(mark, Text)]
+    for said in (
+        "Tumour: from 0.5 on.",
+        "Normal: below 0.5.",
+        "No label: no value, as where there is no tissue.",
+    ):
+        assert said in texts
+    assert not any("colours from" in text or text in ("0", "1") for text in texts)
+
+
+@pytest.mark.parametrize(("name", "said"), [("attention", "Hatched"), ("viridis", "Clear")])
+def test_what_was_not_computed_does_not_look_like_the_lowest_values(name: str, said: str) -> None:
+    values = np.array([[0.0, np.nan], [1.0, 0.0]])
+    shown = Shown("M", values, Grid((2, 2), (40.0, 40.0)), Distribution.of(values))
+    style = Style(80, colormap(name), Scaling("min-max"))
+    drawn = figure(white(80), Region(0, 0, 80, 80), shown, style=style)
+    picture = next(mark for mark in drawn.marks if isinstance(mark, Bitmap)).pixels
+    lowest, nothing = picture[4:36, 4:36], picture[4:36, 44:76]
+    assert len(np.unique(lowest.reshape(-1, 3), axis=0)) == 1
+    lines = (nothing < 200).all(axis=-1).mean()
+    assert (0.1 < lines < 0.4) if said == "Hatched" else lines == 0
+    texts = [mark.text for mark in drawn.marks if isinstance(mark, Text)]
+    assert f"{said}: the model computed nothing there." in " ".join(texts)
 
 
 def test_a_field_is_written_as_numbers_and_pictures(tmp_path: Path) -> None:

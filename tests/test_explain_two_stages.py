@@ -7,12 +7,19 @@ from threading import Event
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from fakes import ArraySlide
+from napari_lumen.annotations.decision import NO_LABEL, NORMAL, TUMOUR
+from napari_lumen.cli import app
 from napari_lumen.errors import RunError
 from napari_lumen.explain import Explainer
+from napari_lumen.explain.drawing import Bitmap
+from napari_lumen.explain.export import write_field
 from napari_lumen.explain.faithfulness import faithfulness
 from napari_lumen.explain.field_maps import FieldMaps
+from napari_lumen.explain.figure import Style
+from napari_lumen.explain.run_figure import run_figure
 from napari_lumen.explain.run_maps import RunMaps
 from napari_lumen.explain.run_tile import run_tile
 from napari_lumen.geometry import Region
@@ -66,6 +73,25 @@ def test_a_field_and_a_slide_without_tissue_are_refused() -> None:
         RunError, match=r"^No tissue was found on array\.tif: nothing on it stands out from the"
     ):
         Explainer(model, "cpu").explain(glass, Region(0, 0, 64, 64))
+
+
+def test_tumour_normal_and_no_label_are_drawn_from_python_and_by_the_commands(tmp_path: Path) -> None:
+    slide, model = one_lump(), two_stages(small(), attention=NAMES)
+    run = predict(slide, model, None, tmp_path / "run")
+    drawn = run_figure(slide, RunMaps(run), "tumour_prob:states", Region(0, 0, SIDE, SIDE), style=Style(120))
+    picture = next(mark for mark in drawn.marks if isinstance(mark, Bitmap)).pixels
+    assert tuple(picture[5, 5]) == NO_LABEL.color  # glass
+    shown = {tuple(pixel) for pixel in picture[30:80, 70:110:4].reshape(-1, 3).tolist()}
+    assert shown <= {TUMOUR.color, NORMAL.color, NO_LABEL.color, (0, 0, 0), (255, 255, 255)}
+    with pytest.raises(RunError, match=r"Feature norm is no tumour probability: leave out :states"):
+        run_figure(slide, RunMaps(run), "feature_norm:states", Region(0, 0, SIDE, SIDE))
+    field = Explainer(model, "cpu").explain(slide, Region(0, 0, SIDE, SIDE))
+    files = {file.name for file in write_field(slide, field, tmp_path / "field", style=Style(100))}
+    assert {"tumour_prob.png", "tumour_prob_states.png"} <= files
+    said = CliRunner().invoke(
+        app, ["figure", str(run.path), "--map", "feature_norm:states", "--out", str(tmp_path / "a.png")]
+    )
+    assert "is no tumour probability" in said.stderr
 
 
 def test_a_check_of_a_field_with_glass_follows_its_tissue() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from attention_bench import Bench
 from explain_fakes import dark_at, marker_model
+from napari_lumen.annotations.decision import STATES
 from napari_lumen.explain.drawing import Bitmap
 from napari_lumen.geometry import Region
 from napari_lumen.plugin.attention_figure_work import as_shown, draw
@@ -57,6 +59,16 @@ def test_the_limits_are_said_as_the_legend_says_them(bench: Bench) -> None:
     assert legend is not None
     drawing = draw(bench.slide, VIEW, current, as_shown(current, legend))
     assert legend.said in " ".join(mark.text for mark in drawing.marks if hasattr(mark, "text"))
+
+
+def test_tumour_normal_and_no_label_keep_their_colours_and_names_in_a_figure(bench: Bench) -> None:
+    current = bench.controller.current
+    assert current is not None
+    decided = replace(current, name=current.name + STATES)
+    drawing = draw(bench.slide, VIEW, decided, as_shown(decided, bench.controller.state.legend))
+    texts = [mark.text for mark in drawing.marks if hasattr(mark, "text")]
+    assert {"Tumour: from 0.5 on.", "Normal: below 0.5."} <= set(texts)
+    assert not any("colours from" in text for text in texts)
 
 
 def test_the_buttons_copy_to_the_clipboard_and_save_png_and_svg(

@@ -132,8 +132,8 @@ def _item(*shapes: tuple[int, int]) -> Any:
 
 
 def test_what_was_not_computed_is_clear_and_a_state_map_shows_it_as_no_label() -> None:
+    from napari_lumen.annotations.decision import STATES
     from napari_lumen.plugin.attention_layers import napari_colormap
-    from napari_lumen.plugin.attention_tree import STATES
 
     values = np.array([np.nan, 0.0, 0.49, 0.5, 1.0])
     assert napari_colormap("viridis").map(values)[0, 3] == 0

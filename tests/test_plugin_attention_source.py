@@ -17,6 +17,7 @@ from explain_fakes import marker_model
 from fakes import ArraySlide
 from napari_lumen import open_slide
 from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.decision import STATES
 from napari_lumen.cli.run_slide import slide_of
 from napari_lumen.errors import RunError
 from napari_lumen.explain import Explainer
@@ -25,7 +26,7 @@ from napari_lumen.geometry import Region, Window
 from napari_lumen.inference import predict
 from napari_lumen.models import InputSpec, Model, ModelCard, TrainingRecord, View, build, load_model
 from napari_lumen.models.genotype import Genotype
-from napari_lumen.plugin.attention_tree import STATES, Node, field_tree, find_node, first_map
+from napari_lumen.plugin.attention_tree import Node, field_tree, find_node, first_map
 from napari_lumen.plugin.catalogue import Catalogue
 from napari_lumen.plugin.controllers.arrivals import Arrivals
 from napari_lumen.plugin.controllers.attention import AttentionController

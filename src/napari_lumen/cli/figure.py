@@ -15,7 +15,12 @@ def figure(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     name: Annotated[
         str,
-        typer.Option("--map", metavar="NAME", help="A map of the run: attention, a class, or entropy."),
+        typer.Option(
+            "--map",
+            metavar="NAME",
+            help="A map of the run: attention, a class, or entropy; tumour_prob:states for tumour, normal "
+            "and no label.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="What to write: .png or .svg.")],
     region: RegionOption = None,
@@ -42,7 +47,7 @@ def figure(
     from napari_lumen.errors import RunError
     from napari_lumen.explain.colours import colormap as colours_of
     from napari_lumen.explain.figure import SUFFIXES, Style, write_figure
-    from napari_lumen.explain.run_figure import run_figure
+    from napari_lumen.explain.run_figure import figure_map_of, run_figure
     from napari_lumen.explain.run_maps import RunMaps
     from napari_lumen.explain.scaling import Scaling
     from napari_lumen.geometry import Region
@@ -53,7 +58,7 @@ def figure(
     if scaling not in ("percentile", "min-max", "range") or over not in ("slide", "selection"):
         raise typer.BadParameter("--scaling is percentile, min-max or range; --over is slide or selection.")
     maps = RunMaps(Run.open(run.expanduser()))
-    maps.find(name)  # a wrong name is told before the slide is looked for
+    figure_map_of(maps, name)  # a wrong name is told before the slide is looked for
     record = maps.run.record
     with slide_of(maps, slide) as opened:
         asked = region

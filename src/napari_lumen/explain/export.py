@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_lumen.annotations.decision import STATES, has_states
 from napari_lumen.errors import RunError
 from napari_lumen.explain.faithfulness import Faithfulness
 from napari_lumen.explain.figure import Style, write_figure
@@ -49,7 +50,8 @@ def write_field(
     -------
     tuple of Path
         ``field.json``: the tree with places in level-0 px, `value_range` null where it is open;
-        ``values.npz``: the values of each item by its name; ``tissue.png`` with the boxes; a PNG a map.
+        ``values.npz``: the values of each item by its name; ``tissue.png`` with the boxes; a PNG a map,
+        and of a tumour probability one more in the colours of tumour, normal and no label.
 
     Raises
     ------
@@ -73,8 +75,10 @@ def write_field(
     for item in explained.items():
         if item.kind == "map":
             check()
-            drawn = field_figure(slide, explained, item, style=style)
-            written.append(write_figure(drawn, folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', item.name)}.png"))
+            for states in (False, True) if has_states(item.name) else (False,):
+                drawn = field_figure(slide, explained, item, states=states, style=style)
+                name = re.sub(r"[^A-Za-z0-9._-]", "_", item.name + (STATES if states else ""))
+                written.append(write_figure(drawn, folder / f"{name}.png"))
     return tuple(written)
 
 

@@ -5,64 +5,30 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.annotations.classes import Color
 from napari_lumen.errors import RunError
-from napari_lumen.explain.colours import ATTENTION, Colormap
-from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.drawing import Bitmap, Box, Drawing, Mark, Text, text_width
-from napari_lumen.explain.overlay import Interpolation, coloured, laid_over, on_picture
-from napari_lumen.explain.scaling import Scaling
+from napari_lumen.explain.figure_map import SIZE as _SIZE
+from napari_lumen.explain.figure_map import Line, Shown, Style, hatching, painted
 from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.slides import Slide
 
+__all__ = ["SUFFIXES", "Frame", "Shown", "Style", "figure", "micrometres", "scale_bar_length", "write_figure"]
+
 Picture = npt.NDArray[np.uint8]
 SUFFIXES = (".png", ".svg")
-_MARGIN, _BAR, _GAP, _SIZE = 16, 18, 10, 15
+_MARGIN, _GAP = 16, 10
 _LEAST, _MOST = 64, 8_192  # px a side of the picture
 _BAR_SHARE = 0.25  # of the width, at most, that the scale bar takes
 _BAR_LINE = 5
-_TICKS = 5
 _NICE = (5, 2, 1)
 _SWATCH = 14
-_GREY: Color = (120, 120, 120)
-
-
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """The map of a figure.
-
-    Attributes
-    ----------
-    title : str
-        Beside the colour bar.
-    values : ndarray (h, w)
-        NaN where there is nothing.
-    grid : Grid
-        Where its cells lie, level-0 px.
-    spread : Distribution
-        Of the values by which it is coloured.
-    value_range : (float, float) or None
-        That the network guarantees.
-    note : str
-        What the reader should know, e.g. that values of two tiles cannot be compared.
-    within : Region or None
-        Where the map ends, level-0 px; see `RunMap.within`.
-    """
-
-    title: str
-    values: npt.NDArray[np.floating[Any]]
-    grid: Grid
-    spread: Distribution
-    value_range: tuple[float, float] | None = None
-    note: str = ""
-    within: Region | None = None
 
 
 @dataclass(frozen=True)
@@ -72,28 +38,6 @@ class Frame:
     region: Region
     name: str
     color: Color
-
-
-@dataclass(frozen=True)
-class Style:
-    """How a figure looks.
-
-    Attributes
-    ----------
-    width : int
-        Of the longer side of the picture, px.
-    colormap : Colormap
-    scaling : Scaling
-    opacity : float
-        Of the map, in [0, 1].
-    interpolation : {"nearest", "linear"}
-    """
-
-    width: int = 1200
-    colormap: Colormap = ATTENTION
-    scaling: Scaling = field(default_factory=Scaling)
-    opacity: float = 1.0
-    interpolation: Interpolation = "nearest"
 
 
 def figure(
@@ -139,22 +83,16 @@ def figure(
     tissue: Picture = slide.read_grid(grid, Window(0, 0, *shape))
     if not slide.is_rgb:
         raise RunError(f"{slide.path.name} is no colour picture: figures show stained tissue.")
-    bar: list[Mark] = []
-    legend: list[tuple[Color | None, str]] = []
+    bar: tuple[Mark, ...] = ()
+    legend: list[Line] = []
     if shown is not None:
-        low, high, said = style.scaling.limits(shown.spread, shown.value_range)
-        values = on_picture(shown.values, shown.grid, region, shape, style.interpolation, shown.within)
-        tissue = laid_over(tissue, coloured(values, (low, high), style.colormap, style.opacity))
-        bar = _colour_bar(_MARGIN + shape[1] + _GAP, shape[0], (low, high), style)
-        legend.append((None, f"{shown.title}: colours from {said}."))
-        if not np.isfinite(values).all():
-            legend.append((None, "Clear: the model computed nothing there, or the lowest values."))
-        if shown.note:
-            legend.append((None, shown.note))
+        whole, place = Region(0, 0, *slide.shape), Region(_MARGIN, _MARGIN, shape[0], shape[1] + _GAP)
+        found = painted(tissue, shown, style, region, whole, framed=bool(frames), at=place)
+        tissue, bar, legend = found.picture, found.bar, list(found.legend)
     colors = dict.fromkeys((frame.name, frame.color) for frame in frames)
-    legend += [(color, name) for name, color in colors]
+    legend += [Line(name, frame=color) for name, color in colors]
     if source:
-        legend.append((None, source))
+        legend.append(Line(source))
     marks: list[Mark] = [Bitmap(_MARGIN, _MARGIN, tissue), *_framed(frames, region, shape)]
     marks += [*_scale_bar(region, mpp, shape), *bar]
     return _composed(marks, legend, shape, "" if shown is None else shown.title)
@@ -204,28 +142,6 @@ def _shape(region: Region, mpp: Pair, longest: int) -> tuple[int, int]:
     return max(_LEAST, round(height * scale)), max(_LEAST, round(width * scale))
 
 
-def _colour_bar(x: float, height: int, limits: tuple[float, float], style: Style) -> list[Mark]:
-    """Draw the colours as they look on white, with their values."""
-    share = np.linspace(1, 0, height)[:, None].repeat(_BAR, axis=1)
-    white = np.full((height, _BAR, 3), 255, np.uint8)
-    bar = laid_over(white, coloured(share, (0.0, 1.0), style.colormap, style.opacity))
-    marks: list[Mark] = [Bitmap(x, _MARGIN, bar), Box(x, _MARGIN, _BAR, height, frame=_GREY)]
-    for number in range(_TICKS):
-        part = number / (_TICKS - 1)
-        y = _MARGIN + (1 - part) * (height - 1)
-        marks.append(Box(x + _BAR, y, 5, 1, fill=_GREY))
-        value = limits[0] + part * (limits[1] - limits[0])
-        marks.append(Text(x + _BAR + 9, y, _number(value, limits), _SIZE))
-    return marks
-
-
-def _number(value: float, limits: tuple[float, float]) -> str:
-    """Return a value with the digits that tell the ticks apart."""
-    apart = (limits[1] - limits[0]) / (_TICKS - 1)
-    digits = max(3, math.ceil(math.log10(max(abs(limits[0]), abs(limits[1]), apart) / apart)) + 2)
-    return f"{0.0 if abs(value) < apart * 1e-6 else value:.{min(digits, 9)}g}"
-
-
 def _scale_bar(region: Region, mpp: Pair, shape: tuple[int, int]) -> list[Mark]:
     length = scale_bar_length(region.width * mpp[1])
     long = length / (region.width * mpp[1]) * shape[1]
@@ -251,18 +167,19 @@ def _framed(frames: Sequence[Frame], region: Region, shape: tuple[int, int]) -> 
     return marks
 
 
-def _composed(
-    marks: list[Mark], legend: list[tuple[Color | None, str]], shape: tuple[int, int], title: str
-) -> Drawing:
+def _composed(marks: list[Mark], legend: list[Line], shape: tuple[int, int], title: str) -> Drawing:
     """Put the legend below and find how large all of it is."""
     y = _MARGIN + shape[0] + _GAP + _SIZE
     right = float(_MARGIN + shape[1])
-    for color, line in legend:
+    for line in legend:
         x: float = _MARGIN
-        if color is not None:
-            marks.append(Box(x, y - _SWATCH / 2, _SWATCH, _SWATCH, frame=color, line=3))
+        if line.hatched:
+            marks.append(Bitmap(x, y - _SWATCH / 2, hatching(_SWATCH)))
+        elif line.frame is not None or line.fill is not None:
+            marks.append(Box(x, y - _SWATCH / 2, _SWATCH, _SWATCH, line.fill, line.frame, line=3))
+        if line != Line(line.text):
             x += _SWATCH + 8
-        for part in _wrapped(line, max(_MARGIN + shape[1] - x, 300)):
+        for part in _wrapped(line.text, max(_MARGIN + shape[1] - x, 300)):
             marks.append(Text(x, y, part, _SIZE))
             y += _SIZE + 7
     for mark in marks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from napari_lumen.annotations.decision import STATES, has_states
 from napari_lumen.errors import RunError
 from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.drawing import Drawing
@@ -32,7 +33,7 @@ def run_figure(
         Of the run, see `require_slide_of`.
     maps : RunMaps
     name : str
-        See `RunMaps.find`.
+        See `figure_map_of`.
     region : Region
         Level-0 px.
     style : Style, optional
@@ -46,16 +47,40 @@ def run_figure(
         When the slide cannot be read there.
     """
     style = style or Style()
-    item = maps.find(name)
+    item, states = figure_map_of(maps, name)
     values, grid = item.read(region, _MOST_VALUES)
     if not values.size:
         raise RunError(f"The region lies beside what {maps.run.path.name} covers. Choose one inside it.")
     spread = item.distribution() if style.scaling.over == "slide" else Distribution.of(values)
-    shown = Shown(item.title, values, grid, spread, item.value_range, _note(item))
+    note = _note(item)
+    shown = Shown(item.title, values, grid, spread, item.value_range, note, item.within, states)
     record = maps.run.record
     return figure(
         slide, region, shown, source=f"{record.model_title}, run {maps.run.path.name}.", style=style
     )
+
+
+def figure_map_of(maps: RunMaps, name: str) -> tuple[RunMap, bool]:
+    """Return a map of a run, and whether it is to be shown in the colours of a decision.
+
+    Parameters
+    ----------
+    maps : RunMaps
+    name : str
+        See `RunMaps.find`; of a tumour probability with ``:states`` after it, it is shown as tumour, normal
+        and no label.
+
+    Raises
+    ------
+    RunError
+        When the run has no such map, or it decides nothing.
+    """
+    item = maps.find(name.removesuffix(STATES))
+    if not name.endswith(STATES):
+        return item, False
+    if not has_states(item.name):
+        raise RunError(f"{item.title} is no tumour probability: leave out {STATES} to see it in one colour.")
+    return item, True
 
 
 def field_figure(
@@ -63,6 +88,7 @@ def field_figure(
     explained: ExplainedField,
     item: Item | None = None,
     *,
+    states: bool = False,
     boxes: Sequence[Item] = (),
     style: Style | None = None,
 ) -> Drawing:
@@ -74,6 +100,8 @@ def field_figure(
     explained : ExplainedField
     item : Item, optional
         Of kind ``map``.
+    states : bool
+        Whether it is a tumour probability that is to be shown as tumour, normal and no label.
     boxes : sequence of Item
         Of kind ``boxes``.
     style : Style, optional
@@ -93,7 +121,7 @@ def field_figure(
             raise RunError(f"{item.title} is no map, and so has no picture; it is a list of {item.kind}.")
         note = "" if item.comparable else f"{_NOT_COMPARABLE}{_instead(item.raw)}"
         title, spread = full_title(item.name), Distribution.of(item.values)
-        shown = Shown(title, item.values, item.grid, spread, item.value_range, note)
+        shown = Shown(title, item.values, item.grid, spread, item.value_range, note, explained.region, states)
     frames = [Frame(region, found.title, _BOX_COLOR) for found in boxes for region, _ in found.boxes]
     return figure(
         slide, explained.region, shown, frames=frames, source=f"{explained.title}, one field.", style=style

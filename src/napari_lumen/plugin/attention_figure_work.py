@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lumen.annotations.decision import STATES
 from napari_lumen.errors import RunError
 from napari_lumen.explain.colours import Colormap
 from napari_lumen.explain.distribution import Distribution
 from napari_lumen.explain.figure import Frame, Shown, Style, figure
 from napari_lumen.explain.scaling import Scaling
-from napari_lumen.plugin.attention_tree import STATES
 
 if TYPE_CHECKING:
     from napari_lumen.explain.drawing import Drawing
@@ -51,13 +51,10 @@ def as_shown(current: ChosenMap, legend: Legend | None) -> Style:
     """
     layer: Any = current.layer
     low, high = (float(limit) for limit in layer.contrast_limits)
-    first = 0.0
-    if current.name.endswith(STATES):  # what has no label is clear in a figure
-        first, low = (0.0 - low) / (high - low), 0.0
     said = f"{low:.4g} to {high:.4g}, set by hand"
     if legend is not None and np.allclose(legend.limits, (low, high)):
         said = legend.said
-    share = np.linspace(first, 1, _COLORS) ** layer.gamma
+    share = np.linspace(0, 1, _COLORS) ** layer.gamma
     colors = tuple(tuple(float(part) for part in color) for color in layer.colormap.map(share))
     return Style(
         _WIDTH,
@@ -84,7 +81,8 @@ def draw(slide: Slide, region: Region, current: ChosenMap, style: Style) -> Draw
     values, grid = item.read(region, _MOST)
     note = "" if item.comparable else "Normalised in each tile: values of two tiles cannot be compared."
     spread = Distribution.of(values[:0])
-    shown = Shown(current.title, values, grid, spread, item.value_range, note, item.within)
+    states = current.name.endswith(STATES)
+    shown = Shown(current.title, values, grid, spread, item.value_range, note, item.within, states)
     explained = source.explained
     frames = []
     made = f"{source.card.title}, one field."

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lumen.annotations.decision import DECISION, STATES
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Pair, Region, Window
 from napari_lumen.plugin import notices
-from napari_lumen.plugin.attention_tree import STATES
 from napari_lumen.plugin.layers import KEY, PLACED
 from napari_lumen.plugin.placing import origin_of, step_of
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from napari_lumen.plugin.controllers.attention_state import Look
 
 MAP = "map"  # kind in a layer's facts
-_RED, _GREY, _PURPLE = (0.84, 0.15, 0.16, 1.0), (0.6, 0.6, 0.6, 1.0), (0.45, 0.25, 0.6, 1.0)
-STATE_COLORS = (("tumour", _RED), ("normal", _GREY), ("no label", _PURPLE))
 NO_LABEL = -1.0  # the value of what has none, in a map in the colours of a decision
 STATE_LIMITS = (NO_LABEL, 1.0)
 _HELD_WHOLE = 1 << 20  # values of a level that is kept: napari reads the coarsest at each move
@@ -244,7 +242,7 @@ def napari_colormap(name: str) -> Colormap:
 
     if name == STATES:  # over STATE_LIMITS: steps half-way from no label to nothing, and at one half
         return Colormap(
-            np.array([_PURPLE, _GREY, _RED]),
+            np.array([(*state.color, 255) for state in reversed(DECISION)]) / 255,
             controls=np.array([0.0, 0.25, 0.75, 1.0]),
             interpolation="zero",
             name="lumen decision",

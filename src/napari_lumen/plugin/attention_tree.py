@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from napari_lumen.annotations.decision import STATES, has_states
+
 if TYPE_CHECKING:
     from napari_lumen.explain.parts import ExplainedField, Item, Part
     from napari_lumen.explain.run_maps import RunMaps
 
 NodeKind = Literal["part", "map", "channels", "boxes", "classes", "table"]
-STATES = ":states"  # ends the name of a map that is shown in the colours of a decision
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _item(item: Item, extra: tuple[Item, ...]) -> list[Node]:
 
 def _map_nodes(name: str, title: str, description: str, comparable: bool, raw: str | None) -> list[Node]:
     nodes = [Node(name, title, "map", description, comparable, raw)]
-    if name.rpartition(".")[2] == "tumour_prob":
+    if has_states(name):
         said = "Tumour (red) from 0.5 on, normal (grey) below it, no label (purple) where there is no tissue."
         nodes.append(Node(name + STATES, "Tumour, normal, no label", "map", said))
     return nodes

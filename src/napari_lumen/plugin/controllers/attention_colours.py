@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_lumen.plugin.attention_layers import STATE_COLORS, STATE_LIMITS
-from napari_lumen.plugin.attention_tree import STATES
+from napari_lumen.annotations.decision import DECISION, STATES
+from napari_lumen.plugin.attention_layers import STATE_LIMITS
 from napari_lumen.plugin.controllers.attention_state import Legend, Look
 from napari_lumen.plugin.placing import origin_of, step_of
 from napari_lumen.plugin.regions import selected_area, view_region
@@ -63,8 +63,10 @@ class MapColours:
             if item.raw is None and source.run is not None:
                 note += " The run does not keep the map before its softmax: right-click a tile for it."
         if look.colormap == STATES:
-            names = tuple(name for name, _ in STATE_COLORS)
-            colors = tuple(color for _, color in STATE_COLORS)
+            names = tuple(state.name for state in DECISION)
+            colors = tuple(
+                (r / 255, g / 255, b / 255, 1.0) for r, g, b in (state.color for state in DECISION)
+            )
             said = "tumour from 0.5 on, normal below, no label where there is no value"
             return STATE_LIMITS, Legend(item.title, (0.0, 1.0), said, colors, note, item.raw, names)
         over = self._over(source, slide, look)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_lumen.annotations.decision import STATES
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.attention_boxes import box_layer, run_boxes
 from napari_lumen.plugin.attention_layers import (
@@ -19,7 +20,7 @@ from napari_lumen.plugin.attention_layers import (
     set_limits,
 )
 from napari_lumen.plugin.attention_map_level import choose_level
-from napari_lumen.plugin.attention_tree import STATES, Node
+from napari_lumen.plugin.attention_tree import Node
 from napari_lumen.plugin.controllers.attention_colours import Key, MapColours
 from napari_lumen.plugin.controllers.attention_state import ChosenMap, Look
 from napari_lumen.plugin.jobs import Callbacks, Emit, JobRunner
