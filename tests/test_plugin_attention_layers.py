@@ -14,6 +14,7 @@ from explain_fakes import dark_at, marker_model
 from napari_lumen.geometry import Region, world_to_level0
 from napari_lumen.inference import Run, predict
 from napari_lumen.plugin.annotation_layers import annotations_on
+from napari_lumen.plugin.attention_gallery_entries import view_of
 from napari_lumen.plugin.attention_layers import NO_LABEL, STATE_LIMITS, MapLevel, levels_of
 from napari_lumen.plugin.controllers.attention_state import Look
 from napari_lumen.plugin.evaluation_truth import truth_layers
@@ -193,6 +194,34 @@ def test_boxes_that_a_run_shows_already_are_shown_once_and_get_their_scores(tmp_
     bench.controller.choose_map("boxes")
     (again,) = [layer for layer in bench.viewer.layers if "score" in getattr(layer, "features", ())]
     assert len(again.data) == len(shown[0].data)
+
+
+def test_lines_of_boxes_are_thin_and_boxes_go_and_come_with_their_run(tmp_path: Path) -> None:
+    slide = dark_at(Region(0, 0, 8, 8), (256, 256))
+    bench = Bench(slide)
+    model = marker_model(2, whole=True, size=64, attention=("boxes", "map2"))
+    first = predict(slide, model, Region(0, 0, 256, 256), tmp_path / "first")
+    bench.show_run(first)
+    (boxes,) = [layer for layer in bench.viewer.layers if "score" in getattr(layer, "features", ())]
+    for corners, width in zip(boxes.data, boxes.edge_width, strict=True):
+        side = float(np.ptp(corners, axis=0).max())
+        seen = view_of(Region(0, 0, side, side), (0.5, 0.5)).height  # after a click in the gallery
+        assert width * 800 / seen <= 2.5  # px of a canvas of 800
+    second = predict(slide, marker_model(2, size=64), Region(0, 0, 64, 64), tmp_path / "second")
+    bench.show_run(second)
+    bench.controller.choose_source(str(first.path))
+    bench.controller.choose_map("boxes")
+    assert boxes.visible
+    bench.controller.choose_source(str(second.path))
+    assert bench.controller.source is not None
+    assert bench.controller.source.key == str(second.path)
+    assert not boxes.visible
+    bench.controller.choose_source(str(first.path))
+    assert boxes.visible
+    boxes.visible = False  # by hand
+    bench.controller.choose_source(str(second.path))
+    bench.controller.choose_source(str(first.path))
+    assert not boxes.visible
 
 
 def test_a_damaged_map_is_told_of_once_and_shown_as_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_lumen.plugin.attention_source import MapSource
 
-BOXES = "map boxes"  # kind in a layer's facts
+BOXES, RUN_BOXES = "map boxes", "boxes"  # kinds in a layer's facts: of this panel, and of a run
 _SCORES = {"string": "{said}", "size": 10, "anchor": "upper_left", "color": "black"}
 _MOST_BOXES = 5_000  # napari takes 10,000 shapes at most without waiting
 
@@ -25,20 +25,20 @@ def box_layer(source: MapSource, name: str, title: str, slide: Layer, stem: str)
     from napari.layers import Shapes
 
     from napari_lumen.explain.ranking import value_said
+    from napari_lumen.plugin.boxes import box_widths
 
     boxes = _boxes(source, name)
     if not boxes:
         return None
     corners = [np.array([(top, left), (bottom, right)]) - 0.5 for (top, left, bottom, right), *_ in boxes]
     facts = {"kind": BOXES, "map": name, "fingerprint": source.fingerprint, PLACED: (source.mpp, (0.0, 0.0))}
-    side = float(np.ptp(corners[0], axis=0).max())
     layer = Shapes(
         corners,
         shape_type="rectangle",
         name=f"{stem} · {title}",
         edge_color=np.array([(*color, 255) for _, _, color, _ in boxes]) / 255,
         face_color="transparent",
-        edge_width=max(side / 100, 1.0),
+        edge_width=box_widths(corners),
         features={
             "score": [score for _, score, _, _ in boxes],
             "said": [value_said(score) for _, score, _, _ in boxes],
@@ -73,6 +73,24 @@ def run_boxes(source: MapSource, name: str, layers: Sequence[Layer]) -> Layer | 
                 shown.text = _SCORES
             return shown
     return None
+
+
+class RunBoxes:
+    """Hides the boxes of runs that are not looked at, and shows them again with their run."""
+
+    def __init__(self) -> None:
+        self._hidden: list[Layer] = []
+
+    def follow(self, key: str | None, layers: Sequence[Layer]) -> None:
+        """Leave boxes of one source, by its key; with None, when none is looked at, those of all."""
+        hidden, self._hidden = self._hidden, []
+        for layer in hidden:
+            layer.visible = True
+        for layer in layers if key is not None else ():
+            facts = facts_of(layer)
+            if facts.get("kind") == RUN_BOXES and facts.get("run") != key and layer.visible:
+                layer.visible = False
+                self._hidden.append(layer)
 
 
 Box = tuple[tuple[float, float, float, float], float, tuple[int, int, int], str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST = 5_000  # boxes that are drawn: napari takes 10,000 shapes at most without waiting
 _SCORE = "Score"
+_SHARE, _THINNEST = 250, 0.25  # of a box's longer side: the width of its lines; px
 _UNKNOWN = (128, 128, 128)
 
 
@@ -57,7 +59,7 @@ def _layer(run: Run, file: FileRecord, stem: str) -> LayerData | None:
             "shape_type": "rectangle",
             "edge_color": np.array([(*(box.color or _UNKNOWN), 255) for box in boxes]) / 255,
             "face_color": "transparent",
-            "edge_width": max(float(np.ptp(corners[0][:, 0])) / 40, 1.0),
+            "edge_width": box_widths(corners),
             "features": {
                 "class": [box.class_name or "" for box in boxes],
                 "score": [box.measurements[_SCORE] for box in boxes],
@@ -68,6 +70,14 @@ def _layer(run: Run, file: FileRecord, stem: str) -> LayerData | None:
         },
         "shapes",
     )
+
+
+def box_widths(corners: Sequence[npt.NDArray[np.float64]]) -> list[float]:
+    """Return how thick the lines of boxes are (px): a pixel or two of the screen where one fills the view.
+
+    What they mark has a border of its own, which they must not cover.
+    """
+    return [max(float(np.ptp(one, axis=0).max()) / _SHARE, _THINNEST) for one in corners]
 
 
 def _corners(box: Annotation) -> npt.NDArray[np.float64]:

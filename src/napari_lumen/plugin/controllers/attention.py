@@ -325,7 +325,7 @@ class AttentionController:
         before = self.source
         if source is None or before is None or source.fingerprint != before.fingerprint:
             self._display.clear()
-        self._display.clear_boxes()
+        self._display.follow(source)
         self.source = source
         if source is None:
             self._update(source=None, tree=(), chosen=None, legend=None, hint="")

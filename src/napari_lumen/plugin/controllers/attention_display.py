@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_lumen.annotations.decision import STATES
 from napari_lumen.plugin import notices
-from napari_lumen.plugin.attention_boxes import box_layer, run_boxes
+from napari_lumen.plugin.attention_boxes import RunBoxes, box_layer, run_boxes
 from napari_lumen.plugin.attention_layers import (
     map_layer,
     napari_colormap,
@@ -55,6 +55,7 @@ class MapDisplay:
         self._jobs = jobs
         self.current: ChosenMap | None = None
         self._boxes: Layer | None = None
+        self._run_boxes = RunBoxes()
         self._look = Look()
         self._setting = False  # what we set ourselves is nothing that the user has edited
         self._colours = MapColours(viewer)
@@ -148,6 +149,11 @@ class MapDisplay:
         """Take away the boxes."""
         self._remove(self._boxes)
         self._boxes = None
+
+    def follow(self, source: MapSource | None) -> None:
+        """Take away the boxes of the source before, and hide those of runs that are not looked at."""
+        self.clear_boxes()
+        self._run_boxes.follow(None if source is None else source.key, self._viewer.layers)
 
     def forget(self) -> None:
         """Note that the map's layer is gone."""
