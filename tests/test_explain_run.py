@@ -23,6 +23,7 @@ from napari_lumen.explain.scaling import Scaling
 from napari_lumen.geometry import Region, Window
 from napari_lumen.inference import Run, predict
 from napari_lumen.models import load_model
+from napari_lumen.models.genotype import Genotype
 
 SPOT = Region(305, 214, 6, 6)
 
@@ -149,6 +150,11 @@ def test_a_run_without_attention_says_how_to_get_it(shipped: Run, segmented: Run
     assert hint is not None
     assert "explain one field" in hint
     assert '"e1.0.att0"' in hint
+    genotype = Genotype.uniform("conv1", "conv1").model_dump(mode="json")
+    arguments = {"width": 4, "genotype": genotype, "classes": 1}
+    card = shipped.record.card.model_copy(update={"architecture": "nas_scam", "arguments": arguments})
+    searched = RunMaps(Run(shipped.path, shipped.record.model_copy(update={"card": card}))).hint()
+    assert '("attention": ["U4.sam", "U3.sam"])' in str(searched)  # the last positions matter first
     assert RunMaps(segmented).hint() is None
     # at the command line there is no panel to say it
     for command in (["figure", "--out", "a.png"], ["gallery", "--out", "a"]):

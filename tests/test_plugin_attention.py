@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from explain_fakes import dark_at, marker_model
 from fakes import ArraySlide
 from napari_lumen.errors import ModelError
 from napari_lumen.explain.field_maps import FieldMaps
+from napari_lumen.explain.run_maps import PointReading
 from napari_lumen.geometry import Region, Window, level0_to_world
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.catalogue import Catalogue
 from napari_lumen.plugin.controllers.attention import AttentionController
+from napari_lumen.plugin.controllers.attention_reading import Reading
 from napari_lumen.plugin.controllers.attention_state import FIELD
 from napari_lumen.plugin.layers import run_layers
 from napari_lumen.plugin.placing import facts_of
@@ -315,3 +318,8 @@ def test_contrast_over_a_selection_counts_its_values_alone(tmp_path: Path) -> No
     legend = bench.controller.state.legend
     assert legend is not None
     assert legend.said.endswith("lowest to highest of the selection")
+
+
+def test_a_place_without_a_value_is_said_once() -> None:
+    point = PointReading(1, 1, True, {"m": math.nan}, {}, {"a": 0.75}, "a", None)
+    assert Reading(point, "m", "M", math.nan, math.nan).said == ("No value here", "a 0.75")

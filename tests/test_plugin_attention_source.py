@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from napari_lumen.geometry import Region, Window
 from napari_lumen.inference import predict
 from napari_lumen.models import InputSpec, Model, ModelCard, TrainingRecord, View, build, load_model
 from napari_lumen.models.genotype import Genotype
-from napari_lumen.plugin.attention_tree import Node, field_tree, find_node, first_map
+from napari_lumen.plugin.attention_tree import Node, field_tree, find_node, first_map, run_tree
 from napari_lumen.plugin.catalogue import Catalogue
 from napari_lumen.plugin.controllers.arrivals import Arrivals
 from napari_lumen.plugin.controllers.attention import AttentionController
@@ -105,7 +107,13 @@ def test_the_tree_of_gated_attention_warns_of_what_cannot_be_compared_and_names_
     node = find_node(tree, "semantic_S")
     assert node is not None
     assert not node.comparable
+    field = bench.controller.field
+    assert field is not None
+    name, value = max(field.explained.probabilities.items(), key=lambda pair: pair[1])
+    bench.controller.choose_map("classes")  # of the whole field: no map
+    assert f"whole field: {name} {value:.2f}," in bench.controller.state.message
     bench.controller.choose_map("semantic_S")
+    assert bench.controller.state.message == ""
     legend = bench.controller.state.legend
     assert legend is not None
     assert "cannot be compared" in legend.note
@@ -114,6 +122,27 @@ def test_the_tree_of_gated_attention_warns_of_what_cannot_be_compared_and_names_
     after = bench.controller.state.legend
     assert after is not None
     assert (after.note, after.raw) == ("", None)
+
+
+def test_the_tree_of_a_run_tells_the_levels_of_one_map_apart() -> None:
+    def kept(name: str) -> Any:
+        return SimpleNamespace(
+            name=name, kind="attention", title="", description="", comparable=True, raw=None
+        )
+
+    maps: Any = SimpleNamespace(
+        maps=[kept(name) for name in ("refined_4", "refined_3", "U1.sam")],
+        gates=("gate_4", "gate_3"),
+        run=SimpleNamespace(record=SimpleNamespace(files=())),
+    )
+    titles = [node.title for root in run_tree(maps) for node in root.walk() if node.kind != "part"]
+    assert sorted(titles) == [
+        "Level 3: channel gates",
+        "Level 3: gated features",
+        "Level 4: channel gates",
+        "Level 4: gated features",
+        "Spatial map",
+    ]
 
 
 def test_the_tree_of_a_run_has_its_maps_gates_and_boxes_and_says_what_it_does_not_keep(
@@ -128,6 +157,8 @@ def test_the_tree_of_a_run_has_its_maps_gates_and_boxes_and_says_what_it_does_no
     assert kinds["channel_gate"] == "channels"
     assert kinds["instances"] == "boxes"
     assert kinds["semantic_S"] == "map"
+    hint = bench.controller.state.hint
+    assert re.match(r"This run keeps (\d+) of the (\d+) maps and gates that .+ records: right-click", hint)
     assert "semantic" not in kinds
     bench.controller.choose_map("semantic_S")
     legend = bench.controller.state.legend

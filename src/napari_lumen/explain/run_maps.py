@@ -18,7 +18,7 @@ from napari_lumen.explain.entropy import entropy_bits, most_entropy
 from napari_lumen.explain.run_map import RunMap, Values, cell_at
 from napari_lumen.explain.run_model import known_attention
 from napari_lumen.explain.stored_levels import StoredLevels, grids_of
-from napari_lumen.explain.titles import full_title
+from napari_lumen.explain.titles import full_title, reading_order
 from napari_lumen.geometry import Region, Window
 from napari_lumen.inference.run import RasterRecord, Run
 
@@ -103,6 +103,11 @@ class RunMaps:
         """The maps of attention alone."""
         return tuple(item for item in self.maps if item.kind == "attention")
 
+    @property
+    def recorded(self) -> frozenset[str]:
+        """Names of all that the network records of a field; none where it is not known here."""
+        return frozenset(self._infos)
+
     def hint(self) -> str | None:
         """Return how to get attention where the run kept none, one sentence; None where it kept some."""
         if self.attention:
@@ -114,6 +119,8 @@ class RunMaps:
                 f"{card.title} records no attention: run a model whose network does, or look at its "
                 "probability and entropy."
             )
+        stages = reading_order([name.partition(".")[0] for name in spatial])
+        spatial.sort(key=lambda name: stages.index(name.partition(".")[0]))  # what matters most comes first
         example = ", ".join(f'"{name}"' for name in spatial[:2])
         return (
             f"This run kept no attention, since the card of {card.title} asks for none: explain one field, "

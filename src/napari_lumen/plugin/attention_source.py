@@ -73,7 +73,7 @@ class MapSource(Protocol):
         ...
 
     def hint(self) -> str | None:
-        """Return how to get attention where there is none, one sentence; None where there is."""
+        """Return how to get what it does not keep, one sentence; None where it has all."""
         ...
 
 
@@ -101,7 +101,7 @@ class RunSource:
         self.find = maps.find
         self.at = maps.at
         self.gates_at = maps.gates_at
-        self.hint = maps.hint
+        self.hint = lambda: maps.hint() or _rest_hint(maps)
 
 
 class FieldSource:
@@ -165,3 +165,16 @@ class FieldSource:
             f"{self.card.title} records no attention: choose a model whose network does, or look at its "
             "probability and entropy."
         )
+
+
+def _rest_hint(maps: RunMaps) -> str | None:
+    """Return how to see what the network records and the run does not keep; None where it keeps all."""
+    record, recorded = maps.run.record, maps.recorded
+    boxes = {file.name for file in record.files if file.kind == "boxes"}
+    kept = {item.name for item in maps.attention}.union(maps.gates, boxes) & recorded
+    if len(kept) == len(recorded):
+        return None
+    return (
+        f"This run keeps {len(kept)} of the {len(recorded)} maps and gates that {record.model_title} "
+        "records: right-click the tissue, or Explain this view, for the others."
+    )

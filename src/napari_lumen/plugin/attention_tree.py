@@ -77,23 +77,27 @@ def field_tree(explained: ExplainedField, extra: tuple[Item, ...] = ()) -> tuple
 
 def run_tree(maps: RunMaps) -> tuple[Node, ...]:
     """Return the tree of what a run keeps: the answer, then the network's parts."""
-    from napari_lumen.explain.titles import ANSWER, NETWORK, item_title, part_title, reading_order
+    from napari_lumen.explain.titles import ANSWER, NETWORK, full_title, item_title, part_title, reading_order
+
+    def named(name: str) -> str:
+        """Return a title that tells the levels of one part apart."""
+        return item_title(name) if "." in name else full_title(name)
 
     answer: list[Node] = []
     stages: dict[str, list[Node]] = {}
     for item in maps.maps:
-        title = item.title if item.kind != "attention" else item_title(item.name)
+        title = item.title if item.kind != "attention" else named(item.name)
         nodes = _map_nodes(item.name, title, item.description, item.comparable, item.raw)
         if item.kind == "attention":
             stages.setdefault(item.name.rpartition(".")[0] or NETWORK, []).extend(nodes)
         else:
             answer.extend(nodes)
     for name in maps.gates:
-        node = Node(name, item_title(name), "channels", "A gate a channel, of each tile.")
+        node = Node(name, named(name), "channels", "A gate a channel, of each tile.")
         stages.setdefault(name.rpartition(".")[0] or NETWORK, []).append(node)
     for file in maps.run.record.files:
         if file.kind == "boxes":
-            node = Node(file.name, item_title(file.name), "boxes", file.description)
+            node = Node(file.name, named(file.name), "boxes", file.description)
             stages.setdefault(file.name.rpartition(".")[0] or NETWORK, []).append(node)
     roots = [Node(ANSWER, part_title(ANSWER), "part", children=tuple(answer))] if answer else []
     for head in reading_order(list(dict.fromkeys(stage.partition(".")[0] for stage in stages))):

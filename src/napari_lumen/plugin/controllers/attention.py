@@ -17,7 +17,7 @@ from napari_lumen.plugin.attention_tree import find_node, first_map
 from napari_lumen.plugin.catalogue import Catalogue, look_up
 from napari_lumen.plugin.controllers.attention_asked import Asked, explaining, point_asked, view_asked
 from napari_lumen.plugin.controllers.attention_display import MapDisplay
-from napari_lumen.plugin.controllers.attention_reading import CursorReader, point_under
+from napari_lumen.plugin.controllers.attention_reading import CursorReader, numbers_said, point_under
 from napari_lumen.plugin.controllers.attention_sources import (
     add_below_run,
     missing_slide,
@@ -164,6 +164,8 @@ class AttentionController:
                 self._update(message=f"{node.title}: there is none here.")
             elif node.kind == "channels":
                 self.gates_chosen.emit(name)
+            elif node.kind in ("classes", "table"):  # numbers of the whole field: no map of places
+                self._update(message=numbers_said(source, node))
         except RunError as error:
             self._update(message=str(error))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from napari_lumen.explain.distribution import Distribution
     from napari_lumen.explain.run_maps import PointReading
     from napari_lumen.plugin.attention_source import MapSource
+    from napari_lumen.plugin.attention_tree import Node
     from napari_lumen.plugin.controllers.attention_state import ChosenMap
 
 _MOST_CLASSES = 4  # that a line of text names
@@ -49,17 +51,32 @@ class Reading:
             return ("The model did not look here.",)
         lines = []
         if self.title:
-            known = "no value here" if math.isnan(self.value) else f"{self.value:.4g}"
             above = "" if math.isnan(self.percentile) else f", higher than {self.percentile:.0f} % of the map"
-            lines.append(f"Value {known}{above}")
-        classes = sorted(point.probabilities.items(), key=lambda pair: -pair[1])[:_MOST_CLASSES]
-        if classes:
-            lines.append(", ".join(f"{name} {value:.2f}" for name, value in classes))
+            lines.append("No value here" if math.isnan(self.value) else f"Value {self.value:.4g}{above}")
+        if point.probabilities:
+            lines.append(_classes_said(point.probabilities))
         if point.tile is not None:
             tile = point.tile
             side = f"{tile.width:.0f} × {tile.height:.0f} px"
             lines.append(f"Tile at x {round(tile.x)}, y {round(tile.y)}, {side} of the slide")
         return tuple(lines)
+
+
+def numbers_said(source: MapSource, node: Node) -> str:
+    """Return what a line of the tree says that is no map: the classes of the whole field, or a table."""
+    if node.kind == "classes" and source.explained is not None:
+        item = source.explained[node.name]
+        said = _classes_said(dict(zip(item.labels, item.values.tolist(), strict=True)))
+        return f"The model answers for the whole field: {said}. The map that was shown stays."
+    return (
+        f"{node.title} is a table, which has no place on the slide: napari-lumen explain writes it to a file."
+    )
+
+
+def _classes_said(probabilities: Mapping[str, float]) -> str:
+    """Return the most probable classes in one line."""
+    classes = sorted(probabilities.items(), key=lambda pair: -pair[1])[:_MOST_CLASSES]
+    return ", ".join(f"{name} {value:.2f}" for name, value in classes)
 
 
 def point_under(cursor: tuple[float, ...], slide: Layer) -> Pair:
