@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import BatchNorm2d
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from napari_lumen.models import attention_modules, build, record_attention
@@ -64,7 +65,8 @@ class Learner:
     def learn(self, images: Images, masks: npt.NDArray[np.bool_], steps: int) -> None:
         """Take steps on batches drawn from windows, each flipped and turned at random.
 
-        The rate falls over them: what is measured then depends less on the last few batches.
+        The rate falls over them: what is measured then depends less on the last few batches. Statistics of
+        batch normalisation are those of all these windows, not of the last batches of four.
         """
         self._network.train()
         for step in range(steps):
@@ -78,6 +80,7 @@ class Learner:
             self._optimiser.zero_grad()
             loss.backward()
             self._optimiser.step()
+        self._settle(images)
 
     def say(self, images: Images) -> Said:
         """Return what the network says of windows."""
@@ -89,6 +92,15 @@ class Learner:
                 probability.append(logits[:, 0].sigmoid().numpy())
                 attention.append(maps[self._gate][:, 0].float().numpy().copy())
         return Said(np.concatenate(probability), np.concatenate(attention))
+
+    def _settle(self, images: Images) -> None:
+        norms = [module for module in self._network.modules() if isinstance(module, BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean of all batches
+        with torch.inference_mode():
+            for start in range(0, len(images), _AT_ONCE):
+                self._network(_tensor(images[start : start + _AT_ONCE]))
 
     def _turned(self, image: Images, mask: npt.NDArray[np.bool_]) -> tuple[Images, npt.NDArray[np.bool_]]:
         quarters, flip = int(self._rng.integers(4)), bool(self._rng.integers(2))

@@ -70,22 +70,22 @@ class LoopResult:
 def loops() -> Iterator[Loop]:
     """Yield the loops that are played."""
     numbers = {
-        "architecture": "cbam_unet",
-        "arguments": {"width": 8, "classes": 1},
+        "architecture": "attention_unet",
+        "arguments": {"preset": "slim"},
         "first": 8,
         "more": 8,
-        "rounds": 8,
-        "steps": 60,
+        "rounds": 6,
+        "steps": 50,
         "batch": 4,
-        "candidates": 256,
+        "candidates": 128,
         "rate": 2e-3,
         "falling": 0.1,
     }
     setting = (
-        "A U-Net with CBAM, 8 wide, learns from 8 windows of 128 px drawn at random, the same for all; seven "
-        "times eight more are labelled, which a strategy chooses of 256 drawn at random, and it goes on "
-        "learning from all that are labelled, 60 batches of 4 each time. Dice over all pixels of the test "
-        "windows."
+        "An Attention U-Net of 2.3 million weights learns from 8 windows of 128 px drawn at random, the same "
+        "for all; five times eight more are labelled, which a strategy chooses of 128 drawn at random. It "
+        "goes on learning from all that are labelled, 50 batches of 4 each time. Dice over all pixels of the "
+        "test windows."
     )
     yield Loop(
         "dsb2018",
