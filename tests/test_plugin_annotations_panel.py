@@ -163,6 +163,22 @@ def test_what_is_drawn_after_a_change_is_of_the_chosen_class_and_of_today(
     assert sum(row.count for row in controller.state.rows) == 4
 
 
+def test_a_point_that_is_selected_is_undone_and_done_again(viewer: ViewerModel, told: list[Any]) -> None:
+    controller = AnnotationsController(viewer, StepJobs(first_at_once=False), author="Ada")
+    for data in annotation_layers([Annotation(Point(5, 5), "tumour", RED)], FRAME, "dots"):
+        viewer.add_layer(Layer.create(*data))
+    layer = viewer.layers["dots"]
+    controller.choose_class("tumour")
+    layer.mode = "add"
+    layer.add(np.array([[20.0, 20.0]]))
+    layer.selected_data = {1}  # as napari leaves it
+    controller.undo()
+    assert (len(layer.data), controller.state.undo, controller.state.redo) == (1, None, "Draw")
+    controller.redo()
+    assert names(layer) == ["tumour", "tumour"]
+    assert not told
+
+
 def test_a_chosen_class_that_is_merged_is_drawn_as_what_it_has_become(viewer: ViewerModel) -> None:
     controller, _, layer = opened(viewer)
     controller.choose_class("stroma")

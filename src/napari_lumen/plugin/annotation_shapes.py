@@ -256,7 +256,7 @@ def _rows(features: Any, count: int) -> list[dict[str, Any]]:
     for values in zip(*(features[name] for name in columns), strict=True) if columns else [()] * count:
         known = (value if value == value else None for value in values)  # NaN is not itself
         found.append(dict(zip(columns, known, strict=True)))
-    return found
+    return found[:count]  # napari leaves rows behind of drawings that were given up
 
 
 def _number(row: Mapping[str, Any], column: str) -> int:

@@ -11,7 +11,20 @@ import numpy as np
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.classified import Classified
 from napari_lumen.plugin.annotation_pyramid import SET, slot_colors, slot_features
-from napari_lumen.plugin.annotation_shapes import CLASS, KIND, TABLE, THINNEST, class_rgba, drawn, line_widths
+from napari_lumen.plugin.annotation_shapes import (
+    AUTHOR,
+    BY_HAND,
+    CLASS,
+    KIND,
+    NUMBER,
+    SOURCE,
+    TABLE,
+    THINNEST,
+    TIME,
+    class_rgba,
+    drawn,
+    line_widths,
+)
 from napari_lumen.plugin.layers import KEY
 from napari_lumen.plugin.placing import facts_of
 
@@ -88,7 +101,7 @@ class ShapesTarget:
 
     def counts(self) -> dict[str, int]:
         """Return annotations by class; "" for no class. The parts of one count once."""
-        features = self.layer.features
+        features = self.layer.features[: len(self.layer.data)]  # napari keeps rows of what was given up
         if CLASS not in features:
             return {}
         new = features["annotation"] < 0
@@ -138,7 +151,9 @@ class ShapesTarget:
 
         (color,) = class_rgba([name], self.table)
         self.layer.feature_defaults = pd.DataFrame([drawn(name, author, time, source)])
-        selected, self.layer.selected_data = set(self.layer.selected_data), set()  # else these change
+        # what is selected would change; after an undo some of it is there no more
+        selected = {row for row in self.layer.selected_data if row < len(self.layer.data)}
+        self.layer.selected_data = set()
         if self._of_shapes:
             self.layer.current_edge_color = color
             self.layer.current_face_color = "transparent"
@@ -146,6 +161,25 @@ class ShapesTarget:
         else:
             self.layer.current_face_color = color
         self.layer.selected_data = selected
+
+    def sign(self, name: str | None, author: str, time: str) -> None:
+        """Say of what was just added what it is, and who has drawn it when.
+
+        What the mouse draws may have got the row of a drawing that was given up.
+        """
+        features = self.layer.features
+        new = (features[TIME] == "") & (features[NUMBER] < 0)
+        if self.drawing:
+            new.iloc[-1] = True
+            features.loc[new, list(drawn(name))] = list(drawn(name).values())
+        features.loc[new, TIME], features.loc[new, AUTHOR], features.loc[new, SOURCE] = time, author, BY_HAND
+        features.loc[new, CLASS] = features.loc[new, CLASS].fillna("")
+
+    def forget_given_up(self) -> None:
+        """Drop the rows that napari leaves behind of drawings that were given up."""
+        count = len(self.layer.data)
+        if len(self.layer.features) > count:
+            self.layer.features = self.layer.features[:count].copy()
 
     def reclassify(self, name: str, hidden: Hidden) -> bool:
         """Make the selected shapes of a class; False when none is selected."""

@@ -17,7 +17,7 @@ from napari_lumen.annotations.history import History
 from napari_lumen.errors import AnnotationError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.annotation_frame import frame_in
-from napari_lumen.plugin.annotation_shapes import AUTHOR, BY_HAND, CLASS, SOURCE, TIME, shape_layers
+from napari_lumen.plugin.annotation_shapes import BY_HAND, shape_layers
 from napari_lumen.plugin.annotation_targets import Hidden, ShapesTarget, Target, target_of
 from napari_lumen.plugin.controllers.annotation_files import AnnotationFiles
 from napari_lumen.plugin.controllers.annotations_in_view import AnnotationsInView
@@ -245,12 +245,13 @@ class AnnotationsController:
             return
         if action == "changed" and getattr(target.layer, "_is_creating", False):  # more of it follows
             return
-        features = target.layer.features
-        if action == "added":
-            new = (features[TIME] == "") & (features["annotation"] < 0)
-            features.loc[new, TIME] = datetime.now(UTC).isoformat(timespec="seconds")
-            features.loc[new, AUTHOR], features.loc[new, SOURCE] = self._author, BY_HAND
-            features.loc[new, CLASS] = features.loc[new, CLASS].fillna("")
+        if action == "added" and isinstance(target, ShapesTarget):
+            target.forget_given_up()
+            if len(target.layer.data) <= len(self._histories[target.layer].state.data):
+                self._draw_on()  # napari says so of a drawing that was given up, too
+                return
+            target.sign(self._chosen, self._author, datetime.now(UTC).isoformat(timespec="seconds"))
+            self._draw_on()
         self._did(_DONE[action])
         self._update()
 
