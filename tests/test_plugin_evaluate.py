@@ -212,7 +212,7 @@ def test_corrections_are_asked_for_only_where_there_are_some(bench: Bench, tmp_p
 def test_outlines_without_a_class_are_refused_where_the_run_has_several(bench: Bench) -> None:
     bench.draw(nucleus(128, 128), Annotation(box(0, 0, 9, 9)))
     bench.controller.evaluate()
-    assert "1 outlines of truth have no class" in bench.controller.state.message
+    assert "1 outline of truth without a class" in bench.controller.state.message
     assert bench.controller.state.result is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -114,4 +115,18 @@ def test_the_correct_panel_fits_with_counts_and_corrected_windows(qtbot: Any, tm
     assert panel.windows.list.count() == 1
     assert panel.classes.buttons
     assert cut_off(panel, qtbot, NARROW) == []
+    panel.controller.close()
+
+
+@pytest.mark.parametrize("name", ["annotations", "project", "evaluate"])
+def test_a_dock_is_no_narrower_than_what_its_panel_needs(name: str, qtbot: Any) -> None:
+    from napari._qt.qt_resources import get_stylesheet
+
+    module = import_module(f"napari_lumen.plugin.{name}_panel")
+    panel = getattr(module, f"{name.capitalize()}Panel")(ViewerModel())
+    qtbot.addWidget(panel)
+    panel.setStyleSheet(get_stylesheet("dark"))
+    panel.show()
+    qtbot.wait(20)
+    assert cut_off(panel, qtbot, panel.minimumSizeHint().width()) == []
     panel.controller.close()

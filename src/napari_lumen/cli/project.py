@@ -114,7 +114,7 @@ def list_slides(
     if as_json:
         typer.echo(project.record.model_dump_json(indent=2))
         return
-    rows = [_row(standing) for standing in project.standings(verify=False)]
+    rows = [_row(standing) for standing in project.standings()]
     if rows:
         print_table(
             results(), ("slide", "patient", "annotated by", "runs", "corrected", "Dice", "status"), rows

@@ -11,6 +11,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.comparison.asked import Drawn
 from napari_lumen.comparison.renaming import NO_CLASS, require_targets, with_names
 from napari_lumen.comparison.rules import BACKGROUND, REGION, RULES
+from napari_lumen.counting import counted
 from napari_lumen.errors import AnnotationError
 
 
@@ -72,12 +73,12 @@ def truth_for(
     if not any(name is None or name in classes or name in (BACKGROUND, REGION) for name in names):
         raise AnnotationError(
             f"{drawn} has the classes {', '.join(sorted(unknown)) or 'none'}, and the run "
-            f"{', '.join(item.name for item in classes)}: say which stands for which, or rename those of the "
-            "annotations as the run's."
+            f"{', '.join(item.name for item in classes)}: say which stands for which (--map, or the names in "
+            "the Evaluate panel), or rename those of the annotations as the run's."
         )
     if names[None] and len(classes) > 1:
         raise AnnotationError(
-            f"{names[None]:,} outlines of {drawn} have no class, and the run has "
+            f"{counted(names[None], 'outline')} of {drawn} without a class, and the run has "
             f"{', '.join(item.name for item in classes)}: say what they are, or give each one of these."
         )
     left_out = sorted(unknown | set(ignored))

@@ -37,7 +37,7 @@ class LiveTraining:
     best : str
         Which epoch is the best so far, empty before there is one.
     samples : sequence of Sample
-        Of the latest validation.
+        Of the best validation of the phase, whose weights will be kept; of the latest before there is one.
     """
 
     phase: str
@@ -90,7 +90,8 @@ class Watch:
             for name, value in event.values.items():
                 _add(kept, name, self._at, value)
         if event.event == "validated":
-            self._samples = event.samples
+            if event.is_best or not self._best.endswith(f" of {event.phase}"):
+                self._samples = event.samples
             if event.is_best:
                 self._best = f"epoch {event.epoch + 1} of {event.phase}"
         return LiveTraining(

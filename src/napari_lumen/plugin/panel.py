@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from qtpy.QtCore import QEvent, QObject, QSize
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFrame, QScrollArea, QVBoxLayout, QWidget
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 _WIDEST, _NARROWEST = 340, 230  # px
+_EDGES = 2  # px around what scrolls, by napari's theme
 _SHARE = 0.22  # of a window: a small one keeps room for the slide
 
 
@@ -48,8 +49,8 @@ class Panel(QWidget):
         super().__init__()
         self._controllers = controllers
         self._closes = False  # with its window, which may still stay
-        self.setMinimumWidth(_NARROWEST)
-        inside = QWidget()
+        self._inside = inside = QWidget()
+        inside.installEventFilter(self)
         layout = QVBoxLayout(inside)
         for widget in widgets:
             layout.addWidget(widget)
@@ -58,6 +59,9 @@ class Panel(QWidget):
         scroll.setWidget(inside)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
+        # always there: one that comes later takes its width from what lies beside it
+        scroll.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
+        self._bar = scroll.verticalScrollBar()
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
@@ -72,6 +76,12 @@ class Panel(QWidget):
         window = self.window()
         share = _SHARE * (self.width() if window is None else window.width())
         return QSize(round(max(_NARROWEST, min(_WIDEST, share))), super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802  # Qt's name
+        """Ask for as much width as nothing is cut at, as far as that is not too much."""
+        bar = 0 if self._bar is None else self._bar.sizeHint().width()
+        needed = self._inside.minimumSizeHint().width() + bar + _EDGES
+        return QSize(max(_NARROWEST, min(_WIDEST, needed)), super().minimumSizeHint().height())
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802  # Qt's name
         """Watch the window that the panel has come to lie in: its close must stop everything."""
@@ -93,6 +103,8 @@ class Panel(QWidget):
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802  # Qt's name
         """Ask before the window closes; stop when it was really closed: napari may ask, too."""
         window = self.window()
+        if event is not None and watched is self._inside and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()  # what is shown now may need another width
         if event is None or window is None or watched is not window:
             return False
         if event.type() == QEvent.Type.Close and window.isVisible() and not self._lets_close(window):

@@ -122,7 +122,8 @@ class ClassesTable(QTableWidget):
             self.renamed.emit(row.name, item.text())
         elif column == KEY:
             text = item.text().strip()
-            self.keyed.emit(row.name, int(text) if text.isdecimal() else None)
+            # what is no number is refused as a number that is no key
+            self.keyed.emit(row.name, None if not text else int(text) if text.isdecimal() else -1)
         if not self._rows:  # it was refused, and nothing has changed
             self.show_rows(before, chosen)
 

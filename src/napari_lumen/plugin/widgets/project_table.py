@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HEADS = ("Slide", "Runs", "Dice", "Drawn by", "Corr.", "Patient")
 _TIPS = {2: "Of the newest run that was scored, mean over the classes.", 4: "Corrected windows of all runs."}
 _NUMBERS = (1, 2, 4)  # columns
-_TEXTS = (0, 3)  # columns that share what room the others leave
+_WIDEST = 140  # px of a column: in a narrow dock the table scrolls sideways, and names stay legible
 _PATIENT = 5
 _ROWS = 10
 _AMISS = QColor(230, 145, 0)
@@ -44,8 +44,8 @@ class ProjectTable(QTableWidget):
         if rows is not None and columns is not None:
             rows.setVisible(False)
             columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            for column in _TEXTS:
-                columns.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
+            columns.setMaximumSectionSize(_WIDEST)
+            columns.setStretchLastSection(True)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._shown: tuple[SlideStanding, ...] = ()
         self.itemSelectionChanged.connect(self._on_selected)
