@@ -126,7 +126,9 @@ def test_the_panel_reads_the_names_of_a_file_and_gives_the_scores_of_the_command
     bench.controller.choose_file(file)
     assert bench.controller.state.names == (("Tumor", ""), ("", None))
     bench.controller.evaluate()
-    assert "without a class" in bench.controller.state.message or "say which" in bench.controller.state.message
+    assert (
+        "without a class" in bench.controller.state.message or "say which" in bench.controller.state.message
+    )
     bench.controller.count_as("Tumor", "nucleus")
     bench.controller.count_as("", "gland")
     bench.controller.evaluate()

@@ -16,6 +16,7 @@ from fakes import ArraySlide, Darkness, model_of
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Window
 from napari_lumen.inference import predict
+from napari_lumen.plugin import contrast
 from napari_lumen.plugin.contrast import channel_contrasts, contrast_limits
 from napari_lumen.plugin.controllers.run_model import RunModelController
 from napari_lumen.plugin.controllers.slides import SlideLayers
@@ -113,7 +114,10 @@ def test_the_slider_has_the_range_of_the_camera(values: np.ndarray, slider: tupl
     assert channel_contrasts(slide, coarsest_of(slide))[0].slider == slider
 
 
-def test_few_places_are_read_for_the_contrast_and_damage_stops_nothing() -> None:
+def test_few_places_are_read_for_the_contrast_and_damage_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contrast, "_PATIENCE", 60.0)  # however slow this machine is now
     channels = tuple(Channel(f"marker {index}") for index in range(20))
     slide = ReadSlide(np.zeros((3000, 3000, 20), np.uint8), tile=256)
     slide.channels = channels

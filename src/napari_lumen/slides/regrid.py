@@ -17,7 +17,7 @@ from napari_lumen.slides.resample import resample
 
 Pixels = npt.NDArray[Any]
 
-_MOST_PIXELS = 4 << 20  # of source read at once
+_MOST_PIXELS = 16 << 20  # of source read at once
 _SAME_STEP = 1e-3  # of a pixel's step: below it a level is read as it is
 _STEEPEST = 128  # pixels of source along one of a grid that is resampled from it at once
 _PARTS = 64  # along a pixel that is larger, which is first reduced to so many
