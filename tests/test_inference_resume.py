@@ -291,6 +291,33 @@ def test_what_a_damaged_file_of_pixels_held_is_made_again(
     assert (run.record.sessions[-1].tiles > 0) is again  # coarser levels follow from the finest
 
 
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [
+        ("labels/classes/0/c/0/0", True),
+        ("probability/0/c/0/0/0", True),
+        ("probability/1/c/0/0/0", False),
+        ("labels", True),
+        ("probability", True),
+        ("analysed", True),
+        ("attention", True),
+    ],
+)
+def test_what_a_lost_file_or_folder_held_is_made_again(
+    tmp_path: Path, small: Run, name: str, again: bool
+) -> None:
+    shutil.copytree(small.path, tmp_path / "run")
+    (tmp_path / "run" / "run.json").unlink()
+    lost = tmp_path / "run" / name
+    if lost.is_dir():
+        shutil.rmtree(lost)
+    else:
+        lost.unlink()
+    run = predict(ArraySlide(picture()[:600, :600]), model(), None, tmp_path / "run")
+    assert_same(run, small)
+    assert (run.record.sessions[-1].tiles > 0) is again
+
+
 def test_pixels_are_on_the_disk_before_the_ledger_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,10 +340,10 @@ def test_a_full_disk_is_one_sentence_and_what_is_finished_stays(
     monkeypatch.setattr(writer, "_SHARE", 1.0)
     flush, out = LiveRaster.flush, tmp_path / "run"
 
-    def full(self: LiveRaster) -> None:
+    def full(self: LiveRaster) -> set[tuple[int, int, int]]:
         if Ledger(out).covered:
             raise OSError(28, "No space left on device")
-        flush(self)
+        return flush(self)
 
     monkeypatch.setattr(LiveRaster, "flush", full)
     with pytest.raises(RunError, match=r"cannot be written to .*run: No space left on device.*goes on"):

@@ -212,6 +212,18 @@ def test_another_network_and_another_region_reuse_the_vectors(tmp_path: Path) ->
     assert list(table(first).values()) == pytest.approx([alone] * 12, abs=1e-4)
 
 
+def test_vectors_whose_files_a_cleaner_removed_are_computed_anew(tmp_path: Path, own_cache: Path) -> None:
+    model = two_stages(Together())
+    first = predict(ArraySlide(picture()), model, WHOLE, tmp_path / "first")
+    files = [file for file in own_cache.rglob("*") if file.is_file() and "c" in file.parts]
+    assert files
+    for file in files:
+        file.unlink()
+    again = predict(ArraySlide(picture()), model, WHOLE, tmp_path / "again")
+    assert again.record.sessions[0].tiles == again.record.tiles
+    assert table(again) == table(first)
+
+
 def test_other_weights_of_the_first_stage_other_slides_and_pixels_do_not(tmp_path: Path) -> None:
     slide = ArraySlide(picture())
     predict(slide, two_stages(Together()), WHOLE, tmp_path / "a")

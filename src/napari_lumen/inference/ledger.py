@@ -15,6 +15,8 @@ from napari_lumen.inference.plan import Cell
 
 LEDGER_FILE = "ledger.jsonl"
 
+FileOfBlock = tuple[str, int, int, int]  # path of the raster in the folder, level, row and column
+
 
 @dataclass
 class Ledger:
@@ -33,12 +35,16 @@ class Ledger:
         Pixels of each finished cell that the model answered for.
     failed : dict of Window to str
         Tiles that could not be read, and why.
+    blocks : set of (str, int, int, int)
+        Blocks of rasters that have a file: path of the raster, level, row and column. One without a file is
+        empty, unless it is listed here: then its file was lost.
     """
 
     folder: Path
     held: bool = True
     covered: dict[Cell, int] = field(default_factory=dict)
     failed: dict[Window, str] = field(default_factory=dict)
+    blocks: set[FileOfBlock] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         try:
@@ -57,6 +63,9 @@ class Ledger:
     def _read(self, entry: Mapping[str, Any]) -> None:
         if "again" in entry:
             self._forget([(row, column) for row, column in entry["again"]])
+        elif "block" in entry:
+            path, level, row, column = entry["block"]
+            self.blocks.add((path, level, row, column))
         elif "cell" in entry:
             self.covered[entry["cell"][0], entry["cell"][1]] = entry["covered"]
         else:
@@ -66,16 +75,27 @@ class Ledger:
     def _file(self) -> Path:
         return self.folder / LEDGER_FILE
 
-    def add(self, covered: Iterable[tuple[Cell, int]], failed: Iterable[tuple[Window, str]]) -> None:
-        """Record cells whose pixels are on disk, and tiles that failed; on disk when this returns."""
+    def add(
+        self,
+        covered: Iterable[tuple[Cell, int]],
+        failed: Iterable[tuple[Window, str]],
+        blocks: Iterable[FileOfBlock] = (),
+    ) -> None:
+        """Record cells whose pixels are on disk, tiles that failed, and blocks that have a file by now.
+
+        It is on disk when this returns.
+        """
         # a list at once: readers add to what is given here
         cells, tiles = dict(covered), {tile: why for tile, why in list(failed) if tile not in self.failed}
         # tiles first: a cell must not be told of as finished without those that it lacks
         lines: list[Mapping[str, object]] = [
             {"tile": [tile.y, tile.x, tile.height, tile.width], "why": why} for tile, why in tiles.items()
         ]
+        fresh = [block for block in blocks if block not in self.blocks]
+        lines += [{"block": list(block)} for block in fresh]
         lines += [{"cell": list(cell), "covered": pixels} for cell, pixels in cells.items()]
         self._append(lines)
+        self.blocks.update(fresh)
         self.covered.update(cells)
         self.failed.update(tiles)
 

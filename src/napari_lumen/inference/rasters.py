@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -50,7 +50,7 @@ class LiveRaster:
         self.pyramid = pyramid
         self._halve = halve
         self._blocks: OrderedDict[BlockKey, _Block] = OrderedDict()
-        self._written: set[Path] = set()  # since the last flush
+        self._written: set[BlockKey] = set()  # since the last flush
         self._lock = RLock()
 
     def write(self, window: Window, values: Pixels) -> None:
@@ -68,6 +68,10 @@ class LiveRaster:
         It must lie in one block.
         """
         with self._lock:
+            side = self.pyramid.block
+            key = (0, window.y // side, window.x // side)
+            if self.has_file(*key):
+                self._written.add(key)
             self._coarsen(window, np.array(self.pyramid.arrays[0][(..., *window.slices)]))
 
     def read(self, level: int, window: Window) -> Pixels:
@@ -89,10 +93,11 @@ class LiveRaster:
         """Whether a block is on disk."""
         return self._file((level, row, column)).is_file()
 
-    def damaged(self) -> list[BlockKey]:
-        """Return the blocks whose files cannot be read."""
+    def damaged(self, known: Set[BlockKey] = frozenset()) -> list[BlockKey]:
+        """Return the blocks whose files cannot be read, and those known to have had one that is gone."""
         with self._lock:
-            return [key for key in self._stored() if not self._readable(key)]
+            stored = set(self._stored())
+            return [*sorted(known - stored), *(key for key in stored if not self._readable(key))]
 
     def lost_with(self, damaged: Iterable[BlockKey]) -> list[Region]:
         """Return what of the slide, level-0 px, the finest level lacks without these blocks."""
@@ -102,22 +107,29 @@ class LiveRaster:
         """Remove the files of these blocks; what was in the coarser ones is made anew from the finest."""
         with self._lock:
             for key in damaged:
-                self._file(key).unlink()
+                self._file(key).unlink(missing_ok=True)
             if any(level for level, _, _ in damaged):
                 for level, row, column in list(self._stored()):
                     if level == 0:
                         self.adopt(self._place((level, row, column)))
                 self.flush()
 
-    def flush(self) -> None:
-        """Write what is held to disk; it is there when this returns, whatever happens to the machine."""
+    def flush(self) -> set[BlockKey]:
+        """Write what is held to disk; it is there when this returns, whatever happens to the machine.
+
+        Returns
+        -------
+        set of (int, int, int)
+            Blocks, by level, row and column, that have got a file since the last flush, or another one.
+        """
         with self._lock:
             for key, block in self._blocks.items():
                 self._save(key, block)
             written, self._written = self._written, set()
-        for file in written:
-            with file.open("r+b") as opened:
+        for key in written:
+            with self._file(key).open("r+b") as opened:
                 os.fsync(opened.fileno())
+        return written
 
     def _coarsen(self, window: Window, values: Pixels) -> None:
         for level in range(1, len(self.pyramid.arrays)):
@@ -160,7 +172,7 @@ class LiveRaster:
     def _save(self, key: BlockKey, block: _Block) -> None:
         if block.dirty and not (block.empty and self._empty(block.values)):  # else no file is needed
             self.pyramid.arrays[key[0]][self._slices(key)] = block.values
-            self._written.add(self._file(key))
+            self._written.add(key)
             block.empty = False
         block.dirty = False
 

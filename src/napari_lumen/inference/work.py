@@ -21,7 +21,7 @@ from napari_lumen.errors import ModelError, RunError
 from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.holding import write_text
 from napari_lumen.inference.forward import Answer, Forward
-from napari_lumen.inference.ledger import Ledger
+from napari_lumen.inference.ledger import FileOfBlock, Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.order import Focus
 from napari_lumen.inference.pipeline import Pipeline, network_watched
@@ -146,7 +146,7 @@ class Work(ABC):
                     again.add(cell)
             self._ledger.try_again(again)
 
-        writer.mend(forget)
+        writer.mend(forget, self._ledger.blocks)
 
     def _recorder(self) -> Recorder:
         """Return what a writer tells of cells that are on disk."""
@@ -224,13 +224,18 @@ class _Recorder:
     watch: SlideWatch
     note: Callable[[], None]
 
-    def add(self, covered: Iterable[tuple[Cell, int]], failed: Iterable[tuple[Window, str]]) -> None:
-        """Record cells whose pixels are on disk, and tiles that failed."""
+    def add(
+        self,
+        covered: Iterable[tuple[Cell, int]],
+        failed: Iterable[tuple[Window, str]],
+        blocks: Iterable[FileOfBlock] = (),
+    ) -> None:
+        """Record cells whose pixels are on disk, tiles that failed, and blocks that have a file by now."""
         if self.watch.silent:
             if self.watch.gone:  # what came since the last look may be white instead of the slide
                 return
             self.watch.require_whole()
-        self.ledger.add(covered, failed)
+        self.ledger.add(covered, failed, blocks)
         self.note()
 
 

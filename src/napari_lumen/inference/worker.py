@@ -20,7 +20,7 @@ from napari_lumen.inference.assignment import (
 )
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.frontier import FinishedCell, Frontier
-from napari_lumen.inference.ledger import Ledger
+from napari_lumen.inference.ledger import FileOfBlock, Ledger
 from napari_lumen.inference.order import Order
 from napari_lumen.inference.parts import Block, Part, block_of
 from napari_lumen.inference.pipeline import Pipeline
@@ -65,8 +65,13 @@ class Report:
     cells: list[tuple[int, int, int]] = field(default_factory=list)
     failed: list[tuple[int, int, int, int, str]] = field(default_factory=list)
 
-    def add(self, covered: Iterable[tuple[Cell, int]], failed: Iterable[tuple[Window, str]]) -> None:
-        """Note what is written."""
+    def add(
+        self,
+        covered: Iterable[tuple[Cell, int]],
+        failed: Iterable[tuple[Window, str]],
+        blocks: Iterable[FileOfBlock] = (),
+    ) -> None:
+        """Note what is written; the client sees for itself which blocks have a file."""
         self.cells += [(*cell, pixels) for cell, pixels in covered]
         self.failed = [(tile.y, tile.x, tile.height, tile.width, why) for tile, why in failed]
 

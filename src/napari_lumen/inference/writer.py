@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.halving import halve_labels
 from napari_lumen.inference.decision import class_labels
 from napari_lumen.inference.frontier import FinishedCell
+from napari_lumen.inference.ledger import FileOfBlock
 from napari_lumen.inference.plan import BLOCK, CELL, Cell, Plan
 from napari_lumen.inference.rasters import Halve, LiveRaster
 from napari_lumen.inference.reading import TileReader
@@ -36,8 +37,13 @@ _SOONEST = 2.0  # s between two writes
 class Recorder(Protocol):
     """Keeps what is finished, see `Ledger`."""
 
-    def add(self, covered: Iterable[tuple[Cell, int]], failed: Iterable[tuple[Window, str]]) -> None:
-        """Record cells whose pixels are on disk, and tiles that failed."""
+    def add(
+        self,
+        covered: Iterable[tuple[Cell, int]],
+        failed: Iterable[tuple[Window, str]],
+        blocks: Iterable[FileOfBlock] = (),
+    ) -> None:
+        """Record cells whose pixels are on disk, tiles that failed, and blocks that have a file by now."""
 
 
 class RasterWriter(ABC):
@@ -62,7 +68,7 @@ class RasterWriter(ABC):
         """Return the finished cells of which the files do not say what was answered for; none do here."""
         return set()
 
-    def mend(self, forget: Callable[[Sequence[Region]], None]) -> None:
+    def mend(self, forget: Callable[[Sequence[Region]], None], known: Collection[FileOfBlock] = ()) -> None:
         """Remove files of an earlier session that cannot be read, and make anew what follows from others.
 
         Parameters
@@ -70,8 +76,13 @@ class RasterWriter(ABC):
         forget : callable
             Given what of the slide, level-0 px, is lost, before it is removed: a crash must leave nothing
             that is told of as finished and is not there.
+        known : collection of (str, int, int, int), optional
+            Blocks that had a file, see `Ledger`.
         """
-        found = [(raster, raster.damaged()) for raster in self.rasters().values()]
+        found = [
+            (raster, raster.damaged({block[1:] for block in known if block[0] == path}))
+            for path, raster in self.rasters().items()
+        ]
         forget([lost for raster, damaged in found for lost in raster.lost_with(damaged)])
         for raster, damaged in found:
             raster.mend(damaged)
@@ -86,9 +97,11 @@ class RasterWriter(ABC):
         """Write everything to disk, then record it."""
         start = time.monotonic()
         with ThreadPoolExecutor(torch.get_num_threads(), "lumen-write") as pool:
-            for _ in pool.map(LiveRaster.flush, self.rasters().values()):
-                pass
-        self._ledger.add(self._pending, reader.failures.items())
+            flushed = pool.map(LiveRaster.flush, self.rasters().values())
+            blocks = [
+                (path, *key) for path, keys in zip(self.rasters(), flushed, strict=True) for key in keys
+            ]
+        self._ledger.add(self._pending, reader.failures.items(), blocks)
         self._pending.clear()
         self._last = time.monotonic()
         self._spent = self._last - start
