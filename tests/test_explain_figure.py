@@ -182,7 +182,7 @@ def test_a_decision_has_three_colours_and_three_names_up_to_the_edge_of_the_slid
     region = Region(0, 0, 100, 100)
     values = np.array([[0.9, 0.5, 0.49], [0.0, np.nan, np.nan]])
     shown = Shown("Tumour", values, Grid((2, 3), (40.0, 40.0)), Distribution.of(values), states=True)
-    drawn = figure(white(80), region, shown, style=Style(400))
+    drawn = figure(white(80), region, shown, style=Style(400, opacity=1.0))
     picture = next(mark for mark in drawn.marks if isinstance(mark, Bitmap)).pixels
     red, grey, purple = (state.color for state in DECISION)
     assert [tuple(picture[80, x]) for x in (80, 240, 380)] == [red, red, grey]
@@ -244,7 +244,18 @@ def call(*arguments: object) -> Result:
 
 def test_a_figure_is_made_by_one_command(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "figure.png"
-    how = ("--region", "0,0,256,256", "--width", 512, "--colormap", "grey", "--scaling", "min-max")
+    how = (
+        "--region",
+        "0,0,256,256",
+        "--width",
+        512,
+        "--colormap",
+        "grey",
+        "--scaling",
+        "min-max",
+        "--opacity",
+        1,
+    )
     result = call("figure", run.path, "--map", "map4", "--out", out, *how)
     assert result.exit_code == 0, result.stderr
     pixels = np.asarray(Image.open(out))[MARGIN : MARGIN + 400, MARGIN : MARGIN + 512]

@@ -29,7 +29,7 @@ def figure(
     colormap: Annotated[
         str, typer.Option(help="attention, viridis, magma, inferno, turbo, grey or difference.")
     ] = "attention",
-    opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the map, 0 to 1.")] = 1.0,
+    opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the map, 0 to 1.")] = 0.6,
     scaling: Annotated[
         str,
         typer.Option(

@@ -72,14 +72,14 @@ class Style:
     colormap : Colormap
     scaling : Scaling
     opacity : float
-        Of the map, in [0, 1].
+        Of the map, in [0, 1]; the tissue stays legible, as in the window.
     interpolation : {"nearest", "linear"}
     """
 
     width: int = 1200
     colormap: Colormap = ATTENTION
     scaling: Scaling = field(default_factory=Scaling)
-    opacity: float = 1.0
+    opacity: float = 0.6
     interpolation: Interpolation = "nearest"
 
 
