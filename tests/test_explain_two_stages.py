@@ -78,7 +78,8 @@ def test_a_field_and_a_slide_without_tissue_are_refused() -> None:
 def test_tumour_normal_and_no_label_are_drawn_from_python_and_by_the_commands(tmp_path: Path) -> None:
     slide, model = one_lump(), two_stages(small(), attention=NAMES)
     run = predict(slide, model, None, tmp_path / "run")
-    drawn = run_figure(slide, RunMaps(run), "tumour_prob:states", Region(0, 0, SIDE, SIDE), style=Style(120))
+    region, style = Region(0, 0, SIDE, SIDE), Style(120, opacity=1.0)
+    drawn = run_figure(slide, RunMaps(run), "tumour_prob:states", region, style=style)
     picture = next(mark for mark in drawn.marks if isinstance(mark, Bitmap)).pixels
     assert tuple(picture[5, 5]) == NO_LABEL.color  # glass
     shown = {tuple(pixel) for pixel in picture[30:80, 70:110:4].reshape(-1, 3).tolist()}
