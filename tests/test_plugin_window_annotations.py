@@ -43,10 +43,10 @@ def test_keys_choose_classes_and_all_of_a_set_is_kept(
     viewer.layers.selection.active = viewer.layers["mixed"]
     canvas = viewer.__wrapped__.window._qt_viewer.canvas.native
     qtbot.keyClick(canvas, Qt.Key.Key_2)
-    qtbot.waitUntil(lambda: panel.controller.state.chosen == "stroma", timeout=5_000)
+    qtbot.waitUntil(lambda: panel.controller.state.chosen == "stroma", timeout=30_000)
     qtbot.keyClick(canvas, Qt.Key.Key_R)  # napari's own keys work, too
-    qtbot.waitUntil(lambda: str(viewer.layers["mixed"].mode) == "add_rectangle", timeout=5_000)
-    qtbot.waitUntil(lambda: board.form.keep.isEnabled(), timeout=5_000)
+    qtbot.waitUntil(lambda: str(viewer.layers["mixed"].mode) == "add_rectangle", timeout=30_000)
+    qtbot.waitUntil(lambda: board.form.keep.isEnabled(), timeout=30_000)
     assert board.controller.state.drawn == "mixed, mixed · points"
     board.controller.name_author("Ann")
     board.form.keep.click()
