@@ -16,10 +16,10 @@ from napari_lumen.explain.place import Field
 from napari_lumen.explain.titles import ANSWER, NETWORK, SEARCH, item_title, part_title, reading_order
 from napari_lumen.geometry import Grid, Region
 from napari_lumen.models import AttentionInfo, ModelCard
+from napari_lumen.models.attention_checks import MOST_PADDED
 
 GATED = "channel_gate"  # of gated attention, whose paper shows the best- and the worst-gated channels
 _SHOWN_CHANNELS = 3  # of each
-_MOST_PADDED = 64  # px that networks add to a side
 
 
 def placed(
@@ -168,7 +168,7 @@ def _likely_stride(field: Grid, shape: tuple[int, ...]) -> int | None:
     stride = 1
     while any(cells * stride < side for cells, side in zip(shape, field.shape, strict=True)):
         stride *= 2
-    fits = all(cells * stride < side + _MOST_PADDED for cells, side in zip(shape, field.shape, strict=True))
+    fits = all(cells * stride < side + MOST_PADDED for cells, side in zip(shape, field.shape, strict=True))
     return stride if fits else None
 
 

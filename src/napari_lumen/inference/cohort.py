@@ -207,14 +207,16 @@ class _CohortWork:
         topic = f"napari-lumen-{uuid4().hex}"
         waiting: list[tuple[Path | str, Assignment, Path]] = []
         copies: list[Path | str] = []
+        folders: set[Path] = set()
         for place in places:
             self._require_wanted()
             assigned = self._assigned(place, topic)
             if isinstance(assigned, CohortRow):
                 self._put(assigned)
-            elif any(assigned[1] == folder for *_, folder in waiting):
+            elif assigned[1] in folders:
                 copies.append(place)
             else:
+                folders.add(assigned[1])
                 waiting.append((place, *assigned))
         workers = max(1, crew.size)
         whole = len(waiting) // workers * workers if self._divisible else len(waiting)

@@ -10,7 +10,7 @@ from napari_lumen.errors import ModelError
 from napari_lumen.models.attention import AttentionInfo, attention_modules
 from napari_lumen.models.card import ModelCard
 
-_MOST_PADDED = 64  # px that networks add to a side
+MOST_PADDED = 64  # px that networks add to a side
 _BOX = 5  # four edges and a score
 
 
@@ -66,7 +66,7 @@ def _problem(info: AttentionInfo, shape: tuple[int, ...], field: tuple[int, int]
         return f"it has {said} values instead of rows and columns of cells"
     stride = info.stride
     if stride is None or all(
-        side <= cells * stride < side + max(_MOST_PADDED, stride)
+        side <= cells * stride < side + max(MOST_PADDED, stride)
         for cells, side in zip(shape, field, strict=True)
     ):
         return None

@@ -104,8 +104,8 @@ class ShapesTarget:
         features = self.layer.features[: len(self.layer.data)]  # napari keeps rows of what was given up
         if CLASS not in features:
             return {}
-        new = features["annotation"] < 0
-        once = features[new | ~features.duplicated("annotation")]
+        new = features[NUMBER] < 0
+        once = features[new | ~features.duplicated(NUMBER)]
         return {str(name): int(count) for name, count in once[CLASS].value_counts().items()}
 
     def state(self) -> _Drawn:

@@ -69,7 +69,7 @@ class Watch:
         self._scores: dict[str, tuple[list[float], list[float]]] = {}
         self._before: Mapping[str, float] = {}
         self._samples: Sequence[Sample] = ()
-        self._best = ""
+        self._best = self._best_phase = ""
         self._at = 0  # steps made in all
         self._last: tuple[str, int, int] = ("", -1, 0)
         if curves is not None:
@@ -90,10 +90,10 @@ class Watch:
             for name, value in event.values.items():
                 _add(kept, name, self._at, value)
         if event.event == "validated":
-            if event.is_best or not self._best.endswith(f" of {event.phase}"):
+            if event.is_best or event.phase != self._best_phase:
                 self._samples = event.samples
             if event.is_best:
-                self._best = f"epoch {event.epoch + 1} of {event.phase}"
+                self._best, self._best_phase = f"epoch {event.epoch + 1} of {event.phase}", event.phase
         return LiveTraining(
             phase=event.phase,
             epoch=event.epoch,

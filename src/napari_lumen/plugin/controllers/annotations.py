@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -14,6 +12,7 @@ from psygnal import Signal
 from napari_lumen.annotations.classes import KEYS, ClassTable, Color
 from napari_lumen.annotations.classified import in_use
 from napari_lumen.annotations.history import History
+from napari_lumen.corrections.author import now, this_user
 from napari_lumen.errors import AnnotationError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.annotation_frame import frame_in
@@ -49,7 +48,7 @@ class AnnotationsController:
     def __init__(self, viewer: ViewerModel, jobs: JobRunner, author: str | None = None) -> None:
         self._viewer, self._jobs = viewer, jobs
         self._files = AnnotationFiles(viewer, jobs, self._on_busy)
-        self._author = author or getpass.getuser()
+        self._author = author or this_user()
         self._target: Target | None = None
         self._hidden: WeakKeyDictionary[Layer, Hidden] = WeakKeyDictionary()
         self._histories: WeakKeyDictionary[Layer, History[Any]] = WeakKeyDictionary()
@@ -250,7 +249,7 @@ class AnnotationsController:
             if len(target.layer.data) <= len(self._histories[target.layer].state.data):
                 self._draw_on()  # napari says so of a drawing that was given up, too
                 return
-            target.sign(self._chosen, self._author, datetime.now(UTC).isoformat(timespec="seconds"))
+            target.sign(self._chosen, self._author, now())
             self._draw_on()
         self._did(_DONE[action])
         self._update()
