@@ -26,10 +26,12 @@ def main() -> None:
         parser.error("--attention is of viewing")
     name = "attention" if options.attention else options.name
     report = Report(name, machine, datetime.now(UTC).date().isoformat())
-    importlib.import_module(f"bench.{name}").run(report)
-    report.print_table(sys.stdout)
-    if options.json:
-        sys.stdout.write(report.as_json() + "\n")
+    try:
+        importlib.import_module(f"bench.{name}").run(report)
+    finally:  # what was measured before an error or Ctrl-C took long
+        report.print_table(sys.stdout)
+        if options.json:
+            sys.stdout.write(report.as_json() + "\n")
 
 
 if __name__ == "__main__":

@@ -43,12 +43,12 @@ def run(folder: Path, report: Report) -> None:
         report.figures.append(
             Figure(what, median(answers) * 1000, median(batches) * 1000, "one batch", "ms", 3.0)
         )
-        with patch.object(forward, "_CPU_BATCH", _BATCH):
+        with patch.object(forward, "_FEWEST", _BATCH):
             stops = [_stop(slide, model, folder / "stopped", moment) for moment in _MOMENTS]
     tiny, _ = model_of(folder / "tiny", "unet", {"width": 2})
     with (
         open_slide(write_svs(folder / "small.svs", drawn, _SMALL, _SMALL)) as slide,
-        patch.object(forward, "_CPU_BATCH", _BATCH),
+        patch.object(forward, "_FEWEST", _BATCH),
     ):
         start = time.perf_counter()
         predict(slide, tiny, None, folder / "whole")

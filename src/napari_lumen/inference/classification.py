@@ -25,7 +25,7 @@ class Classification(TileWork):
         """Finish what is not finished, and return the record; see `Work.run`."""
         plan, mpp = self._tile_plan, self._slide.require_mpp()
         self._forward.find_batch()
-        blank = self._blank_answer()
+        blank = self._begin_blank()()
         self._note_session()
         writer = TileWriter(plan, mpp, self._folder, self._recorder())
         self._heat_map = HeatMap(self._model.card, plan, writer)

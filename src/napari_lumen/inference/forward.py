@@ -117,7 +117,11 @@ class Forward:
 
     def blank(self) -> Answer:
         """Return what the network says of one white tile."""
-        return self.submit(self._blank(1)).result()
+        return self.begin_blank().result()
+
+    def begin_blank(self) -> Pending:
+        """Send one white tile through the network."""
+        return self.submit(self._blank(1))
 
     def _blank(self, count: int) -> Batch:
         return [np.full((count, view.size, view.size, 3), 255, np.uint8) for view in self._card.input.views]

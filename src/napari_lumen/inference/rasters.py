@@ -23,7 +23,7 @@ Halve = Callable[[Pixels], Pixels]
 BlockKey = tuple[int, int, int]  # level, row and column of a block
 
 _HELD = 64 << 20  # bytes of one raster, all levels together
-_FEWEST = 2  # blocks a level, whatever their size
+_SPARE = 4  # blocks beyond one a level, whatever their size
 
 
 @dataclass
@@ -160,14 +160,22 @@ class LiveRaster:
     def _block(self, key: BlockKey) -> _Block:
         block = self._blocks.get(key)
         if block is None:
-            values = np.array(self.pyramid.arrays[key[0]][self._slices(key)])
-            block = self._blocks[key] = _Block(values, False, self._empty(values))
-            most = max(_FEWEST * len(self.pyramid.arrays), _HELD // max(1, values.nbytes))
+            block = self._blocks[key] = self._loaded(key)
+            most = max(len(self.pyramid.arrays) + _SPARE, _HELD // max(1, block.values.nbytes))
             while len(self._blocks) > most:
                 oldest, old = self._blocks.popitem(last=False)
                 self._save(oldest, old)
         self._blocks.move_to_end(key)
         return block
+
+    def _loaded(self, key: BlockKey) -> _Block:
+        array = self.pyramid.arrays[key[0]]
+        if not self.has_file(*key):  # zarr takes milliseconds to say so
+            place = self._place(key)
+            shape = (*array.shape[:-2], place.height, place.width)
+            return _Block(np.full(shape, array.fill_value, array.dtype), dirty=False, empty=True)
+        values = np.array(array[self._slices(key)])
+        return _Block(values, dirty=False, empty=self._empty(values))
 
     def _save(self, key: BlockKey, block: _Block) -> None:
         if block.dirty and not (block.empty and self._empty(block.values)):  # else no file is needed

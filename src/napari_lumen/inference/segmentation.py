@@ -23,12 +23,14 @@ class Segmentation(Work):
         """Finish what is not finished, and return the record; see `Work.run`."""
         plan = self._plan
         self._forward.find_batch()
-        blank = self._blank_answer()
+        blank = self._begin_blank()
         self._note_session()
         own = map_strides(self._model.network)
-        strides = {
-            name: kept_stride(plan, own.get(name), maps.shape[-1]) for name, maps in blank.attention.items()
-        }
+
+        def strides() -> dict[str, int]:
+            maps = blank().attention
+            return {name: kept_stride(plan, own.get(name), of.shape[-1]) for name, of in maps.items()}
+
         mpp = self._slide.require_mpp()
         writer = ResultWriter(plan, self._model, mpp, self._folder, strides, self._recorder())
         self._again(plan.cells_of, writer)

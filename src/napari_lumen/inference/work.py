@@ -20,7 +20,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ModelError, RunError
 from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.holding import write_text
-from napari_lumen.inference.forward import Answer, Forward
+from napari_lumen.inference.forward import Answer, Forward, Pending
 from napari_lumen.inference.ledger import FileOfBlock, Ledger
 from napari_lumen.inference.live import Live
 from napari_lumen.inference.order import Focus
@@ -100,11 +100,19 @@ class Work(ABC):
         """Make the network that tiles go through ready on the device."""
         return Forward(self._model, self._device)
 
-    def _blank_answer(self) -> Answer:
-        """Return the network's answer to a white tile; it must fit the card, and its attention the tile."""
+    def _begin_blank(self) -> Callable[[], Answer]:
+        """Send a white tile through the network, and return what waits for the answer.
+
+        It must fit the card, and its attention the tile.
+        """
+        with network_watched(self._model.card.title):
+            pending = self._forward.begin_blank()
+        return lambda: self._blank_answer(pending)
+
+    def _blank_answer(self, pending: Pending) -> Answer:
         card = self._model.card
         with network_watched(card.title):
-            blank = self._forward.blank()
+            blank = pending.result()
         if blank.probability.shape[1] != len(card.classes):
             raise ModelError(
                 f"The card of {card.title} is not usable: field 'classes': it names {len(card.classes)}, and "

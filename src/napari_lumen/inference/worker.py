@@ -155,7 +155,7 @@ def answer_part(index: int, assignment: Assignment, part: Part) -> Report:
         strides = {name: frontier.stride(name, side) for name, side in opened.sides.items()}
         report = Report(task.address, str(opened.device))
         writer = ResultWriter(
-            plan, model, slide.require_mpp(), assignment.folder, strides, report, finest_only=True
+            plan, model, slide.require_mpp(), assignment.folder, lambda: strides, report, finest_only=True
         )
         reader = TileReader(slide, plan.grid, model.card.input.views, opened.stain.table)
         pipeline = Pipeline(reader, opened.forward, Event(), model.card.title)

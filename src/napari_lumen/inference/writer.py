@@ -118,8 +118,9 @@ class ResultWriter(RasterWriter):
         µm per level-0 pixel of the slide.
     folder : Path
         Of the run; what an earlier session wrote there stays.
-    strides : dict of str to int
-        Pixels of the plan's grid per pixel of each attention map.
+    strides : callable
+        Returns the pixels of the plan's grid per pixel of each attention map. Called when all other rasters
+        are made: what it depends on may take until then.
     ledger : Recorder
     finest_only : bool
         Leave the coarser levels to another process, which takes them over by `adopt`.
@@ -138,7 +139,7 @@ class ResultWriter(RasterWriter):
         model: Model,
         mpp: Pair,
         folder: Path,
-        strides: dict[str, int],
+        strides: Callable[[], dict[str, int]],
         ledger: Recorder,
         *,
         finest_only: bool = False,
@@ -147,7 +148,6 @@ class ResultWriter(RasterWriter):
         self._plan = plan
         self._card, self._classes = model.card, model.card.classes
         self._descriptions = {info.name: info.description for info, _ in attention_modules(model.network)}
-        self._strides = strides
         store = RunStore(folder, mpp)
         side = BLOCK * CELL
         extra = image_label(self._classes)
@@ -168,6 +168,7 @@ class ResultWriter(RasterWriter):
         self.analysed = raster(
             store.create(ANALYSED, plan.grid, plan.levels, np.uint8, block=side), halve_mean
         )
+        self._strides = strides()
         self.attention = {
             name: raster(
                 store.create(
@@ -180,7 +181,7 @@ class ResultWriter(RasterWriter):
                 ),
                 halve_mean,
             )
-            for name, stride in strides.items()
+            for name, stride in self._strides.items()
         }
         store.describe(self.probability.pyramid, ["classes"])
         self._area = plan.area
