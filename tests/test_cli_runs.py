@@ -126,7 +126,22 @@ def test_runs_are_listed_with_their_status(finished: Run, unfinished: Path) -> N
     assert set(lines) == {"run", "finished", "unfinished"}
     assert f"{finished.record.analysed_mm2:.4g}" in lines["finished"]
     assert "% finished" in lines["unfinished"]
-    assert "damaged is damaged" in result.stderr
+    assert "plan.json is damaged" in result.stderr
+
+
+def test_a_run_of_a_newer_version_is_told_from_a_damaged_one(unfinished: Path) -> None:
+    plan = json.loads((unfinished / "plan.json").read_text())
+    (unfinished / "plan.json").write_text(json.dumps({**plan, "format": 2, "more": "of it"}))
+    result = call("runs", "show", unfinished)
+    assert result.exit_code == 1
+    assert "made by a newer version of napari-lumen" in result.stderr
+
+
+def test_a_run_that_is_not_finished_says_where_its_pixel_size_is_from(unfinished: Path) -> None:
+    assert "from the slide" in call("runs", "show", unfinished).stdout
+    plan = json.loads((unfinished / "plan.json").read_text())
+    (unfinished / "plan.json").write_text(json.dumps({**plan, "mpp_source": "user"}))
+    assert "from the user" in call("runs", "show", unfinished).stdout
 
 
 def test_without_a_folder_the_users_own_runs_are_listed() -> None:

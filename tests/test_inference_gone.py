@@ -234,6 +234,21 @@ def test_a_damaged_line_of_the_ledger_costs_its_cell_alone(tmp_path: Path) -> No
     assert Ledger(tmp_path).covered == {(2, 2): 3}
 
 
+@pytest.mark.parametrize(
+    "line", ['{"cell": ["a", 0], "covered": 1}', '{"tile": [1, 2], "why": ""}', '{"block": [[]]}', "[]", "3"]
+)
+def test_a_line_of_the_ledger_that_says_nothing_is_left_out(tmp_path: Path, line: str) -> None:
+    (tmp_path / LEDGER_FILE).write_text(line + '\n{"cell": [2, 2], "covered": 3}\n')
+    ledger = Ledger(tmp_path)
+    assert (ledger.covered, ledger.failed, ledger.blocks) == ({(2, 2): 3}, {}, set())
+
+
+def test_a_folder_in_place_of_the_ledger_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / LEDGER_FILE).mkdir()
+    with pytest.raises(RunError, match="is a folder, where the run keeps what is finished"):
+        Ledger(tmp_path)
+
+
 @pytest.mark.usefixtures("often")
 def test_a_session_is_noted_while_it_goes_on(tmp_path: Path) -> None:
     out, noted = tmp_path / "run", []

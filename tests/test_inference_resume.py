@@ -303,11 +303,13 @@ def test_what_a_damaged_file_of_pixels_held_is_made_again(
         ("attention", True),
     ],
 )
+@pytest.mark.parametrize("unfinished", [True, False])
 def test_what_a_lost_file_or_folder_held_is_made_again(
-    tmp_path: Path, small: Run, name: str, again: bool
+    tmp_path: Path, small: Run, name: str, again: bool, unfinished: bool
 ) -> None:
     shutil.copytree(small.path, tmp_path / "run")
-    (tmp_path / "run" / "run.json").unlink()
+    if unfinished:
+        (tmp_path / "run" / "run.json").unlink()
     lost = tmp_path / "run" / name
     if lost.is_dir():
         shutil.rmtree(lost)
@@ -316,6 +318,15 @@ def test_what_a_lost_file_or_folder_held_is_made_again(
     run = predict(ArraySlide(picture()[:600, :600]), model(), None, tmp_path / "run")
     assert_same(run, small)
     assert (run.record.sessions[-1].tiles > 0) is again
+
+
+def test_levels_that_are_gone_are_told_in_one_sentence(tmp_path: Path, small: Run) -> None:
+    shutil.copytree(small.path, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "probability")
+    run = Run.open(tmp_path / "run")
+    raster = next(raster for raster in run.record.rasters if raster.kind == "probability")
+    with pytest.raises(RunError, match="is gone or damaged"):
+        run.levels(raster)
 
 
 def test_pixels_are_on_the_disk_before_the_ledger_says_so(

@@ -152,8 +152,8 @@ def _rows(state: RunState) -> Iterator[tuple[str, str]]:
         yield "in use", state.held_by
     yield "slide", f"{identity.slide} (fingerprint {identity.fingerprint[:12]})"
     y, x = identity.mpp
-    source = "" if record is None else f", from the {record.mpp_source}"
-    yield "pixel size", f"{y:.4g} x {x:.4g} µm{source}"
+    source = (identity if record is None else record).mpp_source
+    yield "pixel size", f"{y:.4g} x {x:.4g} µm, from the {source}"
     yield "model", f"{identity.model} (weights {identity.weights_sha256[:12]})"
     if record is not None:
         yield from _how(record)

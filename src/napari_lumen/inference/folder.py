@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Pair
 from napari_lumen.holding import ADVICE, HOLDER_FILE, LOCK_FILE, disk_error, held, write_text
 
 PLAN_FILE = "plan.json"
+_FORMAT = 1
 
 
 class Identity(BaseModel):
@@ -24,7 +27,7 @@ class Identity(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = Field(default=1, description="Version of the layout of the folder.")
+    format: int = Field(default=_FORMAT, description="Version of the layout of the folder.")
     fingerprint: str = Field(description="Fingerprint of the slide.")
     slide: str = Field(description="Path of the slide when the run was begun.")
     mpp: Pair = Field(description="µm per level-0 pixel (y, x) that the run uses.")
@@ -34,6 +37,35 @@ class Identity(BaseModel):
     card_sha256: str = Field(description="Checksum of what else of the model's card decides the answer.")
     plan_sha256: str = Field(description="Checksum of the grid, the tiles and the area asked for.")
     cells: int = Field(default=0, description="Cells of the plan: how much there is to finish.")
+    mpp_source: Literal["slide", "user"] = Field(
+        default="slide", description="Where the pixel size came from when the run was begun."
+    )
+
+    @classmethod
+    def of(cls, folder: Path) -> Identity:
+        """Read what run a folder is of.
+
+        Raises
+        ------
+        RunError
+            When its plan was written by a newer version, or is damaged.
+        OSError
+            When it cannot be read, or is not there.
+        """
+        file = folder / PLAN_FILE
+        try:
+            plan = json.loads(file.read_bytes())
+            if isinstance(plan, dict) and isinstance(plan.get("format"), int) and plan["format"] > _FORMAT:
+                raise RunError(
+                    f"The run in {folder} was made by a newer version of napari-lumen. Update napari-lumen, "
+                    "or choose another folder."
+                )
+            return cls.model_validate(plan)
+        except ValueError as error:  # of JSON, of text or of pydantic
+            raise RunError(
+                f"{file} is damaged, so the run in that folder cannot go on. Delete the folder or choose "
+                "another."
+            ) from error
 
     def difference(self, other: Identity) -> str | None:
         """Return in words in what another run differs; a slide that was only moved is the same."""
@@ -162,7 +194,7 @@ def begin(folder: Path, identity: Identity) -> None:
     file = folder / PLAN_FILE
     try:
         if file.exists():
-            difference = Identity.model_validate_json(file.read_bytes()).difference(identity)
+            difference = Identity.of(folder).difference(identity)
             if difference is None:
                 return
             raise RunError(
@@ -170,9 +202,5 @@ def begin(folder: Path, identity: Identity) -> None:
                 "to begin anew."
             )
         write_text(file, identity.model_dump_json(indent=2) + "\n")
-    except ValidationError as error:
-        raise RunError(
-            f"{file} is damaged, so the run in that folder cannot go on. Delete the folder or choose another."
-        ) from error
     except OSError as error:
         raise disk_error(folder, error) from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from napari_lumen.errors import RunError
 from napari_lumen.geometry import Window
 from napari_lumen.inference.plan import Cell
 
@@ -51,6 +52,11 @@ class Ledger:
             data = self._file.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return
+        except IsADirectoryError as error:
+            raise RunError(
+                f"{self._file} is a folder, where the run keeps what is finished. Delete the run's folder, "
+                "and run it again."
+            ) from error
         whole = data[: data.rfind(b"\n") + 1]
         if self.held and len(whole) < len(data):
             with self._file.open("r+b") as file:
@@ -62,14 +68,16 @@ class Ledger:
 
     def _read(self, entry: Mapping[str, Any]) -> None:
         if "again" in entry:
-            self._forget([(row, column) for row, column in entry["again"]])
+            self._forget([(int(row), int(column)) for row, column in entry["again"]])
         elif "block" in entry:
             path, level, row, column = entry["block"]
-            self.blocks.add((path, level, row, column))
+            self.blocks.add((str(path), int(level), int(row), int(column)))
         elif "cell" in entry:
-            self.covered[entry["cell"][0], entry["cell"][1]] = entry["covered"]
+            row, column = entry["cell"]
+            self.covered[int(row), int(column)] = int(entry["covered"])
         else:
-            self.failed[Window(*entry["tile"])] = entry["why"]
+            y, x, height, width = map(int, entry["tile"])
+            self.failed[Window(y, x, height, width)] = str(entry["why"])
 
     @property
     def _file(self) -> Path:

@@ -21,6 +21,7 @@ from napari_lumen.inference.classification import Classification
 from napari_lumen.inference.folder import PLAN_FILE, Claim, Identity, begin, claimed, require_free, user_runs
 from napari_lumen.inference.ledger import Ledger
 from napari_lumen.inference.live import Live
+from napari_lumen.inference.lost_files import lost_files
 from napari_lumen.inference.order import Focus
 from napari_lumen.inference.pipeline import NO_NUMBER
 from napari_lumen.inference.plan import Plan, make_plan
@@ -74,8 +75,8 @@ def predict(
         What to answer for: a rectangle, or geometry in (x, y) level-0 px; all tissue when left out.
     out : path, optional
         Folder of the run. A new or empty one; or that of the same run, which then goes on where it was
-        stopped, or is returned when it is finished, unless tiles that failed can be read now. Without it, a
-        folder in the user's data folder that belongs to this slide, model and region.
+        stopped, or is returned when it is finished, unless tiles that failed can be read now or files of it
+        are gone. Without it, a folder in the user's data folder that belongs to this slide, model and region.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
     on_progress : callable, optional
@@ -153,14 +154,17 @@ def _work(card: ModelCard, crew: Crew | None, device: str) -> Callable[..., Work
 
 
 def _nothing_left(folder: Path, identity: Identity, slide: Slide, model: Model, plan: Plan) -> Run | None:
-    """Return a run that has ended, unless a tile that failed can be read now; nothing is written.
+    """Return a run that has ended, unless files of it are gone or a tile that failed can be read now.
 
+    Nothing is written.
     Tiles that the network has no number for are left: it would say the same again.
     """
     run = Run.ended_in(folder) if (folder / PLAN_FILE).exists() else None
     if run is None:
         return None
     begin(folder, identity)
+    if next(lost_files(run), None) is not None:
+        return None
     places = [(tile.y, tile.x) for tile in run.record.failed_tiles if tile.why != NO_NUMBER]
     failed = set(places[:: -(-len(places) // _PROBES) or 1])  # a server that is gone takes long to say so
     if failed:
@@ -196,6 +200,7 @@ def identity_of(slide: Slide, model: Model, plan: Plan) -> Identity:
         weights_sha256=card.weights_sha256,
         card_sha256=card_checksum(card),
         plan_sha256=plan.checksum,
+        mpp_source="user" if slide.mpp_given else "slide",
         cells=len(plan.tiles_per_cell()),
     )
 

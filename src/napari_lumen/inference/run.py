@@ -237,7 +237,14 @@ class Run:
 
         arrays = []
         for index in range(len(raster.shapes)):
-            array = da.from_zarr(str(self.path / raster.path / str(index)))
+            place = self.path / raster.path / str(index)
+            try:
+                array = da.from_zarr(str(place))
+            except (OSError, ValueError, KeyError) as error:
+                raise RunError(
+                    f"{place} of the run is gone or damaged. Run it again with that folder: what is lost is "
+                    "answered anew."
+                ) from error
             if raster.channel is not None:
                 array = array[raster.channel]
             if raster.kind == "probability":

@@ -48,7 +48,7 @@ def run_state(folder: Path) -> RunState:
         When it holds no run, or its files are damaged.
     """
     try:
-        identity = Identity.model_validate_json((folder / PLAN_FILE).read_bytes())
+        identity = Identity.of(folder)
         record = Run.open(folder).record if (folder / RUN_FILE).exists() else None
         ledger = Ledger(folder, held=False)
         sessions = sessions_of(folder) if record is None else record.sessions
