@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.nn import BatchNorm2d
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from napari_lumen.models import attention_modules, build, record_attention
@@ -43,6 +43,10 @@ class Learner:
     ----------
     architecture : str
     arguments : mapping
+    groups : int
+        Of channels, at most, whose values are normalised together within a window. The network's own batch
+        normalisation is replaced: statistics of the few windows that some strategy chose, of odd stains
+        maybe, say little of all others.
     rate, falling : float
         Of Adam, and to what share of it the rate falls while `learn` goes on.
     batch : int
@@ -50,10 +54,18 @@ class Learner:
     """
 
     def __init__(
-        self, architecture: str, arguments: dict[str, Any], rate: float, falling: float, batch: int, seed: int
+        self,
+        architecture: str,
+        arguments: dict[str, Any],
+        groups: int,
+        rate: float,
+        falling: float,
+        batch: int,
+        seed: int,
     ) -> None:
         torch.manual_seed(seed)
         self._network = build(architecture, **arguments)
+        _normalise_by_groups(self._network, groups)
         self._optimiser = torch.optim.Adam(self._network.parameters(), rate)
         self._rate, self._falling = rate, falling
         self._batch = batch
@@ -65,8 +77,7 @@ class Learner:
     def learn(self, images: Images, masks: npt.NDArray[np.bool_], steps: int) -> None:
         """Take steps on batches drawn from windows, each flipped and turned at random.
 
-        The rate falls over them: what is measured then depends less on the last few batches. Statistics of
-        batch normalisation are those of all these windows, not of the last batches of four.
+        The rate falls over them: what is measured then depends less on the last few batches.
         """
         self._network.train()
         for step in range(steps):
@@ -80,7 +91,6 @@ class Learner:
             self._optimiser.zero_grad()
             loss.backward()
             self._optimiser.step()
-        self._settle(images)
 
     def say(self, images: Images) -> Said:
         """Return what the network says of windows."""
@@ -93,21 +103,21 @@ class Learner:
                 attention.append(maps[self._gate][:, 0].float().numpy().copy())
         return Said(np.concatenate(probability), np.concatenate(attention))
 
-    def _settle(self, images: Images) -> None:
-        norms = [module for module in self._network.modules() if isinstance(module, BatchNorm2d)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the mean of all batches
-        with torch.inference_mode():
-            for start in range(0, len(images), _AT_ONCE):
-                self._network(_tensor(images[start : start + _AT_ONCE]))
-
     def _turned(self, image: Images, mask: npt.NDArray[np.bool_]) -> tuple[Images, npt.NDArray[np.bool_]]:
         quarters, flip = int(self._rng.integers(4)), bool(self._rng.integers(2))
         turned = [np.rot90(array, quarters) for array in (image, mask)]
         if flip:
             turned = [array[:, ::-1] for array in turned]
         return np.ascontiguousarray(turned[0]), np.ascontiguousarray(turned[1])
+
+
+def _normalise_by_groups(network: nn.Module, groups: int) -> None:
+    for name, module in network.named_children():
+        if isinstance(module, nn.BatchNorm2d):
+            channels = module.num_features
+            setattr(network, name, nn.GroupNorm(math.gcd(groups, channels), channels))
+        else:
+            _normalise_by_groups(module, groups)
 
 
 def _tensor(images: Images) -> Tensor:
