@@ -85,8 +85,8 @@ def loops() -> Iterator[Loop]:
     setting = (
         "An Attention U-Net of 2.3 million weights, normalised by groups of channels, learns from 8 windows "
         "of 128 px drawn at random, the same for all; five times eight more are labelled, which a strategy "
-        "chooses of 128 drawn at random. It goes on learning from all that are labelled, 50 batches of 4 each "
-        "time. Dice over all pixels of the test windows."
+        "chooses of 128 drawn at random. It goes on learning from all that are labelled, 50 batches of 4 "
+        "each time. Dice over all pixels of the test windows."
     )
     yield Loop(
         "dsb2018",
