@@ -162,7 +162,7 @@ def replace_map(
     levels = levels_of(item, _ends(slide) if look.colormap == STATES else None)
     scale, translate = _placed(item, levels, slide)
     layer.data = levels
-    if not np.array_equal(layer.scale, scale):  # napari draws anew at each
+    if not np.array_equal(layer.scale, scale):
         layer.scale = scale
     if not np.array_equal(layer.translate, translate):
         layer.translate = translate

@@ -1,11 +1,14 @@
-"""The level of a map that the view needs, chosen before napari draws it.
+"""The level of a map that the view needs, chosen before napari draws it, and drawn once.
 
 napari shows new data of a pyramid at its coarsest level for a frame, and finds the level that the view needs
-while it draws that: two frames for one, the first of them blurred.
+while it draws that: two frames for one, the first of them blurred. And it reads what is in view anew whenever
+data, place, scale or level of a layer are set.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,3 +41,16 @@ def choose_level(viewer: ViewerModel, layer: Any) -> None:
     if (part[0] < part[1]).all() and level != layer.data_level:
         layer.corner_pixels = part
         layer.data_level = level
+
+
+@contextmanager
+def drawn_once(layer: Any) -> Iterator[None]:
+    """Let napari read and draw a layer once for all that is set in it meanwhile.
+
+    Parameters
+    ----------
+    layer : napari.layers.Layer
+    """
+    with layer._block_refresh():  # napari (0.9) has no public name for it
+        yield
+    layer.refresh()

@@ -19,7 +19,7 @@ from napari_lumen.plugin.attention_layers import (
     replace_map,
     set_limits,
 )
-from napari_lumen.plugin.attention_map_level import choose_level
+from napari_lumen.plugin.attention_map_level import choose_level, drawn_once
 from napari_lumen.plugin.attention_tree import Node
 from napari_lumen.plugin.controllers.attention_colours import Key, MapColours
 from napari_lumen.plugin.controllers.attention_state import ChosenMap, Look
@@ -75,9 +75,9 @@ class MapDisplay:
         before = self.current
         if before is not None and before.layer in self._viewer.layers:
             layer = before.layer
-            with self._own():
+            with self._own(), drawn_once(layer):
                 replace_map(layer, source, item, slide, self._look, limits, stem)
-            choose_level(self._viewer, layer)
+                choose_level(self._viewer, layer)
             if before.source is not source:  # a run brings layers of its own
                 self._hide_other_maps(slide)
         else:
