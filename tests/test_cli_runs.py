@@ -14,7 +14,7 @@ from fakes import ArraySlide, Darkness, model_of
 from napari_lumen.cli import app
 from napari_lumen.corrections import CorrectionStore
 from napari_lumen.counting import counted
-from napari_lumen.errors import Cancelled
+from napari_lumen.errors import Cancelled, RunError
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Progress, Run, predict
 from napari_lumen.inference.folder import claimed, user_runs
@@ -135,6 +135,33 @@ def test_a_run_of_a_newer_version_is_told_from_a_damaged_one(unfinished: Path) -
     result = call("runs", "show", unfinished)
     assert result.exit_code == 1
     assert "made by a newer version of napari-lumen" in result.stderr
+
+
+def test_a_record_of_a_newer_version_is_not_written_over(finished: Run) -> None:
+    file = finished.path / "run.json"
+    text = json.dumps({**json.loads(file.read_text()), "format": 2})
+    file.write_text(text)
+    for command in (("runs", "show"), ("runs", "objects")):
+        more = (finished.path.parent / "objects.csv",) if command[1] == "objects" else ()
+        result = call(*command, finished.path, *more)
+        assert result.exit_code == 1
+        assert "made by a newer version of napari-lumen" in result.stderr
+    with pytest.raises(RunError, match="newer version"):
+        Run.ended_in(finished.path)
+    assert file.read_text() == text
+
+
+def test_a_run_of_which_all_tiles_but_no_record_are_there_is_not_called_whole(unfinished: Path) -> None:
+    plan = json.loads((unfinished / "plan.json").read_text())
+    (unfinished / "plan.json").write_text(json.dumps({**plan, "cells": 1}))
+    assert "99% finished" in call("runs", "show", unfinished).stdout
+
+
+def test_a_table_of_objects_that_was_deleted_is_told_from_none(finished: Run, tmp_path: Path) -> None:
+    (finished.path / "objects.parquet").unlink()
+    result = call("runs", "objects", finished.path, tmp_path / "objects.csv")
+    assert result.exit_code == 1
+    assert "objects.parquet is gone. Run the model again with that folder" in result.stderr
 
 
 def test_a_run_that_is_not_finished_says_where_its_pixel_size_is_from(unfinished: Path) -> None:

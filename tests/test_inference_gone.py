@@ -102,6 +102,28 @@ def test_an_ome_zarr_that_goes_leaves_no_white_answers(
     np.testing.assert_array_equal(labels(run), truth)
 
 
+@pytest.mark.usefixtures("often")
+def test_a_slide_that_is_overwritten_in_place_is_not_answered_as_two(
+    tiff: Path, truth: np.ndarray, tmp_path: Path
+) -> None:
+    slide, out = tmp_path / "slide.tif", tmp_path / "run"
+    shutil.copy(tiff, slide)
+    content = slide.read_bytes()
+
+    def overwrite() -> None:
+        half = len(content) // 2
+        with slide.open("r+b") as file:
+            file.seek(half)
+            file.write(bytes(255 - value for value in content[half:]))
+
+    with pytest.raises(RunError, match=r"slide\.tif can no longer be read: it is another one"):
+        predict(slide, MODEL, REGION, out, on_progress=once(40, overwrite))
+    assert not (out / "run.json").exists()
+    slide.write_bytes(content)
+    run = predict(slide, MODEL, REGION, out)
+    np.testing.assert_array_equal(labels(run), truth)
+
+
 def test_a_disk_that_answers_no_more_ends_the_run_and_it_goes_on(truth: np.ndarray, tmp_path: Path) -> None:
     slide, out = ArraySlide(picture()), tmp_path / "run"
 

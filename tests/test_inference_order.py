@@ -15,7 +15,7 @@ from napari_lumen import ModelError, RunError
 from napari_lumen.errors import Cancelled
 from napari_lumen.geometry import Region, Window
 from napari_lumen.inference import Live, Progress, predict
-from napari_lumen.inference.forward import Forward
+from napari_lumen.inference.forward import Forward, out_of_memory
 from napari_lumen.inference.frontier import Frontier
 from napari_lumen.inference.order import Order
 from napari_lumen.inference.plan import CELL, Plan, blending_window, make_plan
@@ -199,6 +199,21 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path, monkeypatch:
     run = predict(ArraySlide(dark), model_of(Hungry(2)), Region(0, 0, 300, 300), tmp_path / "run")
     assert np.asarray(run.levels(run.labels)[0])[:300, :300].all()
     assert run.record.sessions[0].batch == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "MPS backend out of memory (MPS allocated: 8.88 GB, max allowed: 9.07 GB).",
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried to",
+        "[enforce fail at alloc_cpu.cpp:75] err == 0. DefaultCPUAllocator: can't allocate memory",
+        "std::bad_alloc",
+    ],
+)
+def test_out_of_memory_is_known_by_the_words_of_every_system(said: str) -> None:
+    assert out_of_memory(RuntimeError(said))
+    assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not out_of_memory(ValueError(said))
 
 
 def test_memory_for_not_even_one_tile_is_one_sentence(tmp_path: Path) -> None:

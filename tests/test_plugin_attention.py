@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,20 @@ def test_another_map_takes_the_place_of_the_shown_one_and_the_layers_stay_few(da
     assert dark.controller.current is None
     dark.controller.choose_map("map4")
     assert dark.controller.current is not None
+
+
+def test_the_map_of_a_panel_that_was_closed_does_not_stay_below_that_of_the_next(dark: Bench) -> None:
+    dark.look_at(Region(150, 150, 128, 128))
+    dark.controller.explain_view()
+    left = dark.map
+    field = dark.controller.field
+    dark.controller.close()
+    again = AttentionController(dark.viewer, AtOnce(), lambda: Catalogue((), ()))
+    assert field is not None
+    again.take_field(field, "map4")
+    assert left not in dark.viewer.layers
+    assert again.current is not None
+    again.close()
 
 
 def test_the_legend_says_between_which_values_the_colours_run(dark: Bench) -> None:
@@ -238,6 +253,22 @@ def test_a_run_without_attention_says_how_to_get_it_and_shows_its_probability(tm
     bench.show_run(predict(slide, marker_model(2, size=100), Region(0, 0, 400, 420), tmp_path / "run"))
     assert "records no attention" in bench.controller.state.hint
     assert bench.controller.state.chosen == "probability.pale"
+
+
+def test_of_a_run_that_has_lost_a_map_the_rest_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(ArraySlide(np.full((1024, 1024, 3), 200, np.uint8)))
+    run = write_run(tmp_path / "run", bench.slide, Window(64, 64, 16, 16))
+    shutil.rmtree(run.path / "probability")
+    told: list[str] = []
+    monkeypatch.setattr(notices, "warn", told.append)
+    layers = add_result(bench.viewer, bench.layer, run_layers(run, "case"))
+    kinds = {facts_of(layer)["kind"] for layer in layers}
+    assert "labels" in kinds
+    assert "probability" not in kinds
+    assert len(told) == 1
+    assert "is gone or damaged" in told[0]
 
 
 def test_a_damaged_run_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

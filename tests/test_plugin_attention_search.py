@@ -141,6 +141,13 @@ def test_the_tool_says_weights_under_the_mouse_and_shows_the_position_that_is_cl
     tool.all.click()
     assert tool.cells is not None
     assert tool.cells.isVisible()
+    tool.hide()  # another tool is looked at
+    tool.cells.setParent(None)
+    tool.cells.show()
+    searched(tmp_path, 4)
+    qtbot.waitUntil(lambda: len(search.state.history.weights[0].values) == 4, timeout=20_000)
+    tool.cells.hide()
+    qtbot.waitUntil(lambda: not tool._timer.isActive(), timeout=20_000)
     search.choose_cell("cam")
     assert "D2" in tool.weights_heading.text()
     search.close()

@@ -12,6 +12,7 @@ from napari.layers import Layer
 
 from fakes import ArraySlide
 from napari_lumen.geometry import Window
+from napari_lumen.plugin import notices
 from napari_lumen.plugin.controllers.slides import SlideLayers
 from napari_lumen.plugin.layers import run_layers
 from napari_lumen.plugin.results import add_result
@@ -56,6 +57,35 @@ def units(layer: Any) -> list[str]:
 def on_slide(slide: Any, layer: Any, point: tuple[float, float] = (10.0, 20.0)) -> np.ndarray:
     """Return where a point of a layer lies on the slide, in level-0 pixels."""
     return np.asarray(slide.world_to_data(layer.data_to_world(point)))
+
+
+def test_a_slide_cannot_be_turned_by_hand_and_is_put_back_when_it_is(
+    viewer: ViewerModel, slides: SlideLayers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(notices, "warn", told.append)
+    layer = opened(viewer, Case("case.svs", mpp=(0.5, 0.5)))
+    other = SlideLayers(viewer)  # of another panel
+    assert not layer.editable
+    before = layer.data_to_world((30, 40))
+    for name, value in (("rotate", 20), ("shear", [0.5]), ("affine", np.diag([1, 2, 1]))):
+        setattr(layer, name, value)
+        np.testing.assert_allclose(layer.data_to_world((30, 40)), before)
+    assert len(told) == 3
+    assert "case.svs was put back" in told[0]
+    other.close()
+
+
+def test_results_follow_a_slide_that_is_moved(
+    viewer: ViewerModel, slides: SlideLayers, tmp_path: Path
+) -> None:
+    slide = Case("case.svs", mpp=(0.5, 0.5))
+    layer = opened(viewer, slide)
+    results = add_result(viewer, layer, run_layers(write_run(tmp_path, slide, Window(8, 8, 8, 8)), "case"))
+    before = [on_slide(layer, item) for item in results]
+    layer.translate = (100, 57)
+    for item, place in zip(results, before, strict=True):
+        np.testing.assert_allclose(on_slide(layer, item), place, atol=1e-6)
 
 
 def test_results_and_drawings_stay_on_the_tissue(

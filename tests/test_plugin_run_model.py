@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from napari_lumen.inference.progress import Progress
 from napari_lumen.inference.run import ClassCount
 from napari_lumen.plugin.catalogue import Catalogue, look_up
 from napari_lumen.plugin.controllers.run_model import RunModelController
+from napari_lumen.plugin.controllers.run_overlay import RunOverlay
 from napari_lumen.plugin.controllers.run_state import Result
-from napari_lumen.plugin.layers import COUNTS, KEY
+from napari_lumen.plugin.layers import COUNTS, KEY, Results, result_layers
 from napari_lumen.plugin.regions import selected_shapes, view_region
 from napari_lumen.plugin.slide_layers import slide_layer
 from napari_lumen.slides.pixel_size import remembered_mpp
@@ -541,6 +543,34 @@ def growing_run(tmp_path: Path, jobs: StepJobs, viewer: ViewerModel, on_progress
     viewer.scene.camera.center = (0, 375, 375)
     viewer.scene.camera.zoom = 0.5  # all of it
     return controller
+
+
+def test_what_has_grown_of_one_slide_stays_when_another_is_run(viewer: ViewerModel, tmp_path: Path) -> None:
+    overlay = RunOverlay(viewer, lambda counts: None)
+
+    def grow(name: str) -> list[Any]:
+        slide = ArraySlide(np.zeros((600, 600, 3), np.uint8))
+        slide.path = Path(name)
+        layer = Layer.create(*slide_layer(slide))
+        layer.metadata["napari_lumen"]["fingerprint"] = name
+        viewer.layers.append(layer)
+        record = write_run(tmp_path / name, slide, Window(8, 8, 8, 8)).record
+        facts = {"run": "", "model": record.model, "slide": name, "fingerprint": name}
+        levels = [np.ones((600, 600), np.float32), np.ones((300, 300), np.float32)]
+        results = Results(record.rasters, record.classes, record.mpp, facts, lambda raster: levels)
+        begun = overlay.begin()
+        begun(SimpleNamespace(changed=list), result_layers(results, name))  # type: ignore[arg-type]
+        before = set(viewer.layers)
+        overlay.refresh(layer, Region(0, 0, 600, 600))
+        overlay.stop()
+        return [item for item in viewer.layers if item not in before]
+
+    first, second = grow("one.svs"), grow("two.svs")
+    assert first
+    assert all(item in viewer.layers for item in (*first, *second))
+    again = grow("one.svs")
+    assert not any(item in viewer.layers for item in first)
+    assert all(item in viewer.layers for item in (*second, *again))
 
 
 def test_the_overlay_grows_where_the_user_looks_and_becomes_the_result(

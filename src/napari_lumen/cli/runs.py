@@ -137,7 +137,8 @@ def remove(
 def _status(state: RunState) -> str:
     if state.finished:
         return "finished"
-    return f"{state.share:.0%} finished" + (", running" if state.held_by else "")
+    share = min(state.share, 0.99)  # all tiles may be answered, and objects still be missing
+    return f"{share:.0%} finished" + (", running" if state.held_by else "")
 
 
 def _begun(sessions: tuple[Session, ...]) -> str:

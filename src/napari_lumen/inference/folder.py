@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Pair
 from napari_lumen.holding import ADVICE, HOLDER_FILE, LOCK_FILE, disk_error, held, write_text
 
 PLAN_FILE = "plan.json"
-_FORMAT = 1
+_FORMAT = 1  # of this file and of the record
 
 
 class Identity(BaseModel):
@@ -53,15 +53,11 @@ class Identity(BaseModel):
             When it cannot be read, or is not there.
         """
         file = folder / PLAN_FILE
+        text = file.read_bytes()
+        refuse_newer(text, folder)
         try:
-            plan = json.loads(file.read_bytes())
-            if isinstance(plan, dict) and isinstance(plan.get("format"), int) and plan["format"] > _FORMAT:
-                raise RunError(
-                    f"The run in {folder} was made by a newer version of napari-lumen. Update napari-lumen, "
-                    "or choose another folder."
-                )
-            return cls.model_validate(plan)
-        except ValueError as error:  # of JSON, of text or of pydantic
+            return cls.model_validate_json(text)
+        except ValidationError as error:
             raise RunError(
                 f"{file} is damaged, so the run in that folder cannot go on. Delete the folder or choose "
                 "another."
@@ -81,6 +77,20 @@ class Identity(BaseModel):
             if getattr(self, field) != getattr(other, field):
                 return what
         return None
+
+
+def refuse_newer(text: bytes, folder: Path) -> None:
+    """Raise RunError where a file of a run, JSON, was written by a newer version."""
+    try:
+        document = json.loads(text)
+    except ValueError:  # damaged, which its reader tells
+        return
+    version = document.get("format") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > _FORMAT:
+        raise RunError(
+            f"The run in {folder} was made by a newer version of napari-lumen. Update napari-lumen, or "
+            "choose another folder."
+        )
 
 
 def require_free(folder: Path, *, locked: bool = False) -> None:

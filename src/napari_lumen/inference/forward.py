@@ -22,6 +22,7 @@ from napari_lumen.models import Model, ModelCard, record_attention
 Array = npt.NDArray[np.float32]
 Batch = Sequence[npt.NDArray[np.uint8]]  # one (N, size, size, 3) array a view
 
+_NO_MEMORY = ("allocate memory", "out of memory", "not enough memory", "bad_alloc")
 _FEWEST = 4  # tiles in a batch: of a CPU always, of a GPU until a better number is found
 _CPU_PIXELS = 2 * 256 * 256  # that go through together: of more, a CPU's caches and allocator hold less
 _LANES = 4  # calls beside each other: each holds the tiles that it works on in memory
@@ -231,7 +232,11 @@ def _of_each_tile(recorded: Tensor) -> Tensor:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device, or the machine, has no more memory."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # of CPUs and of Apple's GPUs torch says so in words alone, which differ by system
+    said = str(error)
+    return isinstance(error, RuntimeError) and any(words in said for words in _NO_MEMORY)
 
 
 @dataclass(frozen=True)

@@ -225,6 +225,10 @@ def _opened(folder: Path) -> Iterator[parquet.ParquetFile]:
     try:
         file = parquet.ParquetFile(path)
     except FileNotFoundError as error:
+        if _says(folder):
+            raise RunError(
+                f"{path} is gone. Run the model again with that folder: what is lost is made anew."
+            ) from error
         raise RunError(
             f"The run in {folder} has no table of objects: its model finds areas, not objects. "
             "Use its labels instead."
@@ -233,6 +237,14 @@ def _opened(folder: Path) -> Iterator[parquet.ParquetFile]:
         raise RunError(f"{path} cannot be read: {error}. Delete the run and run it again.") from error
     with file:
         yield file
+
+
+def _says(folder: Path) -> bool:
+    """Whether the record of a run tells of a table of objects."""
+    from napari_lumen.inference.run import Run  # it reads tables by this module
+
+    run = Run.ended_in(folder)
+    return run is not None and any(file.kind == "objects" for file in run.record.files)
 
 
 @contextmanager

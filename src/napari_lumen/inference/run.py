@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Pair
+from napari_lumen.inference.folder import refuse_newer
 from napari_lumen.models.card import ModelCard
 from napari_lumen.stain.normalisation import ColourStatistics, Dyes
 
@@ -177,12 +179,14 @@ class Run:
         Raises
         ------
         RunError
-            When the folder holds no finished run, or its record is damaged.
+            When the folder holds no finished run, or its record is damaged or of a newer version.
         """
         folder = Path(path)
         file = folder / RUN_FILE
         try:
-            return cls(folder, RunRecord.model_validate_json(file.read_bytes()))
+            text = file.read_bytes()
+            refuse_newer(text, folder)
+            return cls(folder, RunRecord.model_validate_json(text))
         except OSError as error:
             raise RunError(
                 f"{folder} holds no finished run: {RUN_FILE} cannot be read ({error.strerror}). "
@@ -198,7 +202,14 @@ class Run:
         """Return the run of a folder that has ended; None where none has, or its record is damaged.
 
         Such a record is written anew by the same run.
+
+        Raises
+        ------
+        RunError
+            When it was written by a newer version.
         """
+        with suppress(OSError):
+            refuse_newer((folder / RUN_FILE).read_bytes(), folder)
         try:
             return cls.open(folder)
         except RunError:

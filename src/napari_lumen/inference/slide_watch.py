@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from napari_lumen.errors import RunError, first_line
+from napari_lumen.errors import RunError, SlideError, first_line
 from napari_lumen.geometry import Window
 from napari_lumen.slides import Slide
 
 _ADVICE = "Check the disk or the network."
+_ANOTHER = "it is another one than at the start, or a part of it is gone."
 _OFTEN = 2.0  # s between two looks at the slide
 _SHARE = 0.02  # of the time, at most, goes into looking
 _IN_A_ROW = 32  # tiles that fail one after the other: a disk or a server that is gone, not a bad tile
@@ -83,6 +85,24 @@ class SlideWatch:
         if self._read and self._total >= _LEAST_AT_END and self._row >= _END * self._total:
             self._stop_for_the_row()
 
+    def require_unchanged(self) -> None:
+        """Look whether what was read can be told of as read from the slide that was opened.
+
+        A file that is gone is told of by its reads, or read on through what is open of it.
+
+        Raises
+        ------
+        RunError
+            When the slide is another one by now, or what is missing of it reads as white and it is gone.
+        """
+        if self.silent:
+            self.require_whole()
+        elif not isinstance(self.slide.location, str):  # each sample would be an answer of a server
+            with suppress(SlideError, OSError):
+                if self.slide.fingerprint_now() == self.slide.fingerprint:
+                    return
+                self._stop(f"{_ANOTHER} {_ADVICE}")
+
     def require_whole(self, *, wholly: bool = False) -> None:
         """Look whether the slide is there, and the one that was opened.
 
@@ -110,7 +130,7 @@ class SlideWatch:
             if not wholly and isinstance(slide.location, str):  # each sample is an answer of a server
                 return None
             if slide.fingerprint_now() != slide.fingerprint:
-                return f"it is another one than at the start, or a part of it is gone. {_ADVICE}"
+                return f"{_ANOTHER} {_ADVICE}"
         except Exception as error:  # disks, networks and codecs raise types of their own
             if isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError):
                 return f"it is no longer there. {_ADVICE}"

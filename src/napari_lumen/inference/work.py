@@ -239,10 +239,9 @@ class _Recorder:
         blocks: Iterable[FileOfBlock] = (),
     ) -> None:
         """Record cells whose pixels are on disk, tiles that failed, and blocks that have a file by now."""
-        if self.watch.silent:
-            if self.watch.gone:  # what came since the last look may be white instead of the slide
-                return
-            self.watch.require_whole()
+        if self.watch.silent and self.watch.gone:  # what came since the last look may be white instead
+            return
+        self.watch.require_unchanged()
         self.ledger.add(covered, failed, blocks)
         self.note()
 

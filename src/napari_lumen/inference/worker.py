@@ -163,8 +163,7 @@ def answer_part(index: int, assignment: Assignment, part: Part) -> Report:
             for cells in _by_block(_cells(task, pipeline, Order(plan, missing), frontier, report), missing):
                 for cell in cells:
                     writer.write(cell)
-                if reader.watch.silent:  # what is written is told of as finished
-                    reader.watch.require_whole()
+                reader.watch.require_unchanged()  # what is written is told of as finished
                 writer.flush(reader)
         finally:
             frontier.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lumen.plugin.attention_layers import MAP, map_layer, napari_colormap
+from napari_lumen.plugin.attention_layers import COMPARED, MAP, map_layer, napari_colormap
 from napari_lumen.plugin.layers import KEY, PLACED, placement
 from napari_lumen.plugin.placing import facts_of, fingerprint_of, is_result, lay_on
 
@@ -158,6 +158,7 @@ def tissue_layer(slide: Layer, which: str) -> Layer:
 def _map(chosen: Chosen, legend: Legend, slide: Layer, look: Look, name: str) -> Image:
     source, item = chosen
     layer = map_layer(source, item, slide, look, legend.limits, _stem(slide))
+    layer.metadata[KEY] = {**facts_of(layer), COMPARED: True}
     layer.name = name
     layer.name_overlay.box = True
     layer.name_overlay.font_size = _NAME_SIZE

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_lumen.plugin.controllers.attention_state import Look
 
 MAP = "map"  # kind in a layer's facts
+COMPARED = "compared"  # in the facts of a map that stands beside another
 NO_LABEL = -1.0  # the value of what has none, in a map in the colours of a decision
 STATE_LIMITS = (NO_LABEL, 1.0)
 _HELD_WHOLE = 1 << 20  # values of a level that is kept: napari reads the coarsest at each move

@@ -89,7 +89,7 @@ class Results:
 def run_layers(run: Run, slide_name: str) -> RunLayers:
     """Return the layers of a finished run, see `result_layers`."""
     record = run.record
-    results = Results(record.rasters, record.classes, record.mpp, run_facts(run), _corrected(run))
+    results = Results(_there(run), record.classes, record.mpp, run_facts(run), _corrected(run))
     shown = result_layers(results, slide_name)
     from napari_lumen.plugin.boxes import box_layers  # they stand on this module
     from napari_lumen.plugin.unread import unread_tiles
@@ -98,6 +98,31 @@ def run_layers(run: Run, slide_name: str) -> RunLayers:
     hatched = unread_tiles(run, stem)
     late = [*([] if hatched is None else [hatched]), *box_layers(run, stem)]
     return RunLayers((*late, *shown.layers), shown.scales)
+
+
+def _there(run: Run) -> tuple[RasterRecord, ...]:
+    """Return the rasters that can be read; of others the user is told, and the rest is shown.
+
+    Raises
+    ------
+    RunError
+        When there are none.
+    """
+    from napari_lumen.plugin import notices
+
+    there: list[RasterRecord] = []
+    problems: dict[str, RunError] = {}
+    for raster in run.record.rasters:
+        try:
+            run.levels(raster)
+            there.append(raster)
+        except RunError as error:
+            problems.setdefault(raster.path, error)
+    if not there:
+        raise next(iter(problems.values()))
+    for problem in problems.values():
+        notices.warn(f"{problem} The rest of the result is shown.")
+    return tuple(there)
 
 
 def _corrected(run: Run) -> Callable[[RasterRecord], list[Any]]:

@@ -62,12 +62,21 @@ def lay_on(result: Layer, slide: Layer) -> None:
 
 
 def stretch(layer: Layer, ratio: Pair) -> None:
-    """Move and stretch a layer about the origin of the world."""
+    """Move and stretch a layer that was drawn, about the origin of the world."""
     _transform(layer, ratio, (0.0, 0.0), (0.0, 0.0))
-    if is_result(layer):
-        (down, across), (top, left) = facts_of(layer)[PLACED]
-        placed = (down * ratio[0], across * ratio[1]), (top * ratio[0], left * ratio[1])
-        layer.metadata[KEY] = {**facts_of(layer), PLACED: placed}
+
+
+def put_straight(layer: Layer) -> bool:
+    """Take back what turns, shears or moves a layer beside its scale and place; False where nothing does."""
+    axes = layer.ndim
+    straight = True
+    if not np.allclose(layer.rotate, np.eye(axes)):
+        layer.rotate, straight = np.eye(axes), False
+    if np.any(layer.shear):
+        layer.shear, straight = np.zeros_like(layer.shear), False
+    if not np.allclose(layer.affine.affine_matrix, np.eye(axes + 1)):
+        layer.affine, straight = np.eye(axes + 1), False
+    return not straight
 
 
 def _transform(layer: Layer, ratio: Pair, origin: Pair, target: Pair) -> None:

@@ -14,6 +14,8 @@ from napari_lumen.annotations.decision import STATES
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.attention_boxes import RunBoxes, box_layer, run_boxes
 from napari_lumen.plugin.attention_layers import (
+    COMPARED,
+    MAP,
     map_layer,
     napari_colormap,
     replace_map,
@@ -81,6 +83,7 @@ class MapDisplay:
             if before.source is not source:  # a run brings layers of its own
                 self._hide_other_maps(slide)
         else:
+            self._remove_left(slide)
             layer = map_layer(source, item, slide, self._look, limits, stem)
             self._viewer.layers.insert(self._place(slide), layer)
             self._viewer.layers.selection.active = layer
@@ -214,6 +217,14 @@ class MapDisplay:
             coarse = facts.get("kind") == "labels" and max(layer.scale) > _FINE
             if coarse or facts.get("kind") in ("attention", "probability"):
                 layer.visible = False
+
+    def _remove_left(self, slide: Layer) -> None:
+        """Take away the map that a panel which was closed has left: two would tint each other."""
+        for layer in list(self._viewer.layers):
+            facts = facts_of(layer)
+            left = facts.get("kind") == MAP and not facts.get(COMPARED)
+            if left and fingerprint_of(layer) == fingerprint_of(slide):
+                self._viewer.layers.remove(layer)
 
     def _remove(self, layer: Layer | None) -> None:
         if layer is not None:

@@ -33,7 +33,7 @@ class RunOverlay:
         self._counted = counted
         self._begun: list[tuple[Live, RunLayers]] = []
         self._growing: Growing | None = None
-        self._unfinished: Growing | None = None
+        self._unfinished: dict[tuple[str, str], Growing] = {}  # by slide and model
         self._shown: list[Layer] = []
         self._labels: Layer | None = None  # whose metadata tells of counts
 
@@ -47,9 +47,10 @@ class RunOverlay:
         """Show what has grown in view (level-0 px)."""
         if self._growing is None and self._begun:
             live, layers = self._begun[0]
-            if self._unfinished is not None:
-                self._unfinished.remove()
             self._growing = Growing(self._viewer, live, add_result(self._viewer, slide, layers))
+            before = self._unfinished.pop(_subject(self._growing), None)
+            if before is not None:
+                before.remove()
         if self._growing is not None:
             self._growing.refresh(view)
 
@@ -65,7 +66,7 @@ class RunOverlay:
         """Say of what has grown that it is not the whole."""
         if self._growing is not None:
             self._growing.stop()
-            self._unfinished = self._growing
+            self._unfinished[_subject(self._growing)] = self._growing
         self.end()
 
     def end(self) -> None:
@@ -97,3 +98,9 @@ class RunOverlay:
         counts = None if self._labels is None else facts_of(self._labels).get(COUNTS)
         if counts:
             self._counted(tuple(counts))
+
+
+def _subject(growing: Growing) -> tuple[str, str]:
+    """Return of which slide a run is, by its fingerprint, and of which model."""
+    facts = facts_of(growing.layers[-1])
+    return facts["fingerprint"], facts["model"]

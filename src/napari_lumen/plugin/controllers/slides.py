@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -9,12 +10,14 @@ from psygnal import Signal
 from napari_lumen.errors import SlideError
 from napari_lumen.geometry import Pair
 from napari_lumen.plugin import notices
-from napari_lumen.plugin.layers import KEY, MICROMETRES
+from napari_lumen.plugin.layers import KEY, MICROMETRES, PLACED
 from napari_lumen.plugin.placing import (
     drawn_on,
     facts_of,
     fingerprint_of,
     is_slide,
+    lay_on,
+    put_straight,
     step_of,
     stretch,
 )
@@ -150,7 +153,10 @@ class SlideLayers:
                 else:
                     moving.append(item)
         for item in moving:
-            stretch(item, ratio)
+            if PLACED in facts_of(item):
+                lay_on(item, layer)
+            else:
+                stretch(item, ratio)
             item.units = (MICROMETRES[0],) * item.ndim
         self._keep_view(ratio)
         try:
@@ -177,6 +183,9 @@ class SlideLayers:
             layer.events.metadata.disconnect(self._on_event)
             if hasattr(layer.events, "highlight"):
                 layer.events.highlight.disconnect(self._on_event)
+            if is_slide(layer):
+                for event, follow in self._placing(layer):
+                    event.disconnect(follow)
 
     def _by_name(self) -> dict[str, Layer]:
         """Return the slides by their names, bottom to top; one that is taken gets a number."""
@@ -196,11 +205,37 @@ class SlideLayers:
     def _on_inserted(self, event: Any) -> None:
         self._watch(event.value)
 
+    def _placing(self, layer: Layer) -> tuple[tuple[Any, Callable[[Any], None]], ...]:
+        """Return what tells that a layer has moved, and who follows."""
+        events = layer.events
+        turned = (events.rotate, events.shear, events.affine)
+        return (events.translate, self._on_moved), *((event, self._on_turned) for event in turned)
+
+    def _on_moved(self, event: Any) -> None:
+        """Lay what a slide carries on it anew."""
+        slide = event.source
+        for layer in self._viewer.layers:
+            if PLACED in facts_of(layer) and fingerprint_of(layer) == fingerprint_of(slide):
+                lay_on(layer, slide)
+
+    def _on_turned(self, event: Any) -> None:
+        """Put a slide back that was turned or sheared, since nothing that lies on it could follow."""
+        slide = event.source
+        if put_straight(slide):
+            notices.warn(
+                f"{slide.name} was put back: maps, outlines and regions lie on a slide by its pixel size and "
+                "position, so it cannot be turned or sheared."
+            )
+
     def _watch(self, layer: Layer) -> None:
         layer.events.name.connect(self._on_event)
         layer.events.scale.connect(self._on_event)  # a pixel size was given
         layer.events.visible.connect(self._on_event)
         layer.events.metadata.connect(self._on_event)  # a run has ended, or was corrected
+        if is_slide(layer):
+            layer.editable = False  # else napari offers to turn and move it by hand
+            for event, follow in self._placing(layer):
+                event.connect(follow)
         if hasattr(layer.events, "highlight"):  # of Shapes and Points: fires when a shape is selected
             layer.events.highlight.connect(self._on_event)
 

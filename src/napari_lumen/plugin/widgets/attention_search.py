@@ -88,9 +88,10 @@ class SearchTool(Tool):
         self._timer.start()
 
     def hideEvent(self, event: QHideEvent | None) -> None:  # noqa: N802  # Qt's name
-        """Leave a search alone that nobody looks at."""
+        """Leave a search alone that nobody looks at, here or in the window of all positions."""
         super().hideEvent(event)
-        self._timer.stop()
+        if self.cells is None or not self.cells.isVisible():
+            self._timer.stop()
 
     def _show_graph(self, state: SearchState) -> None:
         if state.genotype is None:
@@ -158,7 +159,9 @@ class SearchTool(Tool):
         self.controller.choose_cell(self.cell.itemData(index))
 
     def _on_tick(self) -> None:
-        if self.controller.state.watched:
+        if not self.isVisible() and (self.cells is None or not self.cells.isVisible()):
+            self._timer.stop()
+        elif self.controller.state.watched:
             self.controller.look()
 
     def _on_all(self) -> None:
