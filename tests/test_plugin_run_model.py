@@ -556,8 +556,12 @@ def test_what_has_grown_of_one_slide_stays_when_another_is_run(viewer: ViewerMod
         viewer.layers.append(layer)
         record = write_run(tmp_path / name, slide, Window(8, 8, 8, 8)).record
         facts = {"run": "", "model": record.model, "slide": name, "fingerprint": name}
-        levels = [np.ones((600, 600), np.float32), np.ones((300, 300), np.float32)]
-        results = Results(record.rasters, record.classes, record.mpp, facts, lambda raster: levels)
+
+        def levels(raster: Any) -> list[Any]:
+            dtype = np.uint8 if raster.kind == "labels" else np.float32
+            return [np.ones((side, side), dtype) for side in (600, 300)]
+
+        results = Results(record.rasters, record.classes, record.mpp, facts, levels)
         begun = overlay.begin()
         begun(SimpleNamespace(changed=list), result_layers(results, name))  # type: ignore[arg-type]
         before = set(viewer.layers)
