@@ -28,7 +28,7 @@ demo: $(INSTALLED)
 
 # A process a core: threads of torch on top would wait for each other longer than they compute.
 test: check
-	OMP_NUM_THREADS=1 $(HEADLESS) $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(HEADLESS) $(BIN)/python -m pytest -n 2 --dist loadfile --durations=30
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
