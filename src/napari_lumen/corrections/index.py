@@ -6,7 +6,6 @@ hold class values, 0 for background and 255 where nothing was looked at.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
+from napari_lumen.format_version import newer_version
 from napari_lumen.geometry import Grid, Region
 from napari_lumen.holding import write_text
 
@@ -146,11 +146,8 @@ class CorrectionIndex(BaseModel):
 
 
 def _require_known_version(folder: Path, text: bytes) -> None:
-    try:
-        version = json.loads(text)["version"]
-    except (ValueError, KeyError, TypeError):
-        return  # the format itself says better what is wrong
-    if isinstance(version, int) and version > VERSION:
+    version = newer_version(text, VERSION)
+    if version is not None:
         raise RunError(
             f"{folder / INDEX} was written by a newer version of napari-lumen (format {version}, this one "
             f"reads {VERSION}). Update napari-lumen to use these corrections; nothing was changed."

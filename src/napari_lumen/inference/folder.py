@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,11 +14,16 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_lumen.errors import RunError
+from napari_lumen.format_version import newer_version
 from napari_lumen.geometry import Pair
 from napari_lumen.holding import ADVICE, HOLDER_FILE, LOCK_FILE, disk_error, held, write_text
 
 PLAN_FILE = "plan.json"
 _FORMAT = 1  # of this file and of the record
+
+
+class NewerRunError(RunError):
+    """A run was made by a newer version: it is not damaged, and must not be written over."""
 
 
 class Identity(BaseModel):
@@ -80,14 +84,9 @@ class Identity(BaseModel):
 
 
 def refuse_newer(text: bytes, folder: Path) -> None:
-    """Raise RunError where a file of a run, JSON, was written by a newer version."""
-    try:
-        document = json.loads(text)
-    except ValueError:  # damaged, which its reader tells
-        return
-    version = document.get("format") if isinstance(document, dict) else None
-    if isinstance(version, int) and version > _FORMAT:
-        raise RunError(
+    """Raise NewerRunError where a file of a run, JSON, was written by a newer version."""
+    if newer_version(text, _FORMAT, "format") is not None:
+        raise NewerRunError(
             f"The run in {folder} was made by a newer version of napari-lumen. Update napari-lumen, or "
             "choose another folder."
         )

@@ -225,7 +225,7 @@ def _opened(folder: Path) -> Iterator[parquet.ParquetFile]:
     try:
         file = parquet.ParquetFile(path)
     except FileNotFoundError as error:
-        if _says(folder):
+        if _was_written(folder):
             raise RunError(
                 f"{path} is gone. Run the model again with that folder: what is lost is made anew."
             ) from error
@@ -239,8 +239,8 @@ def _opened(folder: Path) -> Iterator[parquet.ParquetFile]:
         yield file
 
 
-def _says(folder: Path) -> bool:
-    """Whether the record of a run tells of a table of objects."""
+def _was_written(folder: Path) -> bool:
+    """Whether a run had a table of objects when it ended, by its record."""
     from napari_lumen.inference.run import Run  # it reads tables by this module
 
     run = Run.ended_in(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Pair
-from napari_lumen.inference.folder import refuse_newer
+from napari_lumen.inference.folder import NewerRunError, refuse_newer
 from napari_lumen.models.card import ModelCard
 from napari_lumen.stain.normalisation import ColourStatistics, Dyes
 
@@ -205,13 +204,13 @@ class Run:
 
         Raises
         ------
-        RunError
+        NewerRunError
             When it was written by a newer version.
         """
-        with suppress(OSError):
-            refuse_newer((folder / RUN_FILE).read_bytes(), folder)
         try:
             return cls.open(folder)
+        except NewerRunError:
+            raise
         except RunError:
             return None
 

@@ -12,7 +12,6 @@ from napari_lumen.geometry import Window
 from napari_lumen.slides import Slide
 
 _ADVICE = "Check the disk or the network."
-_ANOTHER = "it is another one than at the start, or a part of it is gone."
 _OFTEN = 2.0  # s between two looks at the slide
 _SHARE = 0.02  # of the time, at most, goes into looking
 _IN_A_ROW = 32  # tiles that fail one after the other: a disk or a server that is gone, not a bad tile
@@ -99,9 +98,8 @@ class SlideWatch:
             self.require_whole()
         elif not isinstance(self.slide.location, str):  # each sample would be an answer of a server
             with suppress(SlideError, OSError):
-                if self.slide.fingerprint_now() == self.slide.fingerprint:
-                    return
-                self._stop(f"{_ANOTHER} {_ADVICE}")
+                if (why := self._why_another()) is not None:
+                    self._stop(why)
 
     def require_whole(self, *, wholly: bool = False) -> None:
         """Look whether the slide is there, and the one that was opened.
@@ -129,13 +127,16 @@ class SlideWatch:
             slide.require_there()
             if not wholly and isinstance(slide.location, str):  # each sample is an answer of a server
                 return None
-            if slide.fingerprint_now() != slide.fingerprint:
-                return f"{_ANOTHER} {_ADVICE}"
+            return self._why_another()
         except Exception as error:  # disks, networks and codecs raise types of their own
             if isinstance(error, FileNotFoundError) or isinstance(error.__cause__, FileNotFoundError):
                 return f"it is no longer there. {_ADVICE}"
             return f"{first_line(error.__cause__ or error)}. {_ADVICE}"
-        return None
+
+    def _why_another(self) -> str | None:
+        if self.slide.fingerprint_now() == self.slide.fingerprint:
+            return None
+        return f"it is another one than at the start, or a part of it is gone. {_ADVICE}"
 
     def _stop_for_the_row(self) -> None:
         why = list(self.failures.values())[-1].rstrip(".")

@@ -11,7 +11,7 @@ from napari_lumen.errors import RunError
 
 if TYPE_CHECKING:
     from collections import defaultdict
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari.utils.colormaps import Colormap
 
@@ -89,7 +89,8 @@ class Results:
 def run_layers(run: Run, slide_name: str) -> RunLayers:
     """Return the layers of a finished run, see `result_layers`."""
     record = run.record
-    results = Results(_there(run), record.classes, record.mpp, run_facts(run), _corrected(run))
+    there = _there(run)
+    results = Results(tuple(there), record.classes, record.mpp, run_facts(run), _corrected(run, there))
     shown = result_layers(results, slide_name)
     from napari_lumen.plugin.boxes import box_layers  # they stand on this module
     from napari_lumen.plugin.unread import unread_tiles
@@ -100,8 +101,8 @@ def run_layers(run: Run, slide_name: str) -> RunLayers:
     return RunLayers((*late, *shown.layers), shown.scales)
 
 
-def _there(run: Run) -> tuple[RasterRecord, ...]:
-    """Return the rasters that can be read; of others the user is told, and the rest is shown.
+def _there(run: Run) -> dict[RasterRecord, list[Any]]:
+    """Return the pyramids of the rasters that can be read; of others the user is told, the rest is shown.
 
     Raises
     ------
@@ -110,22 +111,21 @@ def _there(run: Run) -> tuple[RasterRecord, ...]:
     """
     from napari_lumen.plugin import notices
 
-    there: list[RasterRecord] = []
+    there: dict[RasterRecord, list[Any]] = {}
     problems: dict[str, RunError] = {}
     for raster in run.record.rasters:
         try:
-            run.levels(raster)
-            there.append(raster)
+            there[raster] = list(run.levels(raster))
         except RunError as error:
             problems.setdefault(raster.path, error)
     if not there:
         raise next(iter(problems.values()))
     for problem in problems.values():
         notices.warn(f"{problem} The rest of the result is shown.")
-    return tuple(there)
+    return there
 
 
-def _corrected(run: Run) -> Callable[[RasterRecord], list[Any]]:
+def _corrected(run: Run, there: Mapping[RasterRecord, list[Any]]) -> Callable[[RasterRecord], list[Any]]:
     """Return what gives the pyramids of a run, its labels with what people have corrected."""
     from napari_lumen.corrections import corrections_folder
     from napari_lumen.inference.corrected import corrected_labels
@@ -137,7 +137,7 @@ def _corrected(run: Run) -> Callable[[RasterRecord], list[Any]]:
                 return list(corrected_labels(run).levels)
             except RunError as error:  # of the corrections: what the model said can be shown all the same
                 notices.warn(f"{error} The result is shown without corrections.")
-        return list(run.levels(raster))
+        return there[raster]
 
     return levels
 

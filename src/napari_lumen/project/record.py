@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ProjectError
+from napari_lumen.format_version import newer_version
 from napari_lumen.holding import write_text
 
 RECORD = "project.json"
@@ -130,11 +130,8 @@ def _advice(folder: Path) -> str:
 
 
 def _require_known_version(file: Path, text: bytes) -> None:
-    try:
-        version = json.loads(text)["version"]
-    except (ValueError, KeyError, TypeError):
-        return  # the format itself says better what is wrong
-    if isinstance(version, int) and version > VERSION:
+    version = newer_version(text, VERSION)
+    if version is not None:
         raise ProjectError(
             f"{file} was written by a newer version of napari-lumen (format {version}, this one reads "
             f"{VERSION}). Update napari-lumen to open this project; nothing was changed."

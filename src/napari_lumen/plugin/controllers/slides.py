@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -177,15 +177,8 @@ class SlideLayers:
             event.disconnect(self._on_event)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         for layer in self._viewer.layers:
-            layer.events.name.disconnect(self._on_event)
-            layer.events.scale.disconnect(self._on_event)
-            layer.events.visible.disconnect(self._on_event)
-            layer.events.metadata.disconnect(self._on_event)
-            if hasattr(layer.events, "highlight"):
-                layer.events.highlight.disconnect(self._on_event)
-            if is_slide(layer):
-                for event, follow in self._placing(layer):
-                    event.disconnect(follow)
+            for event, follow in self._followed(layer):
+                event.disconnect(follow)
 
     def _by_name(self) -> dict[str, Layer]:
         """Return the slides by their names, bottom to top; one that is taken gets a number."""
@@ -205,11 +198,19 @@ class SlideLayers:
     def _on_inserted(self, event: Any) -> None:
         self._watch(event.value)
 
-    def _placing(self, layer: Layer) -> tuple[tuple[Any, Callable[[Any], None]], ...]:
-        """Return what tells that a layer has moved, and who follows."""
+    def _followed(self, layer: Layer) -> Iterator[tuple[Any, Callable[[Any], None]]]:
+        """Yield the events of a layer that count, and what hears of each."""
         events = layer.events
-        turned = (events.rotate, events.shear, events.affine)
-        return (events.translate, self._on_moved), *((event, self._on_turned) for event in turned)
+        yield events.name, self._on_event
+        yield events.scale, self._on_event  # a pixel size was given
+        yield events.visible, self._on_event
+        yield events.metadata, self._on_event  # a run has ended, or was corrected
+        if hasattr(events, "highlight"):  # of Shapes and Points: fires when a shape is selected
+            yield events.highlight, self._on_event
+        if is_slide(layer):
+            yield events.translate, self._on_moved
+            for turned in (events.rotate, events.shear, events.affine):
+                yield turned, self._on_turned
 
     def _on_moved(self, event: Any) -> None:
         """Lay what a slide carries on it anew."""
@@ -228,16 +229,10 @@ class SlideLayers:
             )
 
     def _watch(self, layer: Layer) -> None:
-        layer.events.name.connect(self._on_event)
-        layer.events.scale.connect(self._on_event)  # a pixel size was given
-        layer.events.visible.connect(self._on_event)
-        layer.events.metadata.connect(self._on_event)  # a run has ended, or was corrected
+        for event, follow in self._followed(layer):
+            event.connect(follow)
         if is_slide(layer):
             layer.editable = False  # else napari offers to turn and move it by hand
-            for event, follow in self._placing(layer):
-                event.connect(follow)
-        if hasattr(layer.events, "highlight"):  # of Shapes and Points: fires when a shape is selected
-            layer.events.highlight.connect(self._on_event)
 
 
 def _set_size(layer: Layer, mpp: Pair) -> None:
