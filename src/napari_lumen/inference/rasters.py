@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -173,7 +175,7 @@ class LiveRaster:
         if not self.has_file(*key):  # zarr takes milliseconds to say so
             place = self._place(key)
             shape = (*array.shape[:-2], place.height, place.width)
-            return _Block(np.full(shape, array.fill_value, array.dtype), dirty=False, empty=True)
+            return _Block(_filled(shape, array.dtype, array.fill_value), dirty=False, empty=True)
         values = np.array(array[self._slices(key)])
         return _Block(values, dirty=False, empty=self._empty(values))
 
@@ -222,6 +224,17 @@ class LiveRaster:
         except Exception:  # zarr and its codecs raise types of their own
             return False
         return True
+
+
+def _filled(shape: Sequence[int], dtype: npt.DTypeLike, value: Any) -> Pixels:
+    """Return an array of one value. Where that is 0 it takes no memory but for the pages that are written to.
+
+    Of scattered tissue, and at the coarser levels of a large slide, most of a block is never written to.
+    """
+    if value != 0:
+        return np.full(shape, value, dtype)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.frombuffer(mmap.mmap(-1, size), dtype).reshape(shape)
 
 
 def _within(part: Window, whole: Window) -> tuple[slice, slice]:
