@@ -62,13 +62,13 @@ def run(folder: Path, report: Report) -> None:
 
 
 def _megapixels_per_second(count: int, path: Path, model: Model, out: Path) -> float:
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    from napari_lumen.inference.cluster import WORKER_CONFIG, connected
+    from napari_lumen.inference.cluster import connected, local_cluster
 
-    each = {"env": {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}, "config": WORKER_CONFIG}
+    one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (
-        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None, **each) as local,
+        local_cluster([one_thread] * count) as local,
         Client(local, set_as_default=False) as client,
         connected(local.scheduler_address) as crew,
         open_slide(path) as slide,

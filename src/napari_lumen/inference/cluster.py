@@ -23,8 +23,13 @@ _TIMEOUT = "15s"  # for a scheduler to answer
 _LOOK = 0.1  # s between two looks at cancel
 # Ctrl-C in a terminal reaches all its processes: this one tells the workers what to do
 _DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
-# Dask looks a hundred times a second at what a worker does: 5 to 10 % of a core, beside the network
-WORKER_CONFIG = {"distributed.worker.profile.enabled": False}
+# Dask watches its processes closely, each in each: 5 to 10 % of a core a worker that the networks have not
+_CONFIG = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.disk": False,
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.admin.tick.interval": "200ms",
+}
 _PATIENCE = 20.0  # s for workers to stop after a cancel; one batch is much less
 
 
@@ -72,31 +77,44 @@ def connected(cluster: str | os.PathLike[str] | None, workers: int | None = None
 def _local(workers: int) -> SpecCluster:
     """Return a cluster of processes on this machine that share its cores, and its GPUs one each."""
     import torch
-    from distributed import Nanny, Scheduler, SpecCluster
 
     if workers < 1:
         raise RunError(f"{workers} workers can do nothing. Give 1 or more.")
     gpus = list(map(str, range(torch.cuda.device_count())))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    environments = worker_environments(
-        workers, os.cpu_count() or 1, visible.split(",") if gpus and visible else gpus
+    return local_cluster(
+        worker_environments(workers, os.cpu_count() or 1, visible.split(",") if gpus and visible else gpus)
     )
+
+
+def local_cluster(environments: Sequence[Mapping[str, str]]) -> SpecCluster:
+    """Start a worker of one task at a time for each environment, and a scheduler, on this machine.
+
+    Parameters
+    ----------
+    environments : sequence of mapping
+        Variables that are set for each worker, see `worker_environments`.
+    """
+    import dask
+    from distributed import Nanny, Scheduler, SpecCluster
+
     here: dict[str, Any] = {"host": "127.0.0.1", "dashboard": False}
     # the memory of a run is bounded by itself; Dask would bound it by a share of the machine
     each = {
         **here,
         "nthreads": 1,
         "memory_limit": 0,
-        "config": WORKER_CONFIG,
+        "config": _CONFIG,
         "silence_logs": logging.CRITICAL,
         "preload": [_DEAF_TO_CTRL_C],
     }
     spec = {
-        index: {"cls": Nanny, "options": {**each, "env": environment}}
+        index: {"cls": Nanny, "options": {**each, "env": dict(environment)}}
         for index, environment in enumerate(environments)
     }
     scheduler = {"cls": Scheduler, "options": {**here, "port": 0}}
-    return SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL)
+    with dask.config.set(_CONFIG):  # the scheduler and the nannies live in this process
+        return SpecCluster(workers=spec, scheduler=scheduler, silence_logs=logging.CRITICAL)
 
 
 def worker_environments(workers: int, cores: int, gpus: Sequence[str]) -> list[dict[str, str]]:
