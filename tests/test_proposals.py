@@ -67,12 +67,14 @@ def test_entropy_is_nothing_where_a_model_is_sure_and_one_where_all_classes_are_
     assert entropy(np.full((2, 1, 1), 1.0)).item() == pytest.approx(two_of_three)  # not exclusive: normalised
 
 
-def test_attention_is_spread_over_the_share_of_the_field_that_has_it() -> None:
+def test_attention_varies_by_its_deviation_over_its_mean() -> None:
     attention = np.zeros((10, 10))
     attention[:2] = 3
-    assert spread(attention) == pytest.approx(0.2)
-    assert spread(np.where(attention > 0, attention, np.nan)) == pytest.approx(1)
+    assert spread(attention) == pytest.approx(2)  # 3 of a fifth: mean 0.6, deviation 1.2
+    assert spread(attention * 7) == pytest.approx(2)
+    assert spread(np.where(attention > 0, attention, np.nan)) == pytest.approx(0)
     assert spread(np.full((4, 4), np.nan)) == 0
+    assert spread(np.zeros((4, 4))) == 0
 
 
 def test_answers_deviate_by_nothing_when_alike_and_by_one_when_opposite() -> None:
@@ -144,11 +146,11 @@ def test_diversity_begins_with_the_usual_and_goes_on_to_the_strangest(run: Run) 
     assert (2, 2) in places(propose(run, "diversity", 3, field_um=SIDE * 0.5, slide=slide))
 
 
-def test_attention_that_is_on_a_spot_comes_last(run: Run) -> None:
+def test_attention_that_is_alike_everywhere_comes_last(run: Run) -> None:
     found = propose(run, "attention", 12, field_um=SIDE * 0.5)
     scores = [item.score for item in found]
     assert scores == sorted(scores, reverse=True)
-    assert 0 <= scores[-1] < scores[0] <= 1
+    assert 0 <= scores[-1] < scores[0]
     assert all(item.region.y >= 64 for item in found if item.score == 0)  # the map ends there
 
 

@@ -33,7 +33,7 @@ def propose(
         Measure,
         typer.Option(
             help="entropy: the model is unsure; disagreement: another run says otherwise; flips: so does the "
-            "model of the field flipped and turned; attention: it looks everywhere; diversity: unlike the "
+            "model of the field flipped and turned; attention: its attention varies; diversity: unlike the "
             "others; random."
         ),
     ] = Measure.ENTROPY,

@@ -100,9 +100,9 @@ def deviation(passes: Array) -> Array:
 
 
 def spread(attention: Array) -> float:
-    """Return on what share of a field attention lies: 1 everywhere alike, near 0 on one spot.
+    """Return how far attention varies over a field: its standard deviation over its mean.
 
-    The exponential of the entropy of attention as a distribution over pixels, over their number.
+    0 where it is alike everywhere. There a model sees nothing, and is hardly ever wrong (`docs/papers.md`).
 
     Parameters
     ----------
@@ -110,10 +110,7 @@ def spread(attention: Array) -> float:
         (h, w), not negative; NaN where the model did not look.
     """
     known = attention[np.isfinite(attention)].astype(np.float64)
-    total = known.sum()
-    if total <= 0:
-        return 0.0
-    return float(np.exp(_terms(known / total).sum()) / known.size)
+    return float(known.std() / known.mean()) if known.any() else 0.0
 
 
 def k_centre(features: Array, count: int, chosen: Array | None = None) -> list[tuple[int, float]]:

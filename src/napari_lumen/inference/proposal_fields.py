@@ -104,7 +104,7 @@ class CandidateFields:
         return scores
 
     def attention(self, wanted: Sequence[int]) -> dict[int, float]:
-        """Return on what share of each field attention lies, on the first of the run's maps."""
+        """Return how far attention varies over each field, by the first of the run's maps."""
         raster = next((x for x in self.run.record.rasters if x.kind == "attention"), None)
         if raster is None:
             raise RunError(f"{self.run.record.model_title} has no attention to choose fields by.")

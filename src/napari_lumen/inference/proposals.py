@@ -43,9 +43,9 @@ def propose(
     run : Run
     by : str
         What makes a field worth it. entropy: the model is unsure; disagreement: another run says otherwise;
-        flips: the model says otherwise of the field flipped and turned; attention: the model looks everywhere
-        instead of somewhere; diversity: it is unlike all before, by probabilities and, with the slide,
-        colour; random: for comparison.
+        flips: the model says otherwise of the field flipped and turned; attention: that of the model
+        varies; diversity: it is unlike all before, by probabilities and, with the slide, colour; random: for
+        comparison.
     count : int
     field_um : float
         Side of a field, µm.
@@ -95,7 +95,7 @@ def _scores(
     if by == "entropy":
         return candidates.unsure(left), lambda score: f"The model is unsure: entropy {score:.2f}."
     if by == "attention":
-        return candidates.attention(left), lambda score: f"Attention lies on {score:.0%} of it."
+        return candidates.attention(left), lambda score: f"Attention varies by {score:.0%} of its mean."
     if by == "disagreement":
         if other is None:
             raise RunError("Name another run over the same slide to compare with.")

@@ -25,7 +25,7 @@ _WITH = "disagreement:"  # and the folder of the other run
 _WAYS: tuple[tuple[By, str], ...] = (
     ("entropy", "the model is unsure"),
     ("flips", "it says otherwise of the field flipped"),
-    ("attention", "it looks everywhere"),
+    ("attention", "its attention varies"),
     ("diversity", "it is unlike the others"),
     ("random", "at random"),
 )
