@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fakes import Darkness, model_of
-from napari_lumen.errors import RunError
+from napari_lumen.errors import Cancelled, RunError
 from napari_lumen.inference.forward import Forward
 from napari_lumen.inference.lanes import Lanes
 
@@ -94,6 +94,25 @@ def test_a_tile_that_finds_no_memory_alone_is_one_sentence() -> None:
 
     with pytest.raises(RunError, match=r"memory of cpu does not suffice for one tile"):
         Forward(model_of(Never()), CPU).submit(PIXELS).result()
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_who_waits_for_a_batch_hears_of_a_cancel_between_its_parts() -> None:
+    cancel, asked = Event(), []
+
+    class Asked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            asked.append(len(x))
+            cancel.set()
+            Event().wait(0.02)
+            return x.mean(dim=1, keepdim=True)
+
+    pixels = [np.zeros((40, 64, 64, 3), np.uint8)]
+    pending = Forward(model_of(Asked()), CPU).submit(pixels)
+    with pytest.raises(Cancelled):
+        pending.result(cancel)
+    pending.drop()
+    assert sum(asked) < 40
 
 
 @pytest.mark.usefixtures("two_cores")

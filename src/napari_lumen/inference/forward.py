@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_lumen.errors import RunError
+from napari_lumen.errors import Cancelled, RunError
 from napari_lumen.inference.lanes import Lanes
 from napari_lumen.models import Model, ModelCard, record_attention
 
@@ -53,8 +54,8 @@ class Pending(Protocol):
     def ready(self) -> bool:
         """Whether `result` would not wait."""
 
-    def result(self) -> Answer:
-        """Wait for the batch and return what was said of it."""
+    def result(self, cancel: Event | None = None) -> Answer:
+        """Wait for the batch and return what was said of it; raise Cancelled as soon as that is set."""
 
     def drop(self) -> None:
         """Let nothing more of it begin, and wait for what is under way."""
@@ -244,7 +245,7 @@ class _Ready:
     answer: Answer
     ready: bool = True
 
-    def result(self) -> Answer:
+    def result(self, cancel: Event | None = None) -> Answer:
         return self.answer
 
     def drop(self) -> None:
@@ -261,8 +262,13 @@ class _InLanes:
     def ready(self) -> bool:
         return all(part.done() for part in self.parts)
 
-    def result(self) -> Answer:
-        return _joined(*(part.result() for part in self.parts))
+    def result(self, cancel: Event | None = None) -> Answer:
+        answers = []
+        for part in self.parts:
+            answers.append(part.result())
+            if cancel is not None and cancel.is_set():
+                raise Cancelled("The run was cancelled.")
+        return _joined(*answers)
 
     def drop(self) -> None:
         wait([part for part in self.parts if not part.cancel()])
@@ -281,7 +287,7 @@ class _OnItsWay:
     def ready(self) -> bool:
         return bool(self._done.query())
 
-    def result(self) -> Answer:
+    def result(self, cancel: Event | None = None) -> Answer:
         self._done.synchronize()
         return Answer(
             self._probability.numpy(), {name: values.numpy() for name, values in self._attention.items()}
@@ -300,8 +306,8 @@ class _Halves:
     def ready(self) -> bool:
         return self.first.ready and self.second.ready
 
-    def result(self) -> Answer:
-        return _joined(self.first.result(), self.second.result())
+    def result(self, cancel: Event | None = None) -> Answer:
+        return _joined(self.first.result(cancel), self.second.result(cancel))
 
     def drop(self) -> None:
         self.first.drop()

@@ -84,7 +84,7 @@ class Pipeline:
         Raises
         ------
         Cancelled
-            Within one batch of the event.
+            Within one batch of the event, on a CPU within a part of one.
         RunError
             When the slide has gone meanwhile, or the network fails.
         """
@@ -100,7 +100,9 @@ class Pipeline:
                         under_way.append(batch)
                     # one batch is computed while the one before it is put away
                     while under_way and (batch is None or len(under_way) > 1 or _is_ready(under_way[0][1])):
-                        yield self._finished(*under_way.popleft())
+                        finished = self._finished(*under_way[0])
+                        under_way.popleft()  # not before: what is cancelled is dropped below
+                        yield finished
                 self.reader.watch.ended()
             finally:
                 self._ahead.clear()
@@ -142,7 +144,7 @@ class Pipeline:
             return Processed(tiles, None, failed)
         start = time.perf_counter()
         with network_watched(self.title):
-            answer = pending.result()
+            answer = pending.result(self.cancel)
         self.computed += time.perf_counter() - start
         # the largest is NaN where any is, and costs the least of all ways to see it
         good = ~np.isnan(answer.probability.reshape(len(tiles), -1).max(axis=1))
