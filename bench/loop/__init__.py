@@ -16,6 +16,7 @@ from bench.report import Figure, Report
 
 _HERE = Path(__file__).parent
 _RESULTS = _HERE / "results"
+_NOTE = _HERE / "note.md"
 _PAGE = _HERE.parent.parent / "docs" / "papers.md"
 _TUNING = "fine-tuning"
 
@@ -57,7 +58,7 @@ def run(report: Report, only: Collection[str] = ()) -> None:
 def write_section() -> None:
     """Write the loop's part at the end of the page; what stands before it stays."""
     found = [(loop, read_results(_RESULTS / loop.name, loop)) for loop in loops()]
-    loop_section = LOOP_MARK + section(found, read_tuned(_RESULTS / _TUNING))
+    loop_section = LOOP_MARK + section(found, read_tuned(_RESULTS / _TUNING), _NOTE.read_text())
     before = _PAGE.read_text().partition(LOOP_MARK)[0] if _PAGE.exists() else ""
     _PAGE.write_text(f"{before.rstrip()}\n\n{loop_section}" if before else loop_section)
 

@@ -20,13 +20,16 @@ the seeds that are finished.
 
 
 def section(
-    loops: list[tuple[Loop, Mapping[tuple[str, int], LoopResult]]], tuned: Mapping[int, FineTuned]
+    loops: list[tuple[Loop, Mapping[tuple[str, int], LoopResult]]],
+    tuned: Mapping[int, FineTuned],
+    note: str,
 ) -> str:
-    """Return the text: a table a loop, and that of fine-tuning."""
+    """Return the text: a table a loop, the note on them, and the table of fine-tuning."""
     parts = [_HEAD]
     for loop, results in loops:
         parts.append(f"## {loop.title}\n\n{loop.setting}\n")
         parts.append("\n".join(_table(results)) + "\n")
+    parts.append(f"## What holds, and why\n\n{note.strip()}\n")
     parts.append(
         f"## Fine-tuning the shipped model of nuclei\n\nOn {WINDOWS} windows of {SIDE} px at 0.5 µm of "
         "CoNSeP, which it has not seen; measured on 24 windows of six tiles that are held out. Nuclei are "

@@ -60,7 +60,7 @@ def experiments() -> Iterator[Experiment]:
             "groups": {"healthy": ["healthy epithelium"], "malignant": ["malignant epithelium"]},
         },
         split=CONSEP_TILES,
-        scores=_SCORES,
+        scores={**_SCORES, "IoU malignant": "IoU of malignant epithelium"},
         variants=_variants(shrink=2.0, context=1000 / 256, favoured=["healthy", "malignant"]),
         ratio="mean IoU",
     )
