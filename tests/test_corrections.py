@@ -135,6 +135,31 @@ def test_of_two_windows_that_overlap_the_later_wins_where_it_changed_something(t
     assert np.array_equal(of_second, expected[4:12, 4:12])
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_training_sees_what_is_shown_whatever_was_corrected_and_reverted(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    store = CorrectionStore(tmp_path, SUBJECT)
+    base, whole = rng.integers(0, 3, (3, 3), np.uint8), Grid((3, 3), (1, 1))
+
+    def shown() -> CorrectedLabels:
+        return CorrectedLabels([base], whole, store.changes())
+
+    for _ in range(7):
+        if store.windows and rng.random() < 0.4:
+            store.revert(store.windows[rng.integers(len(store.windows))].name)
+            continue
+        y, x = rng.integers(0, 2, 2).tolist()
+        grid = Grid((2, 2), (1, 1), (y, x))
+        before = shown().on(grid)
+        after = before.copy()
+        if rng.random() < 0.7:  # else it is accepted as it is
+            after[rng.random((2, 2)) < 0.6] = rng.integers(0, 3)
+        commit(store, grid, before, after)
+    for window in store.windows:
+        seen = settled(tmp_path, store.index, window, images.read_png(tmp_path / window.labels))
+        np.testing.assert_array_equal(seen, shown().on(window.grid((2, 2))))
+
+
 def test_what_two_people_change_at_the_same_time_both_counts(tmp_path: Path) -> None:
     store = CorrectionStore(tmp_path, SUBJECT)
     grid, opened = Grid((8, 8), (1, 1)), labels(8, 8)
@@ -281,6 +306,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path: Path) -> None:
     fewer = ClassTable.of([(1, "nucleus", (0, 180, 255))])
     with pytest.raises(RunError, match="'gland' as 2, which is not among the classes given"):
         CorrectionStore(tmp_path, Subject("/slides/case.svs", "f" * 64, (0.25, 0.25), fewer))
+    store.revert("0001")
+    assert CorrectionStore(tmp_path, Subject("/slides/case.svs", "f" * 64, (0.25, 0.25), fewer)).windows == ()
     document = json.loads((tmp_path / "corrections.json").read_text())
     (tmp_path / "corrections.json").write_text(json.dumps({**document, "version": 2}))
     with pytest.raises(RunError, match="written by a newer version of napari-lumen"):

@@ -147,6 +147,18 @@ def test_two_halves_of_a_nucleus_that_the_run_told_apart_become_one() -> None:
     assert told_apart(after > 0).max() == 1
 
 
+def test_a_bridge_is_made_wider_until_objects_are_one() -> None:
+    shape = (70, 50)
+    labels = np.zeros(shape, np.uint8)
+    for middle, radius in (((14, 25), 9), ((35, 22), 4), ((56, 25), 10)):  # a waist between two large ones
+        labels[disc(shape, middle, radius)] = NUCLEUS
+    assert told_apart(labels > 0).max() == 3
+    patch = objects.merged(labels, [(14, 25), (35, 22), (56, 25)], told_apart)
+    assert patch is not None
+    assert patch.objects == 3
+    assert told_apart(applied(labels, patch) > 0).max() == 1
+
+
 def test_a_class_is_given_by_a_click_or_to_most_of_what_an_outline_holds() -> None:
     labels = drawn(
         "11...11",

@@ -391,6 +391,21 @@ def test_a_paused_training_goes_on_to_the_end_also_in_another_session(
     later.close()
 
 
+def test_a_training_that_is_paused_before_its_first_step_goes_on_too(
+    controller: TrainController, jobs: StepJobs, tmp_path: Path
+) -> None:
+    on_discs(controller, jobs, tmp_path / "discs")
+    controller.start()
+    controller.pause()
+    jobs.let_run()
+    assert controller.state.message == "Paused before its first step. It is kept, and can go on."
+    assert controller.state.unfinished == ("discs",)
+    controller.go_on("discs")
+    jobs.let_run()
+    assert "discs" in available()
+    assert unfinished() == ()
+
+
 def test_a_paused_training_can_be_thrown_away(
     controller: TrainController, jobs: StepJobs, tmp_path: Path
 ) -> None:

@@ -66,7 +66,8 @@ def _lines(
     place: int, class_name: str | None, color: Color, items: list[Annotation], labels: Labels
 ) -> Iterator[str]:
     packed = color[0] + 256 * color[1] + 65536 * color[2]
-    name = class_name or "" if labels == "imagescope" else ""
+    # also where another attribute has the class: who reads the file as ImageScope's finds it all the same
+    name = class_name or ""
     yield "\t" + element("Annotation", {"Id": place, "Name": name, "LineColor": packed, "Visible": 1}, ">")
     if labels == "monusac" and class_name is not None:
         said = element("Attribute", {"Name": class_name, "Id": 0, "Value": ""})

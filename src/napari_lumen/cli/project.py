@@ -14,6 +14,7 @@ from napari_lumen.cli.renamed import RenamedOption, renamed_classes
 from napari_lumen.counting import counted
 
 if TYPE_CHECKING:
+    from napari_lumen.annotations.classes import ClassTable
     from napari_lumen.project import SlideStanding
 
 app = typer.Typer(
@@ -36,11 +37,19 @@ def create(
     ] = None,
 ) -> None:
     """Make a project of a folder."""
-    from napari_lumen.annotations.class_files import read_classes
     from napari_lumen.project import Project
 
-    project = Project.create(folder, name, None if classes is None else read_classes(classes.expanduser()))
+    project = Project.create(folder, name, None if classes is None else _table(classes))
     _say(f"Project {project.name}: {project.folder}")
+
+
+def _table(given: Path) -> ClassTable:
+    """Return the classes of a file, of a folder, or of a model by its name."""
+    from napari_lumen.annotations.class_files import read_classes
+    from napari_lumen.models import available
+
+    path = given.expanduser()
+    return read_classes(path if path.exists() else available(foreign=True).get(str(given), path))
 
 
 @app.command("add")
@@ -81,14 +90,13 @@ def classes(
     ] = None,
 ) -> None:
     """Show the classes of a project, or give it others."""
-    from napari_lumen.annotations.class_files import read_classes
     from napari_lumen.cli.console import results
     from napari_lumen.cli.tables import print_table
     from napari_lumen.project import Project
 
     project = Project(folder)
     if table is not None:
-        project.set_classes(read_classes(table.expanduser()))
+        project.set_classes(_table(table))
     rows = [
         (f"{item.value}", item.name, "#{:02x}{:02x}{:02x}".format(*item.color)) for item in project.classes
     ]

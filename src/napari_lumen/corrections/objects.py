@@ -25,6 +25,7 @@ Numbering = Callable[[Mask], Numbers]
 
 _NEIGHBOURS = np.ones((3, 3), bool)  # diagonal pixels touch
 _AROUND = 64  # px about a place that are looked at first
+_WIDER = 1.5  # by which a bridge grows while objects are told apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +124,8 @@ def split(labels: Pixels, path: Sequence[Pair], gap: int = 1, number: Numbering 
 def merged(labels: Pixels, path: Sequence[Pair], number: Numbering = connected) -> Patch | None:
     """Join the objects that a stroke touches into one, of the class of that in which it begins.
 
-    The bridge is at least as wide as the narrowest of them, so that no neck is left at which objects are told
-    apart. It covers background only.
+    The bridge is at least as wide as the narrowest of them, and wider where a neck is left at which objects
+    are told apart still. It covers background only.
 
     Parameters
     ----------
@@ -142,13 +143,33 @@ def merged(labels: Pixels, path: Sequence[Pair], number: Numbering = connected) 
     pieces = np.zeros((window.height, window.width), bool)
     for item in found:
         pieces[within(item.window, window)] |= item.mask
+    away = ndimage.distance_transform_edt(~line.on(window))
     reach = 2 * min(float(ndimage.distance_transform_edt(np.pad(item.mask, 1)).max()) for item in found)
-    near = ndimage.distance_transform_edt(~line.on(window)) <= reach
     before = labels[window.slices]
-    after = before.copy()
-    after[convex_hull_image(pieces & near) & (before == 0)] = found[0].value
-    after[pieces] = found[0].value
-    return Patch(window, after, len(found))
+    while True:
+        near = away <= reach
+        after = before.copy()
+        after[convex_hull_image(pieces & near) & (before == 0)] = found[0].value
+        after[pieces] = found[0].value
+        if near.all() or _is_one(labels, Patch(window, after, len(found)), found, number):
+            return Patch(window, after, len(found))
+        reach *= _WIDER
+
+
+def _is_one(labels: Pixels, patch: Patch, found: Sequence[LabelObject], number: Numbering) -> bool:
+    """Whether most of each object lies in the same one once a patch is laid on labels."""
+    joined = labels.copy()
+    joined[patch.window.slices] = patch.labels
+    area = _area_at(joined, _pixel_of(found[0]))
+    numbers = number(area.mask)
+    most = set()
+    for item in found:
+        common = item.window.intersect(area.window)
+        pixels = item.mask[within(common, item.window)]
+        if not pixels.any():
+            return False
+        most.add(int(np.bincount(numbers[within(common, area.window)][pixels]).argmax()))
+    return len(most) == 1 and 0 not in most
 
 
 def reclassified(
@@ -210,6 +231,12 @@ def added(labels: Pixels, window: Window, mask: Mask, value: int) -> Patch | Non
 
 def _pixel(place: Pair) -> tuple[int, int]:
     return round(place[0]), round(place[1])
+
+
+def _pixel_of(item: LabelObject) -> tuple[int, int]:
+    """Return one pixel of an object."""
+    row, column = np.argwhere(item.mask)[0].tolist()
+    return item.window.y + row, item.window.x + column
 
 
 def _inside(pixel: tuple[int, int], shape: tuple[int, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from napari_lumen.corrections.changes import Changes
 from napari_lumen.corrections.images import Pixels
 from napari_lumen.corrections.index import CorrectedWindow, CorrectionIndex
+from napari_lumen.geometry import Grid
 
 
 def settled(folder: Path, index: CorrectionIndex, window: CorrectedWindow, stored: Pixels) -> Pixels:
@@ -37,31 +39,43 @@ def settled(folder: Path, index: CorrectionIndex, window: CorrectedWindow, store
     """
     labels = stored.copy()
     grid = window.grid((stored.shape[0], stored.shape[1]))
-    own = np.zeros(stored.shape, np.uint8)
-    mine = Changes.read(folder, window)
-    if mine is not None:
-        Changes(mine.grid, mine.before, mine.mask.astype(np.uint8), mine.mask).onto(grid, own)
-    for gone in reversed(index.reverted):
-        if _order(gone.window) < _order(window) and _overlap(gone.window, window):
-            changes = Changes.read(folder, gone.window)
-            if changes is not None:
-                _take_back(changes, labels, own == 0, window)
-    for later in index.windows[index.windows.index(window) + 1 :]:
+    place = index.windows.index(window)
+    gone = [item.window for item in index.reverted if _order(item.window) < _order(window)]
+    gone = [item for item in gone if _overlap(item, window)]
+    if gone:
+        before = [item for item in index.windows[:place] if _overlap(item, window)]
+        _take_back(folder, gone, [*before, window], grid, labels)
+    for later in index.windows[place + 1 :]:
         if _overlap(later, window):
-            changes = Changes.read(folder, later)
-            if changes is not None:
-                changes.onto(grid, labels)
+            _lay(Changes.read(folder, later), grid, labels)
     return labels
 
 
-def _take_back(changes: Changes, labels: Pixels, free: object, window: CorrectedWindow) -> None:
-    """Undo a reverted change where the labels still show it and the window itself has not changed it."""
-    grid = window.grid((labels.shape[0], labels.shape[1]))
-    with_it, without = labels.copy(), labels.copy()
-    changes.onto(grid, with_it)
-    changes.reversed().onto(grid, without)
-    shown = (with_it == labels) & (without != labels) & np.asarray(free)
-    labels[shown] = without[shown]
+def _take_back(
+    folder: Path, gone: Sequence[CorrectedWindow], left: Sequence[CorrectedWindow], grid: Grid, labels: Pixels
+) -> None:
+    """Say where reverted windows had changed labels what is there without them, in place.
+
+    That is what was there before the first of all, and then what those that are left have changed.
+    """
+    touched = np.zeros(labels.shape, np.uint8)
+    without = labels.copy()
+    for window in sorted((*gone, *left), key=_order, reverse=True):
+        changes = Changes.read(folder, window)
+        if changes is not None:
+            changes.reversed().onto(grid, without)
+            if window in gone:
+                Changes(changes.grid, changes.before, changes.mask.astype(np.uint8), changes.mask).onto(
+                    grid, touched
+                )
+    for window in left:
+        _lay(Changes.read(folder, window), grid, without)
+    labels[touched > 0] = without[touched > 0]
+
+
+def _lay(changes: Changes | None, grid: Grid, labels: Pixels) -> None:
+    if changes is not None:
+        changes.onto(grid, labels)
 
 
 def _overlap(one: CorrectedWindow, other: CorrectedWindow) -> bool:

@@ -239,7 +239,7 @@ class CorrectionStore:
             )
         used = {(item.value, item.name) for item in index.classes}
         lost = used - {(item.value, item.name) for item in self.classes}
-        if lost and (index.windows or index.reverted):
+        if lost and index.windows:
             value, name = min(lost)
             raise RunError(
                 f"{counted(len(index.windows), 'corrected window')} in {self.folder} have {name!r} as "

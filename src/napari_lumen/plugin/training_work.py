@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from napari_lumen.holding import write_text
 from napari_lumen.plugin.live_training import LiveTraining, Watch
 from napari_lumen.plugin.recipe_fields import RecipeChoice, recipe_choice
 
@@ -114,14 +115,9 @@ def look_up_training() -> TrainingCatalogue:
 
 def unfinished() -> tuple[str, ...]:
     """Return the names of trainings that can go on."""
-    checkpoints = trainings_folder().glob(f"*/{OUT}/checkpoint.pt")
-    folders = (path.parents[1] for path in checkpoints)
+    folders = (path.parent for path in trainings_folder().glob(f"*/{CONFIG}"))
     return tuple(
-        sorted(
-            folder.name
-            for folder in folders
-            if (folder / CONFIG).is_file() and not any((folder / OUT / "model").glob("*/card.json"))
-        )
+        sorted(folder.name for folder in folders if not any((folder / OUT / "model").glob("*/card.json")))
     )
 
 
@@ -143,7 +139,7 @@ def put_down(config: TrainingConfig, data: Path | None) -> Path:
             shutil.copytree(data, folder / DATA)
             source = config.data.model_copy(update={"folder": folder / DATA})
             config = config.model_copy(update={"data": source})
-        (folder / CONFIG).write_text(config.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_text(folder / CONFIG, config.model_dump_json(indent=1) + "\n")  # the last: now it can go on
     except OSError as error:
         throw_away(folder)
         raise RunError(f"The training cannot be kept in {folder}: {error.strerror or error}.") from error

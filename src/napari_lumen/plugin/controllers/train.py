@@ -306,25 +306,24 @@ class TrainController:
 
     def _on_failed(self, error: BaseException) -> None:
         self._training = None
-        self._keep_or_throw_away()
+        if not self._has_learned():  # it would only be in the way of another one
+            throw_away(trainings_folder() / self.state.training)
         self._update(stage="idle", message=_sentence(error), unfinished=unfinished())
         notices.show(error)
 
     def _on_cancelled(self) -> None:
         self._training = None
         if self._pauses:
-            self._keep_or_throw_away()
             message = "Paused. What is learned is kept."
+            if not self._has_learned():
+                message = "Paused before its first step. It is kept, and can go on."
         else:
             throw_away(trainings_folder() / self.state.training)
             message = "Cancelled. Nothing was kept."
         self._update(stage="idle", message=message, live=None, unfinished=unfinished())
 
-    def _keep_or_throw_away(self) -> None:
-        """Keep a training that has learned something; another one would only be in the way."""
-        folder = trainings_folder() / self.state.training
-        if not (folder / OUT / "checkpoint.pt").is_file():
-            throw_away(folder)
+    def _has_learned(self) -> bool:
+        return (trainings_folder() / self.state.training / OUT / "checkpoint.pt").is_file()
 
     # rules
 
