@@ -104,6 +104,18 @@ def test_what_is_done_is_skipped_and_what_was_mended_is_run(
     assert [row["status"] for row in table(tmp_path / "out")] == ["finished", "finished"]
 
 
+def test_a_run_of_which_files_are_gone_is_not_what_is_done(tmp_path: Path) -> None:
+    slide = write_slide(tmp_path / "a.tif")
+    first = predict_cohort([slide], MODEL, tmp_path / "out")
+    (file,) = (tmp_path / "out").glob("*/labels/classes/0/c/0/0")
+    content = file.read_bytes()
+    for damage in (file.unlink, lambda: file.write_bytes(content[:-5])):
+        damage()
+        again = predict_cohort([slide], MODEL, tmp_path / "out")
+        assert again.rows[0].objects == first.rows[0].objects
+        assert file.read_bytes() == content
+
+
 def test_runs_of_other_models_and_regions_lie_side_by_side(tmp_path: Path) -> None:
     slide = write_slide(tmp_path / "a.tif", 2)
     other = model_of(Darkness(), size=128, overlap=16)

@@ -320,6 +320,41 @@ def test_what_a_lost_file_or_folder_held_is_made_again(
     assert (run.record.sessions[-1].tiles > 0) is again
 
 
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [
+        ("labels/classes/0/c/0/0", True),
+        ("labels/classes/1/zarr.json", False),
+        ("probability/1/c/0/0/0", False),
+        ("objects.parquet", False),
+    ],
+)
+def test_what_was_cut_off_a_file_of_a_run_that_ended_is_made_again(
+    tmp_path: Path, small: Run, name: str, again: bool
+) -> None:
+    shutil.copytree(small.path, tmp_path / "run")
+    cut = tmp_path / "run" / name
+    cut.write_bytes(cut.read_bytes()[:-9])
+    run = predict(ArraySlide(picture()[:600, :600]), model(), None, tmp_path / "run")
+    assert_same(run, small)
+    assert (run.record.sessions[-1].tiles > 0) is again
+    assert len(run.objects()) == len(small.objects())
+
+
+def test_a_file_that_is_damaged_inside_is_told_in_one_sentence_that_helps(tmp_path: Path, small: Run) -> None:
+    shutil.copytree(small.path, tmp_path / "run")
+    broken = tmp_path / "run" / "labels" / "classes" / "0" / "c" / "0" / "0"
+    content = bytearray(broken.read_bytes())
+    content[:200] = bytes(200)
+    broken.write_bytes(content)
+    run = Run.open(tmp_path / "run")
+    with pytest.raises(RunError, match=r"A file in .*classes/0 of the run cannot be read") as told:
+        run.levels(run.labels)[0].compute()
+    assert "Delete that folder, and run the model again" in str(told.value)
+    shutil.rmtree(broken.parents[2])
+    assert_same(predict(ArraySlide(picture()[:600, :600]), model(), None, tmp_path / "run"), small)
+
+
 def test_levels_that_are_gone_are_told_in_one_sentence(tmp_path: Path, small: Run) -> None:
     shutil.copytree(small.path, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "probability")

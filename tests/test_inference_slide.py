@@ -271,6 +271,19 @@ def test_vectors_that_were_used_longest_ago_make_room_for_new_ones(
         assert of_first in run(second, "e")  # what somebody reads stays, whatever room it takes
 
 
+def test_the_folder_of_vectors_can_be_named_and_one_that_cannot_be_made_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    monkeypatch.setenv("NAPARI_LUMEN_CACHE", str(tmp_path / "shared"))
+    predict(ArraySlide(picture()), two_stages(Together()), WHOLE, tmp_path / "run")
+    assert len(list((tmp_path / "shared" / "features").iterdir())) == 1
+    assert not own_cache.exists()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NAPARI_LUMEN_CACHE", str(tmp_path / "file"))
+    with pytest.raises(RunError, match=r"cannot be made: .* The variable NAPARI_LUMEN_CACHE names it\."):
+        predict(ArraySlide(picture()), two_stages(Together()), WHOLE, tmp_path / "other")
+
+
 def test_vectors_that_another_run_computes_are_waited_for(tmp_path: Path, own_cache: Path) -> None:
     slide = ArraySlide(picture())
     predict(slide, two_stages(Together()), WHOLE, tmp_path / "a")

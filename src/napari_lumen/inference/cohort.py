@@ -23,6 +23,7 @@ from napari_lumen.holding import held
 from napari_lumen.inference.assignment import Assignment, assign
 from napari_lumen.inference.cohort_table import CohortRow, CohortTable, require_cohort_folder
 from napari_lumen.inference.folder import make_folder
+from napari_lumen.inference.lost_files import lost_files
 from napari_lumen.inference.predict import card_checksum, predict
 from napari_lumen.inference.progress import Progress
 from napari_lumen.inference.run import Run
@@ -138,9 +139,11 @@ def predict_cohort(
 
 
 def _complete(folder: Path) -> Run | None:
-    """Return a run that has ended without a tile that failed: of others `predict` sees what is left."""
+    """Return a run that has ended whole and without a failed tile: of others `predict` sees what is left."""
     run = Run.ended_in(folder)
-    return run if run is not None and not run.record.failed_tiles else None
+    if run is None or run.record.failed_tiles or next(lost_files(run), None) is not None:
+        return None
+    return run
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import shapely
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
-from napari_lumen.errors import RunError
+from napari_lumen.errors import RunError, first_line
 from napari_lumen.geometry import Grid, Pair
 from napari_lumen.inference.measures import Objects
 
@@ -234,7 +234,10 @@ def _opened(folder: Path) -> Iterator[parquet.ParquetFile]:
             "Use its labels instead."
         ) from error
     except (OSError, pa.ArrowInvalid) as error:
-        raise RunError(f"{path} cannot be read: {error}. Delete the run and run it again.") from error
+        raise RunError(
+            f"{path} cannot be read: {first_line(error)}. Delete that file, and run the model again with "
+            "that folder: it is made anew."
+        ) from error
     with file:
         yield file
 

@@ -242,19 +242,13 @@ class Run:
         Labels are uint8. Probabilities are stored as uint8 steps of 1/255, attention as float16; both
         come out as float32, and attention is NaN where the model did not run.
         """
-        import dask.array as da
         import numpy as np
+
+        from napari_lumen.inference.stored_array import stored_array
 
         arrays = []
         for index in range(len(raster.shapes)):
-            place = self.path / raster.path / str(index)
-            try:
-                array = da.from_zarr(str(place))
-            except (OSError, ValueError, KeyError) as error:
-                raise RunError(
-                    f"{place} of the run is gone or damaged. Run it again with that folder: what is lost is "
-                    "answered anew."
-                ) from error
+            array = stored_array(self.path / raster.path / str(index))
             if raster.channel is not None:
                 array = array[raster.channel]
             if raster.kind == "probability":

@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Region
 from napari_lumen.holding import disk_error
-from napari_lumen.inference.folder import begin, claimed
+from napari_lumen.inference.folder import begin, claimed, make_folder
 from napari_lumen.inference.forward import Answer, Forward, class_probability, out_of_memory
 from napari_lumen.inference.heat_map import HeatMap
 from napari_lumen.inference.ledger import Ledger
@@ -23,6 +23,7 @@ from napari_lumen.inference.pipeline import network_watched
 from napari_lumen.inference.rasters import Pixels
 from napari_lumen.inference.run import RunRecord
 from napari_lumen.inference.slide_features import (
+    CACHE_VARIABLE,
     FEATURES,
     Extraction,
     features_folder,
@@ -100,6 +101,10 @@ class SlideClassification(TileWork):
         """Compute the vectors that the cache has not, and return (N, C) vectors and (N, 2) cells."""
         identity = features_identity(self._slide, self._model, self._tile_plan, self._stain.found)
         folder = features_folder(self._slide, identity)
+        try:
+            make_folder(folder.parent)
+        except RunError as error:
+            raise RunError(f"{error} The variable {CACHE_VARIABLE} names it.") from error
         with claimed(
             folder, "Wait for that run: the vectors of tiles that it keeps there serve this one, too."
         ):

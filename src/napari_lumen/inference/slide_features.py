@@ -29,6 +29,7 @@ from napari_lumen.slides import Slide
 from napari_lumen.stain.normalisation import Source
 
 FEATURES = "features"
+CACHE_VARIABLE = "NAPARI_LUMEN_CACHE"  # of the environment: the folder of what is kept for other runs
 _LIMIT = 20 << 30  # bytes: some ten thousand slides of 16 numbers a tile, or a hundred of a thousand
 
 
@@ -120,10 +121,12 @@ def features_identity(slide: Slide, model: Model, plan: TilePlan, stain: Source 
 
 
 def features_folder(slide: Slide, identity: Identity) -> Path:
-    """Return where the vectors of a slide are kept."""
+    """Return where the vectors of a slide are kept: in the user's cache, or where `CACHE_VARIABLE` says."""
     facts = identity.model_dump_json(exclude={"slide", "model_path"})
     key = hashlib.sha256(facts.encode()).hexdigest()[:12]
-    return platformdirs.user_cache_path("napari-lumen") / "features" / f"{slide.path.stem[:80]}-{key}"
+    said = os.environ.get(CACHE_VARIABLE)
+    cache = Path(said).expanduser() if said else platformdirs.user_cache_path("napari-lumen")
+    return cache / "features" / f"{slide.path.stem[:80]}-{key}"
 
 
 def forget_oldest(kept: Path, limit: int = _LIMIT) -> None:
