@@ -249,6 +249,17 @@ def test_points_and_lines_are_no_regions(tmp_path: Path, format: str) -> None:  
 # BACH and MoNuSAC
 
 
+@pytest.mark.parametrize("kind", ["bach", "monusac"])
+def test_classes_that_are_not_of_a_challenge_are_read_again_without_naming_the_format(
+    tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "own.xml"
+    write_annotations(
+        path, [Annotation(box(0, 0, 5, 5), "Cell"), Annotation(box(9, 9, 12, 15), "Nest")], kind
+    )
+    assert [item.class_name for item in read_annotations(path)] == ["Cell", "Nest"]
+
+
 def test_a_bach_label_is_the_first_attribute_or_else_the_text(tmp_path: Path) -> None:
     path = tmp_path / "A01.xml"
     square = corners(box(0, 0, 4, 4))

@@ -221,6 +221,9 @@ def test_a_run_is_scored_against_a_person_and_the_score_is_kept(project: Project
 def test_the_commands_build_a_project(tmp_path: Path) -> None:
     slide, folder = write_tiff(tmp_path / "case.tif"), tmp_path / "study"
     assert call("create", folder, "--name", "Study").exit_code == 0
+    named = call("create", tmp_path / "named", "--classes", "nuclei-focusnetpp-light")
+    assert named.exit_code == 0
+    assert "nucleus" in call("classes", tmp_path / "named").stdout
     again = call("create", folder)
     assert (again.exit_code, "is a project already" in again.stderr) == (1, True)
     assert "no slides" in call("list", folder).stdout
