@@ -60,16 +60,17 @@ def _take_back(
     """
     touched = np.zeros(labels.shape, np.uint8)
     without = labels.copy()
-    for window in sorted((*gone, *left), key=_order, reverse=True):
-        changes = Changes.read(folder, window)
+    found = [(window, Changes.read(folder, window)) for window in sorted((*gone, *left), key=_order)]
+    for window, changes in reversed(found):
         if changes is not None:
             changes.reversed().onto(grid, without)
             if window in gone:
                 Changes(changes.grid, changes.before, changes.mask.astype(np.uint8), changes.mask).onto(
                     grid, touched
                 )
-    for window in left:
-        _lay(Changes.read(folder, window), grid, without)
+    for window, changes in found:
+        if window not in gone:
+            _lay(changes, grid, without)
     labels[touched > 0] = without[touched > 0]
 
 
