@@ -33,6 +33,17 @@ def test_focusnetpp_has_the_parameters_of_its_specification(
     assert parameters(network) + running_statistics(network) == with_statistics
 
 
+def test_focusnetpp_keeps_running_statistics_as_keras_does_unless_told() -> None:
+    for arguments, share in (({}, 0.01), ({"norm_momentum": 0.1}, 0.1)):
+        network = build("focusnetpp", preset="light", **arguments).train()
+        network(torch.rand(2, 3, 32, 32))
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:  # they begin at a variance of 1
+            assert norm.running_var is not None
+            assert bool((norm.running_var >= 1 - share - 1e-6).all())
+        assert min(float(norm.running_var.min()) for norm in norms) < 1 - share / 2
+
+
 @pytest.mark.parametrize(("width", "count"), [(64, 29_536), (256, 462_208)])
 def test_a_block_has_the_parameters_of_its_specification(width: int, count: int) -> None:
     assert parameters(ResidualGroupAttention(width, width)) == count

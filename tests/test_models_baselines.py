@@ -117,6 +117,7 @@ def test_the_network_can_be_exported(network: nn.Module) -> None:
     ("name", "arguments", "message"),
     [
         ("attention_unet", {"preset": "huge"}, "preset must be one of table, slim, not 'huge'"),
+        ("focusnetpp", {"norm_momentum": 0.0}, "norm_momentum must be above 0 and at most 1, not 0.0"),
         ("attention_unet", {"classes": 0}, "classes must be 1 or more, not 0"),
         ("unetpp", {"in_channels": 0}, "in_channels must be 1 or more, not 0"),
         ("unetpp", {"widths": (4,)}, r"widths must be two or more numbers of 1 or more, not \(4,\)"),

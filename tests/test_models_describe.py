@@ -108,7 +108,7 @@ def test_a_row_of_a_table_is_recognised_by_its_arguments() -> None:
     found = describe("focusnetpp", preset="light", size=32).variant
     assert found is not None
     assert found.row == "FocusNet++, nuclei"
-    assert describe("focusnetpp", preset="light", dropout=0.1, size=32).variant == found
+    assert describe("focusnetpp", preset="light", dropout=0.1, norm_momentum=0.1, size=32).variant == found
 
 
 _UNIFORM = Genotype.uniform("conv1", "conv1")

@@ -155,7 +155,14 @@ VARIANTS: tuple[Variant, ...] = (
 
 
 # arguments that change neither the weights that there are nor what they compute in evaluation
-_NOT_STRUCTURE = ("dropout", "pretrained", "local_pretrained", "context_pretrained", "mini_batch")
+_NOT_STRUCTURE = (
+    "dropout",
+    "norm_momentum",
+    "pretrained",
+    "local_pretrained",
+    "context_pretrained",
+    "mini_batch",
+)
 
 
 def variant_of(network: str, arguments: Mapping[str, Any]) -> Variant | None:
