@@ -175,8 +175,8 @@ class FocusNetPP(nn.Module):
     dropout : float
         Dropout after the bottleneck (section 2.1).
     norm_momentum : float
-        Share of each batch in the norms' running statistics, in (0, 1]. At Keras's 0.01 these lag a hundred steps
-        behind the weights: a training of a few hundred steps needs more.
+        Share of each batch in the norms' running statistics, in (0, 1]. At Keras's 0.01 these lag a hundred
+        steps behind the weights: a training of a few hundred steps needs more.
 
     Notes
     -----
