@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_lumen.errors import ModelError, first_line
@@ -85,12 +87,12 @@ def describe(name: str, /, *, size: int | tuple[int, int] = 256, **arguments: An
     """
     height, width = _sides(size)
     # without values nothing is computed, so a large network is described at once
-    with torch.device("meta"):
+    with torch.device("meta"), _Outline():
         network = build(name, **arguments).eval()
     inputs = example_input(network, (height, width), "meta")
     images = inputs if isinstance(inputs, tuple) else (inputs,)
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as flops, ReceptiveField() as fields:
+        with torch.no_grad(), FlopCounterMode(display=False) as flops, ReceptiveField() as fields, _Outline():
             fields.begin(images[0])
             logits: Tensor = network(inputs)
     except (RuntimeError, ValueError) as error:
@@ -115,6 +117,23 @@ def describe(name: str, /, *, size: int | tuple[int, int] = 256, **arguments: An
         tuple(info for info, _ in attention_modules(network)),
         variant_of(name, arguments),
     )
+
+
+_PASSED = (nn.functional.batch_norm, Tensor.normal_, Tensor.uniform_)
+
+
+class _Outline(TorchFunctionMode):
+    """Pass by what is slow without values and says nothing of a network in use.
+
+    These are the drawing of first weights, and batch normalisation: no work of note, and no wider field.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _PASSED:
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _sides(size: object) -> tuple[int, int]:
