@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -277,3 +278,29 @@ def test_an_outline_of_two_points_is_read_as_the_line_it_is_and_reported(tmp_pat
     assert found.kind == "line"
     assert [(repair.path, repair.index) for repair in told] == [(path, 0)]
     assert "encloses nothing" in told[0].what
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            [[[0, 0], [4, 0], [4, 4], [0, 0]], [9, 9]],
+            "Object 0 is a mixture: its areas were read, the rest was not.",
+        ),
+        ([[[0, 0], [4, 0], [4, 4], [0, 0]]], "Object 0 is a collection of areas: they were read as one."),
+    ],
+)
+def test_what_is_left_out_of_a_collection_is_said(tmp_path: Path, parts: list[Any], said: str) -> None:
+    path = tmp_path / "a.json"
+    geometries = [
+        {"type": "Polygon", "coordinates": [part]}
+        if isinstance(part[0], list)
+        else {"type": "Point", "coordinates": part}
+        for part in parts
+    ]
+    collection = {"type": "GeometryCollection", "geometries": geometries}
+    path.write_text(json.dumps({"type": "Feature", "geometry": collection}))
+    told: list[Repair] = []
+    [found] = read_geojson(path, told.append)
+    assert found.geometry.area == 8
+    assert [repair.what for repair in told] == [said]

@@ -17,6 +17,7 @@ from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import AnnotationError
 
 _FARTHEST = 2.0**31  # px; far beyond, numbers are too coarse to tell what crosses what
+_KINDS = ("points", "lines", "areas")  # by their dimensions
 _logger = logging.getLogger(__name__)
 
 
@@ -94,10 +95,11 @@ def mended(annotations: Sequence[Annotation], path: Path, on_repair: OnRepair | 
         doubtful = ~shapely.is_valid(shapes) | (shapely.get_type_id(shapes) == 7)  # 7: a collection
         for place in np.flatnonzero(deep | doubtful):
             number = numbers[place]
-            shape = valid(shapely.force_2d(shapes[place]))
+            flat = shapely.force_2d(shapes[place])
+            shape = valid(flat)
             found[number] = replace(found[number], **{part: shape})
             if doubtful[place]:
-                repairs.append(Repair(path, number, _told(shape, number)))
+                repairs.append(Repair(path, number, _told(flat, shape, number)))
     report(repairs, path, on_repair)
     return found
 
@@ -111,9 +113,14 @@ def report(repairs: Sequence[Repair], path: Path, on_repair: OnRepair | None) ->
         _logger.warning("%s: %d repaired; the first: %s", path, len(repairs), repairs[0].what)
 
 
-def _told(shape: BaseGeometry, number: int) -> str:
+def _told(read: BaseGeometry, shape: BaseGeometry, number: int) -> str:
+    if len({int(shapely.get_dimensions(part)) for part in shapely.get_parts(read)}) > 1:
+        kept = _KINDS[shapely.get_dimensions(shape)]
+        return f"Object {number} is a mixture: its {kept} were read, the rest was not."
     if shapely.get_dimensions(shape) < 2:
         return f"Object {number} encloses nothing: it was read as a {shape.geom_type}."
+    if read.is_valid:
+        return f"Object {number} is a collection of areas: they were read as one."
     return (
         f"The outline of object {number} crosses itself: it was repaired, with an area of {shape.area:.1f}."
     )
