@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from monai.metrics import compute_dice, compute_iou
+from scipy.special import expit
 from sklearn import metrics
 
 from napari_lumen.evaluation import (
@@ -160,6 +163,26 @@ def test_curves_over_pixels_are_those_of_all_pixels_sorted() -> None:
     assert roc_curve.area == pytest.approx(expected_auc, abs=1e-12)
     assert precision_recall(steps.ravel(), positive.ravel()).area == pytest.approx(expected_ap)
     assert roc(steps.ravel(), positive.ravel()).area == pytest.approx(expected_auc)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize(("inside", "outside"), [(-2, -11), (-9, -13), (13, 9), (3, -3)])
+def test_curves_of_a_rare_class_and_of_a_sure_model_are_those_of_all_pixels_sorted(
+    kind: type[np.floating[Any]], inside: float, outside: float
+) -> None:
+    positive = RNG.random((4, 128, 128)) < 0.01
+    odds = np.where(
+        positive, RNG.normal(inside, 1.5, positive.shape), RNG.normal(outside, 1.5, positive.shape)
+    )
+    probability = expit(odds).astype(kind)
+    counts = sum(count_steps(p, t) for p, t in zip(probability, positive, strict=True))
+    expected_ap = metrics.average_precision_score(positive.ravel(), probability.ravel())
+    expected_auc = metrics.roc_auc_score(positive.ravel(), probability.ravel())
+    assert average_precision(counts) == pytest.approx(expected_ap, abs=2e-3)
+    assert roc_area(counts) == pytest.approx(expected_auc, abs=1e-4)
+    pr_curve, roc_curve = curves(counts)
+    assert pr_curve.area == pytest.approx(expected_ap, abs=2e-3)
+    assert roc_curve.area == pytest.approx(expected_auc, abs=1e-4)
 
 
 def test_a_weight_counts_a_slide_as_often() -> None:
