@@ -89,6 +89,13 @@ def test_which_classes_are_tumour_must_be_said(names: tuple[str, ...]) -> None:
         recipe(tumour=names).plan(data(Fields()))
 
 
+def test_a_share_of_tissue_is_asked_of_slides_alone() -> None:
+    with pytest.raises(
+        RunError, match=r"field tissue_share is 0\.3, but these are images, which count as tissue"
+    ):
+        recipe(tissue_share=0.3).plan(data(Fields()))
+
+
 def test_each_method_has_its_phases_and_optimisers() -> None:
     phases = {
         method: [phase.name for phase in recipe(method=method).plan(data(Fields())).phases]

@@ -16,7 +16,6 @@ _NUMBERS = {
     "crop": 56,
     "map_size": 16,
     "slide_map": "slide",
-    "tissue_share": 0.5,
     "patch_epochs": 8,
     "patch_batch": 64,
     "patch_rate": 3e-4,

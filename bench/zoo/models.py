@@ -96,7 +96,6 @@ def _heat_map() -> Shipped:
                 "crop": 56,
                 "map_size": 32,
                 "slide_map": "slide",
-                "tissue_share": 0.3,
                 "patch_epochs": 8,
                 "patch_batch": 64,
                 "patch_rate": 5e-4,

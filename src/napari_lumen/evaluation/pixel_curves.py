@@ -1,8 +1,8 @@
 """Average precision and ROC area over pixels: too many to sort, so counted by steps of the log odds.
 
 A step is 1/64, from odds of 2^-24 to 2^24: fine where a model is sure, and where a rare class has all its
-probabilities just above 0. Runs store probabilities as k / 255; each of these is a step of its own, so that nothing
-is lost.
+probabilities just above 0. Runs store probabilities as k / 255, each of which is a step of its own: of them
+nothing is lost.
 """
 
 from __future__ import annotations

@@ -61,7 +61,12 @@ class MultiStageRecipe(Recipe):
     )
     patch: int = Field(default=256, gt=0, description="Side of a patch, px; they touch.")
     crop: int = Field(default=224, gt=0, description="Side of what the extractor sees of a patch, px.")
-    tissue_share: float = Field(default=0.8, ge=0, le=1, description="A patch must have more tissue.")
+    tissue_share: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="A patch of a slide must have more tissue; images count as tissue all over.",
+    )
     tumour_share: float = Field(default=0.2, ge=0, le=1, description="A tumour patch has more tumour.")
     normal_share: float = Field(
         default=0.8, ge=0, le=1, description="A normal patch has more normal tissue; others have no label."
@@ -138,13 +143,18 @@ class MultiStageRecipe(Recipe):
         ------
         RunError
             When they are neither annotated slides nor images with label images, their tumour is not known,
-            or slides are to be cut at no pixel size.
+            slides are to be cut at no pixel size, or images by their tissue.
         """
         if not isinstance(images, WholeSlides) and not hasattr(images, "labels"):
             raise RunError("The recipe multistage takes annotated slides, or images with label images.")
         tumour = [item.value for item in self._tumour(images.classes)]
         rule = PatchRule(self.tissue_share, self.tumour_share, self.normal_share)
         if not isinstance(images, WholeSlides):
+            if self.tissue_share != MultiStageRecipe.model_fields["tissue_share"].default:
+                raise RunError(
+                    f"The recipe's field tissue_share is {self.tissue_share:g}, but these are images, which "
+                    "count as tissue all over: leave the field out, or give slides."
+                )
             return PatchedImages(images, patch=self.patch, mpp=self.mpp, tumour=tumour, rule=rule)
         if self.mpp is None:
             raise RunError("Slides are cut into patches at a pixel size: give the recipe its field mpp.")
