@@ -168,7 +168,7 @@ def test_export_refuses_an_unknown_format() -> None:
     [
         (("darefinenet", "classes=-1"), "classes must be 1 or more, not -1"),
         (("darefinenet", "classes=0"), "classes must be 1 or more, not 0"),
-        (("unet", "name=x"), "unexpected keyword argument 'name'"),
+        (("unet", "name=x"), "cannot be built with name='x': it takes"),
         (("unet", "--size", "0"), "of 1 to 16,384 px, not 0"),
         (("unet", "--size", "-3"), "of 1 to 16,384 px, not -3"),
         (("gated_attention", "margin=nan"), "margin"),

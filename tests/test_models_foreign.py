@@ -197,7 +197,7 @@ def test_one_class_of_wsinfer_is_a_sigmoid(wsinfer: Path) -> None:
 @pytest.mark.parametrize("field", list(WSINFER))
 def test_a_missing_field_of_a_wsinfer_config_is_named(wsinfer: Path, field: str) -> None:
     write_json(wsinfer / "config.json", changed(WSINFER, **{field: None}))
-    assert f"config.json is not usable: field '{field}': Field required" in refusal(wsinfer)
+    assert f"config.json is not usable: field '{field}': it is needed, and missing" in refusal(wsinfer)
 
 
 @pytest.mark.usefixtures("nothing_runs")
@@ -350,7 +350,9 @@ def test_a_torchscript_program_runs_over_a_slide(tmp_path: Path) -> None:
 def test_a_missing_field_beside_a_program_is_named(tmp_path: Path, field: str) -> None:
     write_json(tmp_path / "net.json", changed(SIDECAR, **{field: None}))
     (tmp_path / "net.ts").write_bytes(b"a program")
-    assert f"net.json is not usable: field '{field}': Field required" in refusal(tmp_path / "net.ts")
+    assert f"net.json is not usable: field '{field}': it is needed, and missing" in refusal(
+        tmp_path / "net.ts"
+    )
     (tmp_path / "net.json").unlink()
     assert "write net.json beside it, with mpp, tile" in refusal(tmp_path / "net.ts")
 
@@ -661,7 +663,7 @@ def test_what_the_user_writes_goes_before_what_the_bundle_says(bundle: Path) -> 
 @pytest.mark.parametrize("field", ["version", "task", "description", "network_data_format"])
 def test_a_missing_field_of_a_bundle_is_named(bundle: Path, field: str) -> None:
     write_json(bundle / "configs" / "metadata.json", changed(METADATA, **{field: None}))
-    assert f"metadata.json is not usable: field '{field}': Field required" in refusal(bundle)
+    assert f"metadata.json is not usable: field '{field}': it is needed, and missing" in refusal(bundle)
 
 
 @pytest.mark.usefixtures("nothing_runs")
@@ -701,7 +703,7 @@ def test_a_bundle_of_several_outputs_is_refused(bundle: Path) -> None:
 @pytest.mark.usefixtures("nothing_runs")
 def test_the_pixel_size_of_a_bundle_is_asked_for(bundle: Path) -> None:
     write_json(bundle / "lumen.json", {"tile": 32})
-    assert "lumen.json is not usable: field 'mpp': Field required" in refusal(bundle)
+    assert "lumen.json is not usable: field 'mpp': it is needed, and missing" in refusal(bundle)
     (bundle / "lumen.json").unlink()
     assert "write lumen.json into its folder with the field mpp" in refusal(bundle)
 

@@ -128,7 +128,7 @@ FIELDS = [name for name, field in ModelCard.model_fields.items() if field.is_req
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_missing_field_is_named(folder: Path, field: str) -> None:
     rewrite(folder, **{field: None})
-    assert f"field '{field}': Field required" in refusal(folder)
+    assert f"field '{field}': it is needed, and missing" in refusal(folder)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_missing_field_is_named(folder: Path, field: str) -> None:
         ({"weights_sha256": "1" * 64}, ["field 'weights_sha256' differs"]),
         ({"weights_sha256": "abc"}, ["field 'weights_sha256'", "pattern"]),
         ({"input": {"views": [], "overlap": 0}}, ["field 'input.views'"]),
-        ({"input": {"views": [{"size": 64}], "overlap": 0}}, ["field 'input.views.0.mpp'", "required"]),
+        ({"input": {"views": [{"size": 64}], "overlap": 0}}, ["field 'input.views.0.mpp'", "it is needed"]),
         ({"input": {"views": [{"size": 64, "mpp": 0}], "overlap": 0}}, ["field 'input.views.0.mpp'"]),
         ({"input": {"views": [{"size": 64, "mpp": 1}], "overlap": 64}}, ["field 'input'", "overlap 64"]),
         ({"input": {"views": [{"size": 64, "mpp": 1}] * 2, "overlap": 8}}, ["field 'input.views'", "1 of"]),

@@ -47,6 +47,22 @@ def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: obje
         ({"split": {"by": "colour"}}, "field 'split.by'"),
         ({"settings": {"device": 3}}, "field 'settings.device'"),
         ({"epochs": 3}, "field 'epochs'"),
+        ({"recipe": {"epoch": 3}}, "there is no such field; did you mean 'epochs'"),
+        ({"recipe": {"arguments": {"presett": "light"}}}, "field 'arguments': .*presett='light': it takes"),
+        ({"recipe": {"arguments": {"width": 0}}}, "field 'arguments': .*width must be 1 or more, not 0"),
+        (
+            {"recipe": {"name": "gated_attention", "arguments": {"treshold": 1}, "rates": ""}},
+            "field 'arguments': .*treshold=1.*it takes",
+        ),
+        ({"data": {"folders": "x"}}, "'data.folders': there is no such field; did you mean 'folder'"),
+        ({"data": {"kind": "cells"}}, "'data.kind': there is no 'cells'; there is images, graded"),
+        ({"data": {"folder": 3}}, "'data.folder': it must be a path, not 3"),
+        ({"data": {"classes": []}}, "'data.classes': it must be a list of the names of classes"),
+        ({"data": {"classes": "disc"}}, "'data.classes': it must be a list of the names of classes"),
+        ({"data": {"classes": ["disc", 3]}}, "'data.classes': number 2 of the classes is no name, but 3"),
+        ({"data": {"classes": ["disc", ""]}}, "'data.classes': the name of number 2 of the classes is empty"),
+        ({"split": {"proportions": {"train": -1, "validation": 1}}}, "'split.proportions.train'"),
+        ({"split": {"sead": 3}}, "'split.sead': there is no such field; did you mean 'seed'"),
     ],
 )
 def test_an_error_names_the_field_as_it_stands_in_the_file(
@@ -55,6 +71,33 @@ def test_an_error_names_the_field_as_it_stands_in_the_file(
     with pytest.raises(RunError, match=said) as caught:
         TrainingConfig.read(write_config(tmp_path, **changes))
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_a_recipe_is_told_which_there_are(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"field 'recipe.name': it is needed, and missing; there is darefinenet"
+    ):
+        TrainingConfig.read(write_config(tmp_path), ["recipe.name="])
+
+
+def test_a_share_without_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunError, match=r"field 'split\.proportions\.train': it must be a finite number, not inf"
+    ):
+        TrainingConfig.read(write_config(tmp_path), ["split.proportions.train=inf"])
+
+
+def test_a_change_of_no_field_is_refused(tmp_path: Path) -> None:
+    for change in (".epochs=3", "recipe.=3", "recipe..epochs=3"):
+        with pytest.raises(RunError, match="sets nothing"):
+            TrainingConfig.read(write_config(tmp_path), [change])
+
+
+def test_a_group_of_an_unknown_class_names_its_field(tmp_path: Path) -> None:
+    write_discs(tmp_path / "data")
+    config = TrainingConfig.read(write_config(tmp_path, data={"groups": {"cell": ["nucleus"]}}))
+    with pytest.raises(RunError, match=r"Field 'data\.groups': There is no class 'nucleus'; there is disc"):
+        config.data.open()
 
 
 def test_a_change_that_is_wrong_is_not_blamed_on_the_file_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copyfile
 from threading import Event
 
 import numpy as np
@@ -19,7 +20,7 @@ from typer.testing import CliRunner
 import napari_lumen
 from napari_lumen.cli import app
 from napari_lumen.errors import Cancelled, ModelError, RunError
-from napari_lumen.models import load_model
+from napari_lumen.models import install_model, load_model
 from napari_lumen.training import TrainingConfig, TrainingProgress, train
 from napari_lumen.training.dense import DensePhase
 from training_pictures import toml, write_config, write_discs
@@ -54,6 +55,8 @@ def test_a_configuration_becomes_a_model_that_finds_the_discs(config: Write, tmp
     assert set(training.curves()["kind"]) == {"loss", "score", "rate"}
     assert training.state.state == "finished"
     split = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert json.loads((training.model / "split.json").read_text()) == split  # it goes where the model goes
+    assert json.loads((install_model(training.model, "kept") / "split.json").read_text()) == split
     assert {name: len(items) for name, items in split["parts"].items()} == {"train": 8, "validation": 4}
     assert told[-1].event == "validated"
 
@@ -219,6 +222,33 @@ def test_the_same_image_on_both_sides_is_named(config: Write, discs: Path, tmp_p
     file = config(split={"by": "image", "proportions": {"train": 12}, "fixed": {"validation": ["99"]}})
     with pytest.raises(RunError, match="'03' of 'train' and '99' of 'validation'"):
         train(file, tmp_path / "out")
+
+
+def test_a_folder_with_the_split_of_another_training_is_refused(
+    config: Write, discs: Path, tmp_path: Path
+) -> None:
+    train(config(recipe={"epochs": 1}), tmp_path / "first")
+    for sub in ("images", "labels"):
+        (discs / sub / "99.png").write_bytes((discs / sub / "03.png").read_bytes())
+    (tmp_path / "out").mkdir()
+    copyfile(tmp_path / "first" / "split.json", tmp_path / "out" / "split.json")
+    file = config(split={"by": "image", "proportions": {"train": 12}, "fixed": {"validation": ["99"]}})
+    with pytest.raises(RunError, match="is not empty"):
+        train(file, tmp_path / "out")
+
+
+def test_what_was_wrong_before_the_first_step_is_put_right_in_the_same_folder(
+    config: Write, tmp_path: Path
+) -> None:
+    graded = TrainingConfig.read(config()).model_copy(update={"recipe": {"name": "gated_attention"}})
+    with pytest.raises(RunError, match="learns from images of one class each"):
+        train(graded, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["state"] == "failed"
+    file = config(recipe={"epochs": 1, "batch": 4}, split={"proportions": {"train": 6, "validation": 6}})
+    training = train(file, tmp_path / "out")
+    assert training.state.sessions == 1
+    split = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert [len(names) for names in split["parts"].values()] == [6, 6]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.stain.normalisation import Macenko, Reinhard
@@ -18,14 +18,6 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 _LARGEST_LABEL = 255  # of a byte; 0 is the background
 LARGEST_SIDE = 16_384  # of a tile, px: its pixels alone are 3 GB as float32
 _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong with a card or a config, naming its field, for a sentence."""
-    first = error.errors()[0]
-    field = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"field {field!r}: {message}" if field else message
 
 
 class View(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,18 @@ def describe(name: str, /, *, size: int | tuple[int, int] = 256, **arguments: An
         tuple(info for info, _ in attention_modules(network)),
         variant_of(name, arguments),
     )
+
+
+def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """See that a network can be built with some arguments; nothing is computed, and no memory taken.
+
+    Raises
+    ------
+    ModelError
+        For an unknown name or argument, or a value that does not fit; the message says what there is.
+    """
+    with torch.device("meta"), _Outline():
+        build(name, **arguments)
 
 
 _PASSED = (nn.functional.batch_norm, Tensor.normal_, Tensor.uniform_)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import AttentionPoint, at_least_single, channel_mean, mark_attention
 from napari_lumen.models.card import LARGEST_SIDE
-from napari_lumen.models.instances import InstanceSelection, above, crop_instances, resize
+from napari_lumen.models.instances import LEAST_SIDE, InstanceSelection, above, crop_instances, resize
 from napari_lumen.models.resnet import ResNet
 from napari_lumen.models.rival_attentions import RIVALS
 
@@ -119,7 +119,7 @@ class GatedAttention(nn.Module):
         Channels that both ResNets begin with, 64 in the paper; less is for small machines.
     instances : int
         Instances that are fused, K.
-    threshold, margin : float
+    threshold, margin, least_side : float
         See `InstanceSelection`.
     global_size, local_size : int
         Side to which the whole image and its instances are resized, px.
@@ -167,6 +167,7 @@ class GatedAttention(nn.Module):
         instances: int = 4,
         threshold: float = 0.5,
         margin: float = 0.1,
+        least_side: float = LEAST_SIDE,
         global_size: int = 224,
         local_size: int = 336,
         dilated_width: int = 512,
@@ -201,7 +202,7 @@ class GatedAttention(nn.Module):
             per_tile=True,
         )
         self.instances = mark_attention(
-            InstanceSelection(instances, threshold, margin, global_size, self.instance_mask),
+            InstanceSelection(instances, threshold, margin, global_size, least_side, self.instance_mask),
             "boxes",
             "Key instances, with the attention summed over each.",
             (0.0, math.inf),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class HubReference:
         return f"{PREFIX}{self.repository}" + (f"@{self.revision}" if self.revision else "")
 
 
-def fetch(reference: HubReference, *files: str, again: bool = False) -> Path:
+def fetch(reference: HubReference, *files: str, also: Sequence[str] = (), again: bool = False) -> Path:
     """Fetch files of a model, and nothing else of it, and return the folder in the cache that holds them.
 
     Files that are there already are not fetched again; without a connection, those of the last time serve.
@@ -62,6 +62,8 @@ def fetch(reference: HubReference, *files: str, again: bool = False) -> Path:
     reference : HubReference
     *files : str
         Names in the repository.
+    also : sequence of str
+        Those that it need not have.
     again : bool
         Fetch them although they are there: the copy in the cache is damaged.
 
@@ -86,7 +88,7 @@ def fetch(reference: HubReference, *files: str, again: bool = False) -> Path:
                     reference.repository,
                     revision=reference.revision,
                     cache_dir=platformdirs.user_cache_path("napari-lumen") / "hub",
-                    allow_patterns=list(files),
+                    allow_patterns=[*files, *also],
                     force_download=again,
                     endpoint=os.environ.get("HF_ENDPOINT") or None,
                 )

@@ -19,7 +19,7 @@ from napari_lumen.errors import ModelError
 from napari_lumen.models.arguments import check_counts
 from napari_lumen.models.attention import AttentionPoint
 
-_SMALLEST_SIDE = 1 / 7  # of the image: one position of the 7x7 map of ResNet at 224 px
+LEAST_SIDE = 1 / 7  # of the image: one position of the 7x7 map of ResNet at 224 px
 _MOST = 1_000  # instances of an image, far beyond what a 7x7 map can tell apart
 _FLAT = 1e-5  # relative height below which a map is flat, and its relief rounding noise of the resizing
 
@@ -55,14 +55,16 @@ class InstanceSelection(nn.Module):
         Added to a region on each of its four sides, as a fraction of its height or width.
     size : int
         Side of the grid to which the map is enlarged before it is thresholded, px.
+    least_side : float
+        Of a box, as a fraction of the image: in (0, 1].
     point : AttentionPoint, optional
         Where the normalised maps (N, 1, size, size) pass, to be recorded.
 
     Notes
     -----
-    Regions are 8-connected and ranked by the sum of their normalised attention over the grid. A box has
-    sides of at least 1/7 of the image: a smaller one grows around its centre, and is moved inside where it
-    would pass the edge. A flat map selects the whole image, with score 0.
+    Regions are 8-connected and ranked by the sum of their normalised attention over the grid. A box that is
+    smaller than `least_side` grows around its centre, and is moved inside where it would pass the edge. A
+    flat map selects the whole image, with score 0.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class InstanceSelection(nn.Module):
         threshold: float = 0.5,
         margin: float = 0.1,
         size: int = 224,
+        least_side: float = LEAST_SIDE,
         point: AttentionPoint | None = None,
     ) -> None:
         super().__init__()
@@ -79,6 +82,9 @@ class InstanceSelection(nn.Module):
             raise ValueError(f"threshold must be at least 0 and below 1, not {threshold}")
         if not 0 <= margin < math.inf:
             raise ValueError(f"margin must be a number of 0 or more, not {margin}")
+        if not 0 < least_side <= 1:
+            raise ValueError(f"least_side must be above 0 and at most 1, not {least_side}")
+        self.least_side = least_side
         self.point = point or AttentionPoint()
         self.count = count
         self.threshold = threshold
@@ -154,7 +160,7 @@ class InstanceSelection(nn.Module):
         first, last = spans[..., 0], spans[..., 1]
         added = self.margin * (last - first)
         first, last = (first - added).clip(min=0), (last + added).clip(max=1)
-        side = np.maximum(last - first, _SMALLEST_SIDE)
+        side = np.maximum(last - first, self.least_side)
         first = ((first + last - side) / 2).clip(0, 1 - side)
         return np.concatenate([first, (first + side).clip(max=1)], axis=1)
 

@@ -11,12 +11,13 @@ import platformdirs
 from pydantic import ValidationError
 
 from napari_lumen.errors import ModelError
-from napari_lumen.models.card import ModelCard, first_problem
+from napari_lumen.models.card import ModelCard
 from napari_lumen.models.foreign.torchscript import TorchScript
 from napari_lumen.models.hub import PREFIX, HubReference, fetch
 from napari_lumen.models.paths import user_path
 from napari_lumen.models.store import (
     CARD,
+    SPLIT,
     WEIGHTS,
     DamagedWeightsError,
     Model,
@@ -25,6 +26,7 @@ from napari_lumen.models.store import (
     open_model,
     write_card,
 )
+from napari_lumen.validation import first_problem
 
 
 def package_models() -> Path:
@@ -76,7 +78,7 @@ def find_model(name: str | os.PathLike[str]) -> Path:
         When there is no such model; the message lists those there are.
     """
     if str(name).startswith(PREFIX):
-        return fetch(HubReference.parse(str(name)), CARD, WEIGHTS)
+        return fetch(HubReference.parse(str(name)), CARD, WEIGHTS, also=(SPLIT,))
     known = available(foreign=True)
     if str(name) in known:
         return known[str(name)]
@@ -123,7 +125,7 @@ def _opened(name: str | os.PathLike[str], path: Path, *, trust: bool = False) ->
     except DamagedWeightsError:
         if not str(name).startswith(PREFIX):
             raise
-        return open_model(fetch(HubReference.parse(str(name)), CARD, WEIGHTS, again=True))
+        return open_model(fetch(HubReference.parse(str(name)), CARD, WEIGHTS, also=(SPLIT,), again=True))
 
 
 def kind_of(path: Path) -> str:
@@ -175,6 +177,8 @@ def install_model(name: str | os.PathLike[str], new_name: str | None = None) -> 
         if adapter is None:
             shutil.copyfile(path / WEIGHTS, partial / WEIGHTS)
             write_card(partial, card)
+            if (path / SPLIT).is_file():
+                shutil.copyfile(path / SPLIT, partial / SPLIT)
         elif path.is_dir():
             shutil.copytree(path, partial, dirs_exist_ok=True)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -66,6 +67,12 @@ def build(name: str, /, **arguments: Any) -> nn.Module:
         For an unknown name or argument; the message says what there is.
     """
     network = network_class(name)
+    known = signature(network).parameters
+    unknown = {key: value for key, value in arguments.items() if key not in known}
+    if unknown:
+        raise ModelError(
+            f"The network {name!r} cannot be built with {brief(unknown)}: it takes {', '.join(known)}."
+        )
     try:
         return network(**arguments)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:

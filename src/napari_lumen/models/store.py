@@ -1,4 +1,4 @@
-"""A model on disk: a folder with `card.json` and `weights.safetensors`, or one of another kind."""
+"""A model on disk: a folder with its card, weights and the split of its data, or one of another kind."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from napari_lumen.errors import ModelError, first_line
 from napari_lumen.models.arguments import brief
 from napari_lumen.models.attention_checks import unknown_attention
-from napari_lumen.models.card import ModelCard, first_problem
+from napari_lumen.models.card import ModelCard
 from napari_lumen.models.describe import example_input
 from napari_lumen.models.foreign import Adapter, find_adapter
 from napari_lumen.models.paths import user_path
 from napari_lumen.models.registry import build, names
+from napari_lumen.validation import first_problem
 
 CARD, WEIGHTS = "card.json", "weights.safetensors"
+SPLIT = "split.json"  # which items were trained on and which held out; models of old have none
 _STATISTIC = "running_var"  # a variance
 _CHANNELS = 3  # of a tile
 _PROBE = 64  # px, side of the input by which the outputs of a network are counted
@@ -253,10 +255,19 @@ def _network_of(card: ModelCard) -> str:
     return f"network {card.architecture}({brief(card.arguments)})"
 
 
-def save_model(folder: Path, network: nn.Module, card: ModelCard) -> Path:
+def save_model(folder: Path, network: nn.Module, card: ModelCard, split: str | None = None) -> Path:
     """Write a model folder, `folder / card.name`, and return it; the checksum is put into the card.
 
     The folder appears only when it is whole.
+
+    Parameters
+    ----------
+    folder : Path
+        Of models.
+    network : nn.Module
+    card : ModelCard
+    split : str, optional
+        JSON of the parts of its data, kept beside the card.
 
     Raises
     ------
@@ -268,6 +279,8 @@ def save_model(folder: Path, network: nn.Module, card: ModelCard) -> Path:
         card = card.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
         (partial / WEIGHTS).write_bytes(data)
         write_card(partial, card)
+        if split is not None:
+            (partial / SPLIT).write_text(split, encoding="utf-8")
     return folder / card.name
 
 

@@ -6,18 +6,19 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_lumen.errors import RunError, first_line
-from napari_lumen.models.card import NAME_PATTERN, first_problem
+from napari_lumen.models.card import NAME_PATTERN
 from napari_lumen.training.data.image_set import RGB, Pictures
 from napari_lumen.training.data.splits import By, Split, split_items
 from napari_lumen.training.recipe import Recipe
-from napari_lumen.training.recipes import make_recipe
+from napari_lumen.training.recipes import RECIPES, make_recipe
 from napari_lumen.training.settings import Settings
 from napari_lumen.training.sources import Located, Source
+from napari_lumen.validation import first_problem
 
 
 class SplitRule(BaseModel):
@@ -26,7 +27,9 @@ class SplitRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: By = Field(default="image", description="What is never divided.")
-    proportions: dict[str, float] = Field(default_factory=lambda: {"train": 0.8, "validation": 0.2})
+    proportions: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=lambda: {"train": 0.8, "validation": 0.2}
+    )
     fixed: dict[str, list[str]] = Field(
         default_factory=dict, description="Patients, slides, tiles, groups or names by the part they are in."
     )
@@ -133,7 +136,9 @@ class TrainingConfig(BaseModel):
             When there is no such recipe or number.
         """
         numbers = dict(self.recipe)
-        return make_recipe(str(numbers.pop("name", "")), **numbers)
+        if "name" not in numbers:
+            raise RunError(f"field 'recipe.name': it is needed, and missing; there is {', '.join(RECIPES)}.")
+        return make_recipe(str(numbers.pop("name")), **numbers)
 
     @classmethod
     def read(cls, path: Path, changes: Sequence[str] = ()) -> TrainingConfig:
@@ -164,7 +169,7 @@ class TrainingConfig(BaseModel):
             config = cls.model_validate(content, context={"folder": path.resolve().parent})
             config.make_recipe()
         except ValidationError as error:
-            raise RunError(f"{_read_from(path, changes)}: {_problem(error)}.") from error
+            raise RunError(f"{_read_from(path, changes)}: {first_problem(error, cls)}.") from error
         except RunError as error:
             raise RunError(f"{_read_from(path, changes)}: {error}") from error
         return config
@@ -179,19 +184,6 @@ def _with_nothing(value: Any) -> Any:
     return None if value == "null" else value
 
 
-def _problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, by the field as it stands in the file."""
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    if place[:1] != ["data"]:
-        return first_problem(error)
-    if first["type"].startswith("union_tag"):
-        place.append("kind")
-    else:
-        del place[1:2]  # the kind, which is no level of the file
-    return f"field {'.'.join(place)!r}: {first['msg'].removeprefix('Value error, ').rstrip('.')}"
-
-
 def _read_from(path: Path, changes: Sequence[str]) -> str:
     return f"{path} with {', '.join(changes)}" if changes else str(path)
 
@@ -200,7 +192,7 @@ def _set(content: dict[str, Any], change: str) -> None:
     """Set a field, such as ``recipe.epochs=5``."""
     field, equals, value = change.partition("=")
     *parents, last = field.split(".")
-    if not equals or not last:
+    if not equals or not all((*parents, last)):
         raise RunError(f"{change!r} sets nothing. Write FIELD=VALUE, such as recipe.epochs=5.")
     for parent in parents:
         content = content.setdefault(parent, {})

@@ -18,7 +18,6 @@ from torch import nn
 
 from napari_lumen.errors import ModelError, RunError, first_line
 from napari_lumen.models import ModelCard, TrainingRecord, find_model, load_model, read_card, save_model
-from napari_lumen.models.card import first_problem
 from napari_lumen.training.checkpoint import Place
 from napari_lumen.training.config import TrainingConfig
 from napari_lumen.training.data.image_set import Pictures
@@ -28,6 +27,7 @@ from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.recipe import Plan, TrainingData
 from napari_lumen.training.trainer import CURVES, Trainer
 from napari_lumen.training.turn import Turn
+from napari_lumen.validation import first_problem
 
 MODEL, TEST = "model", "test"
 OF_START = ", validation, of "  # between the name of a score and that of the model it is of
@@ -139,7 +139,7 @@ def _trained(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
             scores |= {f"{name}, test": value for name, value in tested.items()}
         scores |= before
         card = _card(job, plan, scores)
-        save_model(job.folder / MODEL, plan.model.cpu(), card)
+        save_model(job.folder / MODEL, plan.model.cpu(), card, job.split.text)
     fabric.barrier()
     return place
 

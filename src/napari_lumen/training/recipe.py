@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from napari_lumen.errors import RunError
+from napari_lumen.errors import ModelError, RunError
+from napari_lumen.models.describe import check_arguments
 from napari_lumen.training.data.image_set import Pictures
 from napari_lumen.training.data.splits import Split
 from napari_lumen.training.phase import Phase
@@ -80,6 +81,32 @@ class Plan:
     def model(self) -> nn.Module:
         """What a training begins with and leaves behind."""
         return self.network if self.kept is None else self.kept
+
+
+def fitting_arguments(network: str | None, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a network that a recipe is given, if it can be built with them.
+
+    Files of first weights are not looked at.
+
+    Parameters
+    ----------
+    network : str or None
+        None where the name itself is wrong, of which the user is told.
+    arguments : dict
+
+    Raises
+    ------
+    ValueError
+        One sentence: which argument is wrong, and which there are.
+    """
+    if network is None or not arguments:
+        return arguments
+    checked = {key: value for key, value in arguments.items() if not key.endswith("pretrained")}
+    try:
+        check_arguments(network, {**checked, **dict.fromkeys(arguments.keys() - checked.keys())})
+    except ModelError as error:
+        raise ValueError(str(error)) from error
+    return arguments
 
 
 class Recipe(BaseModel, ABC):

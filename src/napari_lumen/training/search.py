@@ -11,7 +11,6 @@ from threading import Event
 from pydantic import ValidationError
 
 from napari_lumen.errors import RunError
-from napari_lumen.models.card import first_problem
 from napari_lumen.models.genotype import EDGES, Genotype
 from napari_lumen.training.config import TrainingConfig
 from napari_lumen.training.data.image_set import Pictures
@@ -19,6 +18,7 @@ from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.recipes.nas_scam import read_genotype
 from napari_lumen.training.recipes.nas_scam_search import GENOTYPE, NASSCAMSearchRecipe
 from napari_lumen.training.train import Training, train
+from napari_lumen.validation import first_problem
 
 SEARCH, REBUILT = "search", "rebuilt"
 _ANY = Genotype.of_rows([["conv1"] * len(EDGES)], [["conv1"] * len(EDGES)])

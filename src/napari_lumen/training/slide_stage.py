@@ -19,7 +19,7 @@ from scipy.spatial.distance import pdist
 from napari_lumen.errors import RunError
 from napari_lumen.evaluation import accuracy, confusion_matrix, pn_stage, stage_kappa
 from napari_lumen.evaluation.staging import Metastasis, Stage
-from napari_lumen.models.card import first_problem
+from napari_lumen.validation import first_problem
 
 CLASSES: tuple[Metastasis, ...] = get_args(Metastasis)
 _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-from napari_lumen.annotations.classes import ClassTable
+from napari_lumen.annotations.classes import ClassTable, TissueClass
 from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.errors import RunError
 from napari_lumen.slides import open_slide
@@ -31,9 +31,21 @@ from napari_lumen.training.recipes.multistage_slides import WholeSlides
 
 def _table(classes: Any) -> Any:
     """Take a list of names for a table: values from 1, colours of ours."""
-    if isinstance(classes, list) and all(isinstance(name, str) for name in classes):
-        return ClassTable.named(classes)
-    return {"classes": classes} if isinstance(classes, list) else classes
+    if isinstance(classes, ClassTable | dict):
+        return classes
+    if not isinstance(classes, list | tuple) or not classes:
+        raise ValueError("it must be a list of the names of classes, or of tables with value, name and color")
+    names = isinstance(classes[0], str)
+    for number, item in enumerate(classes, start=1):
+        if not isinstance(item, str if names else dict | TissueClass):
+            raise ValueError(
+                f"number {number} of the classes is no {'name' if names else 'table'}, but {item!r}"
+            )
+    if not names:
+        return {"classes": classes}
+    if not all(classes):
+        raise ValueError(f"the name of number {classes.index('') + 1} of the classes is empty")
+    return ClassTable.named(list(classes))
 
 
 def _located(path: Path, info: ValidationInfo) -> Path:
@@ -71,7 +83,10 @@ class DataSource(BaseModel, ABC):
             raise RunError(
                 f"Data of kind {self.kind!r} have no label images, so their classes stay as they are."
             )
-        return Regrouped(cast("ImageSet", images), self.groups)
+        try:
+            return Regrouped(cast("ImageSet", images), self.groups)
+        except RunError as error:
+            raise RunError(f"Field 'data.groups': {error}") from error
 
     @abstractmethod
     def _open(self) -> Pictures:

@@ -15,6 +15,7 @@ import pandas as pd
 from napari_lumen.errors import Cancelled, RunError, first_line
 from napari_lumen.holding import disk_error, held
 from napari_lumen.models import load_model
+from napari_lumen.models.store import SPLIT
 from napari_lumen.training.config import TrainingConfig
 from napari_lumen.training.data.fingerprints import fingerprint_data
 from napari_lumen.training.data.image_set import Pictures
@@ -23,9 +24,8 @@ from napari_lumen.training.job import MODEL, OF_START, Job, run_job
 from napari_lumen.training.launch import launch
 from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.record import RECORD, TrainingState, identity_of, now, versions
-from napari_lumen.training.trainer import BEST, CHECKPOINT, CURVES
+from napari_lumen.training.trainer import CHECKPOINT, CURVES
 
-SPLIT = "split.json"
 _ADVICE = "Wait for that training or choose another folder."
 
 
@@ -125,12 +125,11 @@ def train(
         state = _begun(folder, config, identity)
         if state.state == "finished" and (folder / MODEL / config.name).is_dir():
             return _finished(folder, config)
-        if not (folder / SPLIT).exists():
+        if state.sessions == 1 or not (folder / SPLIT).exists():
             check_leaks(config.split.compared(opened), split, check=check)
-            with _on_disk(folder):
-                split.write(folder / SPLIT)
         with _on_disk(folder):
-            state.write(folder)
+            state.write(folder)  # first: who finds a split alone in a folder cannot tell whose it is
+            split.write(folder / SPLIT)
         # each of several processes opens the configured data for itself
         job = Job(config, opened if config.settings.devices == 1 else images, split, folder)
         try:
@@ -164,20 +163,23 @@ def _begun(folder: Path, config: TrainingConfig, identity: str) -> TrainingState
     """Return the state of this session, or refuse a folder of another training."""
     recipe, settings = config.make_recipe(), config.settings
     device = settings.resolved()
+    begun = TrainingState(
+        name=config.name,
+        recipe=recipe.kind,
+        numbers=recipe.model_dump(mode="json"),
+        data=config.data_text or config.data.kind,
+        identity=identity,
+        started=now(),
+        device=f"{settings.devices} x {device}",
+        precision=settings.precision_on(device),
+        versions=versions(),
+    )
     if not (folder / RECORD).exists():
-        return TrainingState(
-            name=config.name,
-            recipe=recipe.kind,
-            numbers=recipe.model_dump(mode="json"),
-            data=config.data_text or config.data.kind,
-            identity=identity,
-            started=now(),
-            device=f"{settings.devices} x {device}",
-            precision=settings.precision_on(device),
-            versions=versions(),
-        )
+        return begun
     state = TrainingState.read(folder)
     if state.identity != identity:
+        if state.state != "finished" and not (folder / CHECKPOINT).exists():
+            return begun  # nothing was learnt yet: the numbers were wrong, say, and are put right
         raise RunError(
             f"{folder} holds another training ({state.name}: recipe {state.recipe}, of other numbers, first "
             "weights or data: their split, images, labels and classes). Choose another folder."
@@ -201,16 +203,10 @@ def _finished(folder: Path, config: TrainingConfig) -> Training:
 def _require_free(folder: Path) -> None:
     if folder.is_file():
         raise RunError(f"{folder} is a file. Choose a folder for the training.")
-    if folder.is_dir() and not (folder / RECORD).exists():
-        strange = {entry.name for entry in folder.iterdir()} - {
-            ".lock",
-            ".holder.json",
-            SPLIT,
-            CHECKPOINT,
-            BEST,
-        }
-        if strange:
-            raise RunError(f"{folder} is not empty. Choose another folder for the training.")
+    if not folder.is_dir() or (folder / RECORD).exists():
+        return
+    if {entry.name for entry in folder.iterdir()} - {".lock", ".holder.json"}:
+        raise RunError(f"{folder} is not empty. Choose another folder for the training.")
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ModelError, first_line
-from napari_lumen.models.card import ModelCard, first_problem
+from napari_lumen.models.card import ModelCard
 from napari_lumen.models.foreign.network import Channels, ForeignNetwork
+from napari_lumen.validation import first_problem
 
 _T = TypeVar("_T", bound=BaseModel)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from napari_lumen.errors import RunError
 from napari_lumen.holding import write_text
-from napari_lumen.models.card import first_problem
 from napari_lumen.training.data.item import Item
+from napari_lumen.validation import first_problem
 
 By = Literal["patient", "slide", "tile", "group", "image"]
 _ORDERS = 16  # random orders that are tried; the one closest to the proportions is kept
@@ -58,9 +59,14 @@ class Split(BaseModel):
         """Return the part of each item by its name."""
         return {name: part for part, names in self.parts.items() for name in names}
 
+    @property
+    def text(self) -> str:
+        """It as JSON."""
+        return self.model_dump_json(indent=1) + "\n"
+
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
-        write_text(path, self.model_dump_json(indent=1) + "\n")
+        write_text(path, self.text)
 
     @classmethod
     def read(cls, path: Path) -> Split:
@@ -114,7 +120,7 @@ def split_items(
         When an item does not say its patient (slide, ...), two have the same name, a name is of none, or
         there are fewer patients than parts.
     """
-    if not (proportions or fixed) or not all(share > 0 for share in proportions.values()):
+    if not (proportions or fixed) or not all(0 < share < math.inf for share in proportions.values()):
         raise RunError(f"The proportions of a split must be positive, not {dict(proportions)}.")
     if len({item.name for item in items}) < len(items):
         raise RunError("Two items have the same name; give each its own.")

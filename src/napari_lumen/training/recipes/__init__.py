@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from napari_lumen.errors import RunError
-from napari_lumen.models.card import first_problem
 from napari_lumen.training.recipe import Recipe
 from napari_lumen.training.recipes.darefinenet import DARefineNetRecipe
 from napari_lumen.training.recipes.focusnetpp import FocusNetPPRecipe
@@ -15,6 +14,7 @@ from napari_lumen.training.recipes.gated_attention import GatedAttentionRecipe
 from napari_lumen.training.recipes.multistage import MultiStageRecipe
 from napari_lumen.training.recipes.nas_scam import NASSCAMRecipe
 from napari_lumen.training.recipes.nas_scam_search import NASSCAMSearchRecipe
+from napari_lumen.validation import first_problem
 
 _ALL: tuple[type[Recipe], ...] = (
     DARefineNetRecipe,
@@ -52,4 +52,4 @@ def make_recipe(name: str, **numbers: Any) -> Recipe:
     try:
         return recipe(**numbers)
     except ValidationError as error:
-        raise RunError(f"Recipe {name}: {first_problem(error)}.") from error
+        raise RunError(f"Recipe {name}: {first_problem(error, recipe)}.") from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 from torch import nn
 
 from napari_lumen.models import InputSpec, View, attention_modules, build
 from napari_lumen.training.fields import FieldTiles, TileViews
 from napari_lumen.training.phase import Choice
-from napari_lumen.training.recipe import DYE_CHANGE, Plan, Recipe, TrainingData
+from napari_lumen.training.recipe import DYE_CHANGE, Plan, Recipe, TrainingData, fitting_arguments
 from napari_lumen.training.regions import RegionPhase
 
 _UNKNOWN_MPP = 0.5  # of images that say none: the card must name one
@@ -88,6 +88,11 @@ class DARefineNetRecipe(Recipe):
     )
     mean: tuple[float, float, float] = Field(default=(0.485, 0.456, 0.406), description="Of ImageNet.")
     std: tuple[float, float, float] = Field(default=(0.229, 0.224, 0.225), description="Of ImageNet.")
+
+    @field_validator("arguments")
+    @classmethod
+    def _fit_the_network(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        return fitting_arguments("darefinenet", arguments)
 
     @model_validator(mode="after")
     def _steps_agree(self) -> DARefineNetRecipe:

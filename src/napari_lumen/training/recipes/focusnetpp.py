@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -19,7 +19,7 @@ from napari_lumen.training.dense import NO_LABEL, DensePhase
 from napari_lumen.training.framing import Cropped, Framing, Resized
 from napari_lumen.training.losses import adaptive_logarithmic_hybrid
 from napari_lumen.training.phase import Choice
-from napari_lumen.training.recipe import DYE_CHANGE, Plan, Recipe, TrainingData
+from napari_lumen.training.recipe import DYE_CHANGE, Plan, Recipe, TrainingData, fitting_arguments
 
 _LAST_STAGE = (
     "d1.0.att0"  # FocusNet++'s attention at the finest stage of the decoder, as the model that ships
@@ -60,6 +60,11 @@ class FocusNetPPRecipe(Recipe):
     gamma: float = Field(default=0.1, gt=0, description="Of equation 2.")
     omega: float = Field(default=10.0, gt=0, description="Of equation 2.")
     epsilon: float = Field(default=0.5, gt=0, description="Of equation 2.")
+
+    @field_validator("arguments")
+    @classmethod
+    def _fit_the_network(cls, arguments: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return fitting_arguments(info.data.get("architecture"), arguments)
 
     @field_validator("rates")
     @classmethod

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from napari_lumen.errors import RunError
 from napari_lumen.models import InputSpec, View, attention_modules, build
+from napari_lumen.models.instances import LEAST_SIDE
 from napari_lumen.training.grades import GatedPhase, GradedPhase
 from napari_lumen.training.losses import global_share
 from napari_lumen.training.phase import Choice
-from napari_lumen.training.recipe import Plan, Recipe, TrainingData
+from napari_lumen.training.recipe import Plan, Recipe, TrainingData, fitting_arguments
 
 _UNKNOWN_MPP = 0.5  # of images that say none: the card must name one
+_OF_INSTANCES = ("instances", "threshold", "margin", "least_side")
 _SHOWN = ("semantic_S", "channel_gate", "rival.se", "omega", "instance_mask", "instances")
 
 
@@ -34,6 +36,16 @@ class GatedAttentionRecipe(Recipe):
     )
     global_size: int = Field(default=224, gt=0, description="Side of the whole image, px.")
     local_size: int = Field(default=336, gt=0, description="Side of the instances, px.")
+    instances: int = Field(default=4, gt=0, description="Key instances of an image, K.")
+    threshold: float = Field(
+        default=0.5, ge=0, lt=1, description="Of the attention, from 0 to 1 in each image, in instances."
+    )
+    margin: float = Field(
+        default=0.1, ge=0, description="Added to each side of an instance, as a part of its own."
+    )
+    least_side: float = Field(
+        default=LEAST_SIDE, gt=0, le=1, description="Of an instance, as a part of the image's."
+    )
     field_size: int = Field(
         default=2048,
         gt=0,
@@ -64,6 +76,11 @@ class GatedAttentionRecipe(Recipe):
     mean: tuple[float, float, float] = Field(default=(0.485, 0.456, 0.406), description="Of ImageNet.")
     std: tuple[float, float, float] = Field(default=(0.229, 0.224, 0.225), description="Of ImageNet.")
 
+    @field_validator("arguments")
+    @classmethod
+    def _fit_the_network(cls, arguments: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return fitting_arguments(info.data.get("architecture"), arguments)
+
     @model_validator(mode="after")
     def _fusion_learns(self) -> GatedAttentionRecipe:
         share = global_share(self.epochs - 1, step=self.share_step, every=self.share_every)
@@ -89,6 +106,7 @@ class GatedAttentionRecipe(Recipe):
         is_gated = self.architecture == "gated_attention"
         if is_gated:
             arguments |= {"global_size": self.global_size, "local_size": self.local_size}
+            arguments = {name: getattr(self, name) for name in _OF_INSTANCES} | arguments
             view = View(size=self.field_size, mpp=own)
         else:  # it sees the same field, small
             view = View(size=self.global_size, mpp=own * self.field_size / self.global_size)

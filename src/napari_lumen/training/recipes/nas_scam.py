@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from napari_lumen.models import build
 from napari_lumen.models.genotype import Genotype
 from napari_lumen.training.data.image_set import ImageSet
 from napari_lumen.training.phase import TRAIN
-from napari_lumen.training.recipe import Plan, TrainingData
+from napari_lumen.training.recipe import Plan, TrainingData, fitting_arguments
 from napari_lumen.training.recipes.nas_scam_crops import BalancedCrops, CropRecipe
 
 
@@ -37,6 +37,12 @@ class NASSCAMRecipe(CropRecipe):
     @classmethod
     def _read(cls, value: Any) -> Any:
         return read_genotype(Path(value)) if isinstance(value, str | Path) else value
+
+    @field_validator("arguments")
+    @classmethod
+    def _fit_the_network(cls, arguments: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        name = info.data.get("architecture")
+        return fitting_arguments("nas_scam" if name == "host_unet" else name, arguments)
 
     @model_validator(mode="after")
     def _genotype_fits(self) -> NASSCAMRecipe:

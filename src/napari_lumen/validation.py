@@ -1,0 +1,98 @@
+"""What pydantic finds wrong, in words for the one who wrote the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+_LONGEST = 40  # letters of a value that is quoted
+
+
+def first_problem(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Return the first thing that is wrong, naming its field, to be put into a sentence.
+
+    Parameters
+    ----------
+    error : ValidationError
+    model : type of BaseModel, optional
+        Whose fields they are; of an unknown one, those that there are can be told then.
+    """
+    first = error.errors()[0]
+    place, within = _place(model, first["loc"])
+    if first["type"].startswith("union_tag"):
+        place.append(str(first["ctx"]["discriminator"]).strip("'"))
+    message = _told(first, tuple(within.model_fields) if _is_model(within) else ())
+    return f"field {'.'.join(place)!r}: {message}" if place else message
+
+
+def _told(problem: Mapping[str, Any], known: tuple[str, ...]) -> str:
+    given, context = problem["input"], problem.get("ctx", {})
+    match problem["type"]:
+        case "extra_forbidden":
+            return _no_such(str(problem["loc"][-1]), known)
+        case "missing":
+            return "it is needed, and missing"
+        case "union_tag_not_found":
+            return "it is needed, and missing"
+        case "union_tag_invalid":
+            return f"there is no {context['tag']!r}; there is {context['expected_tags'].replace(chr(39), '')}"
+        case "path_type":
+            return f"it must be a path, not {_quoted(given)}"
+    message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+    if message.startswith("Input should be"):
+        return f"it must be{message.removeprefix('Input should be')}, not {_quoted(given)}"
+    return message
+
+
+def _no_such(name: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(name, known, n=1)
+    if near:
+        return f"there is no such field; did you mean {near[0]!r}?"
+    return f"there is no such field{'; there is ' if known else ''}{', '.join(known)}"
+
+
+def _quoted(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _place(model: Any, place: tuple[int | str, ...]) -> tuple[list[str], Any]:
+    """Return a place as it stands in the file, and the type in which its last part is looked for.
+
+    Of a union of kinds pydantic says which one was tried, which is no level of the file.
+    """
+    said, within, kind = [], model, model
+    for part in place:
+        if get_origin(kind) in (Union, UnionType) and (tried := _of_kind(kind, part)) is not None:
+            kind = tried
+            continue
+        said.append(str(part))
+        within, kind = kind, _part(kind, part)
+    return said, within
+
+
+def _part(kind: Any, part: int | str) -> Any:
+    """Return the type of a field of a model, or of an element of a container; None where it is not known."""
+    if _is_model(kind):
+        field = kind.model_fields.get(str(part))
+        return None if field is None else field.annotation
+    arguments = get_args(kind)
+    if get_origin(kind) is dict:
+        return arguments[1]
+    return arguments[0] if arguments and isinstance(part, int) else None
+
+
+def _of_kind(union: Any, kind: int | str) -> Any:
+    """Return the model of a union whose field ``kind`` is this."""
+    for one in get_args(union):
+        if _is_model(one) and "kind" in one.model_fields and one.model_fields["kind"].default == kind:
+            return one
+    return None
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
