@@ -103,6 +103,17 @@ def test_the_interpolated_froc_score_is_that_of_monai(seed: int) -> None:
     assert curve.score("interpolated") == pytest.approx(compute_froc_score(per_slide, sensitivity))
 
 
+def test_the_lowest_probability_counts_where_no_lesion_is_missed() -> None:
+    """MONAI drops it, as it would the 0 of a missed lesion; with such a 0 it reads the curve as we do."""
+    some = [SlideHits(np.array([0.9, 0.3]), np.array([0.8]))]
+    false, found = some[0].false, some[0].lesions
+    # 0.9 finds one of two; 0.8 is the false positive; 0.3 finds the other
+    assert froc(some).at("interpolated").tolist() == [0.5, 0.5, 1, 1, 1, 1]
+    assert compute_froc_score(*compute_froc_curve_data(false, found, 2, 1)) == pytest.approx(0.5)
+    with_zero = compute_froc_curve_data(np.append(false, 0.0), found, 2, 1)
+    assert compute_froc_score(*with_zero) == pytest.approx(froc(some).score("interpolated"))
+
+
 def test_the_two_published_look_ups_read_the_same_curve_differently() -> None:
     curve = Froc(np.array([0.0, 0.2, 0.6, 3.0, 3.0]), np.array([0.0, 0.3, 0.5, 0.7, 0.8]))
     #                                            0.25 0.5  1    2    4    8

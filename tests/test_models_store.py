@@ -32,6 +32,7 @@ from napari_lumen.models import (
     save_model,
 )
 from napari_lumen.models.library import kind_of, user_models
+from napari_lumen.training.data.splits import Split
 
 SHIPPED = (
     "nuclei-focusnetpp-light",
@@ -275,6 +276,13 @@ def test_an_unknown_model_lists_those_there_are(tmp_path: Path) -> None:
     assert "holds no model" in refusal(tmp_path)
     (tmp_path / "notes.txt").write_text("no model")
     assert "There is no model" in refusal(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_says_which_images_were_held_out(name: str) -> None:
+    split = Split.read(available()[name] / "split.json")
+    assert split.parts["train"]
+    assert split.parts["test"]
 
 
 def test_the_shipped_and_the_users_models_are_listed(small: nn.Module) -> None:

@@ -93,3 +93,8 @@ def test_annotated_slides_become_patches_of_their_classes(tmp_path: Path) -> Non
         source.open()
     known = SOURCE.validate_python({**content, "ignored": ["fold"]}, context={"folder": tmp_path}).open()
     assert len(known.items) == 20
+    both = {**content, "ignored": ["fold"], "classes": ["gland", "necrosis", "fat"]}
+    with pytest.raises(
+        RunError, match=r"'data\.classes': no area of 'necrosis' and 'fat' is annotated on a\.tif"
+    ):
+        SOURCE.validate_python(both, context={"folder": tmp_path}).open()

@@ -42,7 +42,9 @@ class Froc:
         lookup : {"bisect", "nearest", "interpolated"}
             ``bisect``: the first point with at least as many false positives, or the last of all (the
             organisers' present program); ``nearest``: the point whose false positives are closest, of several
-            the most sensitive; ``interpolated``: along the line between neighbours (NCRF, MONAI).
+            the most sensitive; ``interpolated``: along the line between neighbours (NCRF, MONAI). These two
+            leave out the lowest probability of all, meant for the 0 of lesions that were missed; where none
+            was, it is a detection's and counts here, so that this score is the higher one.
         """
         wanted = np.asarray(FALSE_POSITIVES)
         if lookup == "interpolated":

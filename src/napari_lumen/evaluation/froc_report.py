@@ -16,7 +16,8 @@ from napari_lumen.evaluation.report import PAGE, SCORES, cell, csv_text, write_f
 _SAYS: Mapping[LookUp, str] = {
     "bisect": "the first point with at least as many false positives (the organisers' present program)",
     "nearest": "the point whose false positives are closest",
-    "interpolated": "along the line between neighbours (NCRF, MONAI)",
+    "interpolated": "along the line between neighbours (NCRF, MONAI; these lose the lowest "
+    "probability where no lesion is missed)",
 }
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from napari_lumen.evaluation import dice
 from napari_lumen.models import build
 from napari_lumen.training.augment import Augmentation, degrade, jitter, overlay_decoys, random_crop, recolour
+from napari_lumen.training.data.splits import Split
 from napari_lumen.training.losses import adaptive_logarithmic_hybrid
 from napari_lumen.training.paint import crowd, lay_keratin, paint_section
 
@@ -98,6 +99,15 @@ def load(folder: Path) -> list[Field]:
         colour = (float(row[key]) for key in ("mean_r", "mean_g", "mean_b"))
         fields.append(Field(name, stain_group(row["kind"], *colour), NUCLEUS_UM / MPP / diameter, levels))
     return fields
+
+
+def split_of(fields: list[Field]) -> Split:
+    """Return which images are trained on, of fluorescence the outlines alone, and which are held out."""
+    parts = {
+        "train": tuple(field.name for field in fields if field.group != HELD_OUT),
+        "test": tuple(field.name for field in fields if field.group == HELD_OUT),
+    }
+    return Split(by="group", seed=Recipe.seed, parts=parts)
 
 
 def batches(

@@ -34,6 +34,7 @@ from napari_lumen.training.nuclei import (
     by_group,
     dice_by_image,
     load,
+    split_of,
 )
 
 _TILE, _OVERLAP = 256, 32  # px
@@ -152,7 +153,8 @@ def main() -> None:
         weights, recipe = mixed(weights, other["averaged"], float(options.mix[1])), Recipe(**other["recipe"])
     network.load_state_dict(weights)
     network.eval()
-    fields = [field for field in load(options.dsb) if field.group != FLUORESCENCE]
+    images = load(options.dsb)
+    fields = [field for field in images if field.group != FLUORESCENCE]
     groups = by_group(dice_by_image(network, fields), fields)
     truth = options.sample.with_name(options.sample.name.removesuffix(".ome.tif") + ".geojson.gz")
     scores = {f"Dice, held-out stain group {HELD_OUT}, mean over images": groups.pop(HELD_OUT)}
@@ -162,7 +164,7 @@ def main() -> None:
             network, options.consep
         )
     scores |= {f"Dice, training group {name}, mean over images": value for name, value in groups.items()}
-    folder = save_model(options.out, network, card(scores, recipe))
+    folder = save_model(options.out, network, card(scores, recipe), split_of(images).text)
     lines = [f"{value:.4f}  {name}" for name, value in scores.items()]
     print(folder, *lines, sep="\n")  # noqa: T201
 

@@ -217,6 +217,11 @@ class AnnotatedSlides(_Annotated):
             background=self.background,
             seed=self.seed,
         )
+        if slides.absent:
+            raise RunError(
+                f"Field 'data.classes': no area of {' and '.join(map(repr, slides.absent))} is annotated on "
+                f"{', '.join(item.name for item in slides.items)}. Outline one, or leave the class out."
+            )
         return slides.patches()
 
 

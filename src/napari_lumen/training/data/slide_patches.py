@@ -94,6 +94,11 @@ class SlidePatches:
                 f"{', '.join(item.name for item in self.items)}; outline areas of the classes first."
             )
 
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of the classes of which no area is annotated, and so no patch is drawn."""
+        return tuple(known.name for known in self.classes if known.value not in self._samplers)
+
     def overviews(self) -> SlideOverviews:
         """Return a small picture of each slide, for `check_leaks`."""
         return SlideOverviews(self)
