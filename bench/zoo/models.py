@@ -141,7 +141,7 @@ def _fields() -> Shipped:
 
 
 def _nuclei() -> Shipped:
-    crops = {"size": 128, "stride": 128, "test_stride": 64, "rate": 1e-3, "width": 12, "mode": "P"}
+    crops = {"size": 128, "stride": 128, "test_stride": 64, "rate": 3e-3, "width": 12, "mode": "P"}
     crops |= {"validate_every": 2}
     config = {
         "name": "nuclei-nas-scam",
