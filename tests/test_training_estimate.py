@@ -88,7 +88,7 @@ def test_patches_are_counted_where_slides_are_cut(tmp_path: Path) -> None:
     write_discs(tmp_path / "data", 4)
     numbers = {
         "name": "multistage", "method": "classifier", "patch": 16, "crop": 16, "patch_epochs": 2,
-        "patch_batch": 9, "encoder": "resnet18", "tissue_share": 0.0, "reduction": 8,
+        "patch_batch": 9, "encoder": "resnet18", "reduction": 8,
     }  # fmt: skip
     file = write_config(tmp_path, split={"proportions": {"train": 3, "validation": 1}})
     config = TrainingConfig.read(file).model_copy(update={"recipe": numbers})
