@@ -149,20 +149,27 @@ def test_the_bach_score_needs_its_four_classes() -> None:
         bach_score(np.zeros((3, 3)))
 
 
-def test_curves_over_pixels_are_those_of_all_pixels_sorted() -> None:
+def assert_curves_of_all_pixels(
+    probability: np.ndarray, positive: np.ndarray, ap_within: float, auc_within: float
+) -> None:
+    counts = sum(count_steps(p, t) for p, t in zip(probability, positive, strict=True))
+    expected_ap = metrics.average_precision_score(positive.ravel(), probability.ravel())
+    expected_auc = metrics.roc_auc_score(positive.ravel(), probability.ravel())
+    pr_curve, roc_curve = curves(counts)
+    for area in (average_precision(counts), pr_curve.area):
+        assert area == pytest.approx(expected_ap, abs=ap_within)
+    for area in (roc_area(counts), roc_curve.area):
+        assert area == pytest.approx(expected_auc, abs=auc_within)
+
+
+def test_curves_over_what_runs_store_are_those_of_all_pixels_sorted() -> None:
     positive = RNG.random((3, 50, 50)) < 0.2
     steps = np.rint(np.clip(positive * 0.3 + RNG.random(positive.shape) * 0.7, 0, 1) * 255)
-    probability = (steps / 255).astype(np.float32)
-    counts = sum(count_steps(p, t) for p, t in zip(probability, positive, strict=True))
-    expected_ap = metrics.average_precision_score(positive.ravel(), steps.ravel())
-    expected_auc = metrics.roc_auc_score(positive.ravel(), steps.ravel())
-    assert average_precision(counts) == pytest.approx(expected_ap, abs=1e-12)
-    assert roc_area(counts) == pytest.approx(expected_auc, abs=1e-12)
-    pr_curve, roc_curve = curves(counts)
-    assert pr_curve.area == pytest.approx(expected_ap, abs=1e-12)
-    assert roc_curve.area == pytest.approx(expected_auc, abs=1e-12)
-    assert precision_recall(steps.ravel(), positive.ravel()).area == pytest.approx(expected_ap)
-    assert roc(steps.ravel(), positive.ravel()).area == pytest.approx(expected_auc)
+    assert_curves_of_all_pixels((steps / 255).astype(np.float32), positive, 1e-12, 1e-12)
+    expected = metrics.average_precision_score(positive.ravel(), steps.ravel())
+    assert precision_recall(steps.ravel(), positive.ravel()).area == pytest.approx(expected)
+    expected = metrics.roc_auc_score(positive.ravel(), steps.ravel())
+    assert roc(steps.ravel(), positive.ravel()).area == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
@@ -171,18 +178,9 @@ def test_curves_of_a_rare_class_and_of_a_sure_model_are_those_of_all_pixels_sort
     kind: type[np.floating[Any]], inside: float, outside: float
 ) -> None:
     positive = RNG.random((4, 128, 128)) < 0.01
-    odds = np.where(
-        positive, RNG.normal(inside, 1.5, positive.shape), RNG.normal(outside, 1.5, positive.shape)
-    )
-    probability = expit(odds).astype(kind)
-    counts = sum(count_steps(p, t) for p, t in zip(probability, positive, strict=True))
-    expected_ap = metrics.average_precision_score(positive.ravel(), probability.ravel())
-    expected_auc = metrics.roc_auc_score(positive.ravel(), probability.ravel())
-    assert average_precision(counts) == pytest.approx(expected_ap, abs=2e-3)
-    assert roc_area(counts) == pytest.approx(expected_auc, abs=1e-4)
-    pr_curve, roc_curve = curves(counts)
-    assert pr_curve.area == pytest.approx(expected_ap, abs=2e-3)
-    assert roc_curve.area == pytest.approx(expected_auc, abs=1e-4)
+    middle = np.where(positive, inside, outside)
+    probability = expit(RNG.normal(middle, 1.5)).astype(kind)
+    assert_curves_of_all_pixels(probability, positive, 2e-3, 1e-4)
 
 
 def test_a_weight_counts_a_slide_as_often() -> None:
