@@ -84,6 +84,15 @@ def test_images_of_one_class_each_are_counted_as_images() -> None:
     assert [[item.amount for item in part.classes] for part in found.parts] == [[1, 2], [1, 1]]
 
 
+def test_a_trial_that_goes_astray_promises_no_checkpoint(tmp_path: Path) -> None:
+    write_discs(tmp_path / "data", 4)
+    split = {"proportions": {"train": 3, "validation": 1}}
+    file = write_config(tmp_path, split=split, recipe={"rates": [[0, 1e30]], "batch": 1})
+    with pytest.raises(RunError, match=r"the loss is nan on .*lower the learning rate\.$") as told:
+        dry_run(file)
+    assert "kept" not in str(told.value)
+
+
 def test_patches_are_counted_where_slides_are_cut(tmp_path: Path) -> None:
     write_discs(tmp_path / "data", 4)
     numbers = {

@@ -169,6 +169,7 @@ def _trial(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Trial:
         micro_batch=settings.micro_batch,
         largest_gradient=recipe.largest_gradient,
         cancel=cancel,
+        trial=True,
     )
     with in_words():
         return try_plan(plan, fabric, settings, turn, recipe.seed)

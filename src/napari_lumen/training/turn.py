@@ -41,6 +41,8 @@ class Turn:
     largest_gradient : float, optional
         Norm that gradients are clipped to.
     cancel : Event
+    trial : bool
+        Whether these steps are tried for a dry run, which keeps nothing.
 
     Attributes
     ----------
@@ -58,7 +60,9 @@ class Turn:
         micro_batch: int | None = None,
         largest_gradient: float | None = None,
         cancel: Event | None = None,
+        trial: bool = False,
     ) -> None:
+        self._kept = "" if trial else "; the last checkpoint and the best weights are kept"
         self._fabric = fabric
         self.network = network
         self.micro_batch = micro_batch
@@ -284,7 +288,7 @@ class Turn:
     def _error(self, problem: str, advice: str = _LOOK) -> RunError:
         return RunError(
             f"The training stopped at step {self.step + 1} of epoch {self.epoch + 1} of phase "
-            f"{self.phase_name!r}: {problem}. {advice}; the last checkpoint and the best weights are kept."
+            f"{self.phase_name!r}: {problem}. {advice}{self._kept}."
         )
 
     def _average(self, parameters: Iterable[Tensor]) -> None:
