@@ -35,9 +35,9 @@ class Alone:
 
 def measure(work: Callable[[], int]) -> None:
     """Measure work that returns its number of tiles, in this process, and print it as the last line."""
-    before, start = _memory_mb("VmRSS"), time.perf_counter()
+    before, start = memory_mb("VmRSS"), time.perf_counter()
     tiles = work()
-    found = Alone(time.perf_counter() - start, _memory_mb("VmHWM") - before, tiles)
+    found = Alone(time.perf_counter() - start, memory_mb("VmHWM") - before, tiles)
     sys.stdout.write("\n" + json.dumps(asdict(found)) + "\n")
 
 
@@ -60,7 +60,11 @@ def measured(python: Path, module: str, *arguments: object, path: Sequence[Path]
     return Alone(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _memory_mb(field: str) -> float:
+def memory_mb(field: str) -> float:
+    """Return a memory of this process, of those in /proc/self/status.
+
+    `VmHWM`, its peak, and not `ru_maxrss`: a process forked off a large one begins with that one's.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from bench.peers.alone import memory_mb
 from bench.report import Figure, Report
 from napari_lumen.models import InputSpec, View, build
 from napari_lumen.models.googlenet import IMAGENET_MEAN, IMAGENET_STD
@@ -109,18 +109,9 @@ def main(patches: int) -> None:
     phase.begin_epoch(network, 0)
     example = Batch.of([phase.example(TRAIN, 0, np.random.default_rng(0))])
     seconds = [_timed(lambda: phase.step(turn, {TRAIN: example})) for _ in range(2)]
-    peak = _peak_mb()
+    peak = memory_mb("VmHWM") * 1024**2 / 1e6
     bare = [_timed(lambda: _one_pass(network, phase, example, turn)) for _ in range(2)]
     sys.stdout.write(json.dumps({"peak_mb": peak, "step": min(seconds), "bare": min(bare)}) + "\n")
-
-
-def _peak_mb() -> float:
-    """Return the most memory that this process has held.
-
-    Not `ru_maxrss`: a process that was forked off a large one begins with that one's.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 def _one_pass(network: MultiStageInTraining, phase: EndToEndPhase, batch: Batch, turn: Turn) -> None:

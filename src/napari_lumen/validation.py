@@ -34,9 +34,7 @@ def _told(problem: Mapping[str, Any], known: tuple[str, ...]) -> str:
     match problem["type"]:
         case "extra_forbidden":
             return _no_such(str(problem["loc"][-1]), known)
-        case "missing":
-            return "it is needed, and missing"
-        case "union_tag_not_found":
+        case "missing" | "union_tag_not_found":
             return "it is needed, and missing"
         case "union_tag_invalid":
             return f"there is no {context['tag']!r}; there is {context['expected_tags'].replace(chr(39), '')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,9 +86,7 @@ def describe(name: str, /, *, size: int | tuple[int, int] = 256, **arguments: An
         For an unknown name or argument, or an impossible size.
     """
     height, width = _sides(size)
-    # without values nothing is computed, so a large network is described at once
-    with torch.device("meta"), _Outline():
-        network = build(name, **arguments).eval()
+    network = outlined(name, **arguments).eval()
     inputs = example_input(network, (height, width), "meta")
     images = inputs if isinstance(inputs, tuple) else (inputs,)
     try:
@@ -119,8 +117,8 @@ def describe(name: str, /, *, size: int | tuple[int, int] = 256, **arguments: An
     )
 
 
-def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
-    """See that a network can be built with some arguments; nothing is computed, and no memory taken.
+def outlined(name: str, /, **arguments: Any) -> nn.Module:
+    """Build a network without values: nothing is computed, and no memory taken, however large it is.
 
     Raises
     ------
@@ -128,7 +126,7 @@ def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
         For an unknown name or argument, or a value that does not fit; the message says what there is.
     """
     with torch.device("meta"), _Outline():
-        build(name, **arguments)
+        return build(name, **arguments)
 
 
 _PASSED = (nn.functional.batch_norm, Tensor.normal_, Tensor.uniform_)

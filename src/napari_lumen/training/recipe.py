@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from napari_lumen.errors import ModelError, RunError
-from napari_lumen.models.describe import check_arguments
+from napari_lumen.models.describe import outlined
 from napari_lumen.training.data.image_set import Pictures
 from napari_lumen.training.data.splits import Split
 from napari_lumen.training.phase import Phase
@@ -101,9 +101,10 @@ def fitting_arguments(network: str | None, arguments: dict[str, Any]) -> dict[st
     """
     if network is None or not arguments:
         return arguments
-    checked = {key: value for key, value in arguments.items() if not key.endswith("pretrained")}
     try:
-        check_arguments(network, {**checked, **dict.fromkeys(arguments.keys() - checked.keys())})
+        outlined(
+            network, **{key: None if key.endswith("pretrained") else of for key, of in arguments.items()}
+        )
     except ModelError as error:
         raise ValueError(str(error)) from error
     return arguments

@@ -163,26 +163,25 @@ def _begun(folder: Path, config: TrainingConfig, identity: str) -> TrainingState
     """Return the state of this session, or refuse a folder of another training."""
     recipe, settings = config.make_recipe(), config.settings
     device = settings.resolved()
-    begun = TrainingState(
-        name=config.name,
-        recipe=recipe.kind,
-        numbers=recipe.model_dump(mode="json"),
-        data=config.data_text or config.data.kind,
-        identity=identity,
-        started=now(),
-        device=f"{settings.devices} x {device}",
-        precision=settings.precision_on(device),
-        versions=versions(),
-    )
-    if not (folder / RECORD).exists():
-        return begun
-    state = TrainingState.read(folder)
-    if state.identity != identity:
-        if state.state != "finished" and not (folder / CHECKPOINT).exists():
-            return begun  # nothing was learnt yet: the numbers were wrong, say, and are put right
-        raise RunError(
-            f"{folder} holds another training ({state.name}: recipe {state.recipe}, of other numbers, first "
-            "weights or data: their split, images, labels and classes). Choose another folder."
+    state = TrainingState.read(folder) if (folder / RECORD).exists() else None
+    if state is not None and state.identity != identity:
+        if state.state == "finished" or (folder / CHECKPOINT).exists():
+            raise RunError(
+                f"{folder} holds another training ({state.name}: recipe {state.recipe}, of other numbers, "
+                "first weights or data: their split, images, labels and classes). Choose another folder."
+            )
+        state = None  # nothing was learnt yet: the numbers were wrong, say, and are put right
+    if state is None:
+        return TrainingState(
+            name=config.name,
+            recipe=recipe.kind,
+            numbers=recipe.model_dump(mode="json"),
+            data=config.data_text or config.data.kind,
+            identity=identity,
+            started=now(),
+            device=f"{settings.devices} x {device}",
+            precision=settings.precision_on(device),
+            versions=versions(),
         )
     if state.state == "finished":
         return state
