@@ -62,6 +62,10 @@ def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: obje
         ({"data": {"classes": ["disc", 3]}}, "'data.classes': number 2 of the classes is no name, but 3"),
         ({"data": {"classes": ["disc", ""]}}, "'data.classes': the name of number 2 of the classes is empty"),
         ({"split": {"proportions": {"train": -1, "validation": 1}}}, "'split.proportions.train'"),
+        ({"recipe": {"epochs": True}}, "field 'epochs': it must not be true or false"),
+        ({"recipe": {"rates": [[False, 1e-3]]}}, "field 'rates': it must not be true or false"),
+        ({"settings": {"devices": True}}, "field 'settings.devices': it must not be true or false"),
+        ({"data": {"mpp": True}}, "field 'data.mpp': it must not be true or false"),
         ({"split": {"sead": 3}}, "'split.sead': there is no such field; did you mean 'seed'"),
     ],
 )

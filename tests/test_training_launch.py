@@ -100,7 +100,7 @@ def test_more_devices_than_a_step_has_examples_is_refused(tmp_path: Path) -> Non
     config = TrainingConfig.read(write_config(tmp_path, settings={"device": "cpu", "devices": 3}))
     images = config.data.open()
     with pytest.raises(RunError, match=r"phase 'training' has 2 examples, too few for 3 devices\. Ask"):
-        Job(config, images, config.split.divide(images), tmp_path).plan()
+        Job(config, config.make_recipe(), images, config.split.divide(images), tmp_path).plan()
     turn = cast(Turn, SimpleNamespace(world=3, phase_name="line", step=0))
     with Feeder(0, 0) as feeder, pytest.raises(RunError, match="'line' has too few examples for 3"):
         next(feeder.steps(LinePhase(), [{"train": [0, 1]}], turn))

@@ -50,7 +50,7 @@ def test_a_configuration_becomes_a_model_that_finds_the_discs(config: Write, tmp
     assert training.scores["dice, validation"] > 0.8
     assert card.scores == training.scores
     assert (card.architecture, [known.name for known in card.classes]) == ("unet", ["disc"])
-    assert card.training.split == "By image, seed 42: train 8, validation 4."
+    assert card.training.split == "By image, seed 42; images: train 8, validation 4."
     assert card.training.recipe["false_negative_weight"] == 0.7
     assert set(training.curves()["kind"]) == {"loss", "score", "rate"}
     assert training.state.state == "finished"
@@ -199,7 +199,7 @@ def test_a_full_disk_is_told_and_the_training_goes_on_when_there_is_room(
         resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, limits[1]))
 
     try:
-        with pytest.raises(RunError, match=rf"cannot go on in {out}.*Free some space"):
+        with pytest.raises(RunError, match=rf"cannot go on in {out}: .*File too large.*Free some space"):
             train(file, out, on_progress=fill)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

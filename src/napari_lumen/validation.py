@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, in words for the one who wrote the file."""
+"""Fields that people write, and what is wrong with them in words for the one who wrote the file."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 _LONGEST = 40  # letters of a value that is quoted
+_NO_NUMBER = PydanticCustomError("truth", "it must not be true or false")
+
+
+class WrittenFields(BaseModel):
+    """Fields of a file that somebody wrote: none is unknown, and true is no number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, content: Any) -> Any:
+        """Refuse true and false where a number stands, which Python takes for 1 and 0."""
+        for name, value in content.items() if isinstance(content, dict) else ():
+            field = cls.model_fields.get(str(name))
+            if field is not None and _says_truth(value) and not _may_be_truth(field.annotation):
+                wrong = InitErrorDetails(type=_NO_NUMBER, loc=(str(name),), input=value)
+                raise ValidationError.from_exception_data(cls.__name__, [wrong])
+        return content
 
 
 def first_problem(error: ValidationError, model: type[BaseModel] | None = None) -> str:
@@ -94,3 +113,13 @@ def _of_kind(union: Any, kind: int | str) -> Any:
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _says_truth(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_says_truth, value))
+    return isinstance(value, bool)
+
+
+def _may_be_truth(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_may_be_truth, get_args(annotation)))

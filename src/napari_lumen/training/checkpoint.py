@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from napari_lumen.errors import RunError, first_line
+from napari_lumen.errors import RunError
 from napari_lumen.holding import appearing
 
 
@@ -53,9 +53,12 @@ def write_checkpoint(path: Path, place: Place, state: dict[str, Any]) -> None:
     """
     with appearing(path) as partial:
         try:
-            torch.save({"place": asdict(place), **state}, partial)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(first_line(error)) from error
+            with partial.open("wb") as file:
+                torch.save({"place": asdict(place), **state}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # of a full disk, to which torch adds its own failure
+                raise error.__context__ from None
+            raise
 
 
 def read_checkpoint(path: Path) -> tuple[Place, dict[str, Any]] | None:

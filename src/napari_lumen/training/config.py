@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from napari_lumen.errors import RunError, first_line
 from napari_lumen.models.card import NAME_PATTERN
@@ -18,13 +18,11 @@ from napari_lumen.training.recipe import Recipe
 from napari_lumen.training.recipes import RECIPES, make_recipe
 from napari_lumen.training.settings import Settings
 from napari_lumen.training.sources import Located, Source
-from napari_lumen.validation import first_problem
+from napari_lumen.validation import WrittenFields, first_problem
 
 
-class SplitRule(BaseModel):
+class SplitRule(WrittenFields):
     """How data are divided: by a rule, or as a file has it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: By = Field(default="image", description="What is never divided.")
     proportions: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
@@ -97,10 +95,8 @@ class _Anywhere:
         return self._images.image(index)
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(WrittenFields):
     """Everything that a training needs; `napari-lumen train FILE` reads it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=NAME_PATTERN, description="Of the model that comes out.")
     title: str = Field(default="", description="Shown in lists; the name without it.")

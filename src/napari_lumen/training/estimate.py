@@ -122,7 +122,8 @@ def dry_run(
     slides = recipe.slides(opened) if isinstance(recipe, MultiStageRecipe) else None
     contents = count_contents(opened, split, slides=slides, check=check)
     on_stage("trying a few steps")
-    job = Job(config, opened if settings.devices == 1 else images, split, Path())  # nothing is put there
+    on_each = opened if settings.devices == 1 else images
+    job = Job(config, recipe, on_each, split, Path())  # nothing is put there
     trial: Trial = launch(settings, partial(_trial, job), lambda event: None, asked)
     return Estimate(
         name=config.name,
@@ -162,7 +163,7 @@ def dry_run_search(
 
 
 def _trial(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Trial:
-    plan, recipe, settings = job.plan(), job.config.make_recipe(), job.config.settings
+    plan, recipe, settings = job.plan(), job.recipe, job.config.settings
     turn = Turn(
         fabric,
         plan.network.to(fabric.device),

@@ -24,7 +24,7 @@ from napari_lumen.training.data.image_set import Pictures
 from napari_lumen.training.data.splits import Split
 from napari_lumen.training.launch import Tell
 from napari_lumen.training.progress import TrainingProgress
-from napari_lumen.training.recipe import Plan, TrainingData
+from napari_lumen.training.recipe import Plan, Recipe, TrainingData
 from napari_lumen.training.trainer import CURVES, Trainer
 from napari_lumen.training.turn import Turn
 from napari_lumen.validation import first_problem
@@ -40,6 +40,8 @@ class Job:
     Attributes
     ----------
     config : TrainingConfig
+    recipe : Recipe
+        Made of the configuration once: its networks are built to check their arguments.
     images : image set or None
         Opened already; None to open the configured ones here.
     split : Split
@@ -48,6 +50,7 @@ class Job:
     """
 
     config: TrainingConfig
+    recipe: Recipe
     images: Pictures | None
     split: Split
     folder: Path
@@ -63,7 +66,7 @@ class Job:
         """
         images = self.config.data.open() if self.images is None else self.images
         data = TrainingData(images, self.split, self.config.data_text)
-        recipe = self.config.make_recipe()
+        recipe = self.recipe
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             try:
@@ -120,7 +123,7 @@ def in_words() -> Iterator[None]:
 
 
 def _trained(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
-    plan, recipe = job.plan(), job.config.make_recipe()
+    plan, recipe = job.plan(), job.recipe
     trainer = Trainer(
         fabric,
         job.config.settings,
@@ -145,7 +148,7 @@ def _trained(job: Job, fabric: Fabric, tell: Tell, cancel: Event) -> Place:
 
 
 def _card(job: Job, plan: Plan, scores: dict[str, float]) -> ModelCard:
-    config, recipe = job.config, job.config.make_recipe()
+    config, recipe = job.config, job.recipe
     counts = ", ".join(f"{part} {len(names)}" for part, names in job.split.parts.items())
     return ModelCard(
         name=config.name,
@@ -153,7 +156,7 @@ def _card(job: Job, plan: Plan, scores: dict[str, float]) -> ModelCard:
         summary=config.summary or f"Trained by the recipe {recipe.kind}.",
         training=TrainingRecord(
             data=config.data_text or f"{config.data.kind}: {getattr(config.data, 'folder', '')}",
-            split=f"By {job.split.by}, seed {job.split.seed}: {counts}.",
+            split=f"By {job.split.by}, seed {job.split.seed}; images: {counts}.",
             recipe={"recipe": recipe.kind, **recipe.model_dump(mode="json")},
         ),
         scores={name: value for name, value in scores.items() if math.isfinite(value)},

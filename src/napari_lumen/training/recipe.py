@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import nn
 
 from napari_lumen.errors import ModelError, RunError
@@ -15,6 +15,7 @@ from napari_lumen.models.describe import outlined
 from napari_lumen.training.data.image_set import Pictures
 from napari_lumen.training.data.splits import Split
 from napari_lumen.training.phase import Phase
+from napari_lumen.validation import WrittenFields
 
 Images = TypeVar("Images", bound=Pictures, covariant=True)
 DYE_CHANGE: Any = Field(
@@ -110,10 +111,10 @@ def fitting_arguments(network: str | None, arguments: dict[str, Any]) -> dict[st
     return arguments
 
 
-class Recipe(BaseModel, ABC):
+class Recipe(WrittenFields, ABC):
     """The numbers of a training; a subclass for each paper, with the paper's numbers as defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
     kind: ClassVar[str]
 
     seed: int = Field(default=42, ge=0, description="Of the first weights and of everything random.")

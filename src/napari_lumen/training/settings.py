@@ -6,18 +6,17 @@ import os
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from napari_lumen.errors import RunError
 from napari_lumen.models.device import resolve_device
+from napari_lumen.validation import WrittenFields
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
 
-class Settings(BaseModel):
+class Settings(WrittenFields):
     """Device, precision, memory and checkpoints of a training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     devices: int = Field(

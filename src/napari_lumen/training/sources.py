@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from napari_lumen.annotations.classes import ClassTable, TissueClass
 from napari_lumen.annotations.formats import read_annotations
@@ -27,6 +27,7 @@ from napari_lumen.training.data.project_images import ProjectImages, ProjectRule
 from napari_lumen.training.data.regrouped import Regrouped
 from napari_lumen.training.data.slide_patches import SlidePatches
 from napari_lumen.training.recipes.multistage_slides import WholeSlides
+from napari_lumen.validation import WrittenFields
 
 
 def _table(classes: Any) -> Any:
@@ -57,10 +58,8 @@ Located = Annotated[Path, AfterValidator(_located)]
 Classes = Annotated[ClassTable, BeforeValidator(_table)]
 
 
-class DataSource(BaseModel, ABC):
+class DataSource(WrittenFields, ABC):
     """One source of data; in a file, paths are relative to that file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     cache_mb: int = Field(default=1024, ge=0, description="Decoded images that are kept in memory, MB.")
@@ -147,10 +146,8 @@ class GradedFolder(DataSource):
         return GradedImages(files, self.classes, cache=self._cache())
 
 
-class AnnotatedSlideSource(BaseModel):
+class AnnotatedSlideSource(WrittenFields):
     """A slide with the file of its annotations."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     slide: Located
     annotations: Located = Field(description="QuPath GeoJSON, ASAP or ImageScope XML, ...")

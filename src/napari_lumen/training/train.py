@@ -23,6 +23,7 @@ from napari_lumen.training.data.leaks import check_leaks
 from napari_lumen.training.job import MODEL, OF_START, Job, run_job
 from napari_lumen.training.launch import launch
 from napari_lumen.training.progress import TrainingProgress
+from napari_lumen.training.recipe import Recipe
 from napari_lumen.training.record import RECORD, TrainingState, identity_of, now, versions
 from napari_lumen.training.trainer import CHECKPOINT, CURVES
 
@@ -116,13 +117,11 @@ def train(
     numbers = recipe.model_dump(mode="json")
     identity = identity_of(recipe.kind, numbers, split.parts, data, first, config.name)
     _require_free(folder)
-    try:
+    with _on_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"The training cannot be written to {folder}: {error.strerror}.") from error
     with held(folder, _ADVICE):
         _require_free(folder)
-        state = _begun(folder, config, identity)
+        state = _begun(folder, config, recipe, identity)
         if state.state == "finished" and (folder / MODEL / config.name).is_dir():
             return _finished(folder, config)
         if state.sessions == 1 or not (folder / SPLIT).exists():
@@ -131,7 +130,8 @@ def train(
             state.write(folder)  # first: who finds a split alone in a folder cannot tell whose it is
             split.write(folder / SPLIT)
         # each of several processes opens the configured data for itself
-        job = Job(config, opened if config.settings.devices == 1 else images, split, folder)
+        on_each = opened if config.settings.devices == 1 else images
+        job = Job(config, recipe, on_each, split, folder)
         try:
             place = launch(
                 config.settings,
@@ -159,9 +159,9 @@ def train(
     return _finished(folder, config)
 
 
-def _begun(folder: Path, config: TrainingConfig, identity: str) -> TrainingState:
+def _begun(folder: Path, config: TrainingConfig, recipe: Recipe, identity: str) -> TrainingState:
     """Return the state of this session, or refuse a folder of another training."""
-    recipe, settings = config.make_recipe(), config.settings
+    settings = config.settings
     device = settings.resolved()
     state = TrainingState.read(folder) if (folder / RECORD).exists() else None
     if state is not None and state.identity != identity:

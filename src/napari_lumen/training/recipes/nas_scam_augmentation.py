@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from napari_lumen.training.augmentation import (
     gaussian_blur,
@@ -13,14 +13,13 @@ from napari_lumen.training.augmentation import (
     random_rotation,
 )
 from napari_lumen.training.data.image_set import RGB, Labels
+from napari_lumen.validation import WrittenFields
 
 _Chance = Field(default=0.2, ge=0, le=1, description="Probability.")
 
 
-class OneChange(BaseModel):
+class OneChange(WrittenFields):
     """How often a crop is changed in which way; what is left of 1 stays as it is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rotation: float = _Chance
     flip: float = _Chance
