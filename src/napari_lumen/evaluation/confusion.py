@@ -116,5 +116,8 @@ def _indices(labels: Labels, values: Sequence[int], side: str) -> npt.NDArray[np
         indices = np.where(known[order][place] == flat, order[place], -1)
     if indices.min() < 0:
         value = int(flat[np.argmin(indices)])
-        raise ValueError(f"the {side} holds the value {value}, which is none of the classes {list(values)}")
+        raise ValueError(
+            f"the {side} holds the value {value}, which is none of the classes "
+            f"{list(values)}; name it among them, or say that it does not count"
+        )
     return indices
