@@ -18,7 +18,7 @@ LIBRARIES := libdbus-1-3 libegl1 libfontconfig1 libgl1 libgl1-mesa-dri libglib2.
 	libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-xkb1 \
 	libxkbcommon-x11-0 $(if $(SCREEN),,xauth xvfb)
 
-HEADLESS = env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
+HEADLESS = env -u WAYLAND_DISPLAY -u PYTHONDONTWRITEBYTECODE QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
 	NAPARI_CONFIG="$$(mktemp -d)/settings.yaml" xvfb-run -a -s "-screen 0 1680x1050x24"
 
 .PHONY: demo test check system
@@ -26,9 +26,10 @@ HEADLESS = env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1 \
 demo: $(INSTALLED)
 	$(if $(SCREEN),,env -u QT_QPA_PLATFORM LIBGL_ALWAYS_SOFTWARE=1 )$(BIN)/napari-lumen demo --out demo_output
 
-# A process a core: threads of torch on top would wait for each other longer than they compute.
+# A process a core: threads of torch on top would wait for each other longer than they compute. The slow files come
+# first, by tests/conftest.py. Bytecode is kept whatever the environment says: many tests start processes.
 test: check
-	OMP_NUM_THREADS=1 $(HEADLESS) $(BIN)/python -m pytest -n 2 --dist loadfile --durations=30
+	OMP_NUM_THREADS=1 $(HEADLESS) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -14,6 +14,12 @@ settings.register_profile("lumen", deadline=None)  # a busy machine is no failur
 settings.load_profile("lumen")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first: a process that begins with one last leaves the other idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def plugins_are_found_as_napari_does() -> None:
     """Let napari look for plugins first, and once: a second time breaks it, as asking npe2 before does."""
