@@ -13,6 +13,7 @@ from psygnal import Signal
 from napari_lumen.errors import Cancelled, LumenError
 from napari_lumen.plugin import notices
 from napari_lumen.plugin.controllers.slides import SlideLayers
+from napari_lumen.plugin.controllers.train_config import configured, wrong_number
 from napari_lumen.plugin.controllers.train_sources import TrainingSources
 from napari_lumen.plugin.controllers.train_state import TrainState, next_name, why_blocked
 from napari_lumen.plugin.jobs import Callbacks, Emit, Job, JobRunner
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_lumen.plugin.live_training import LiveTraining
-    from napari_lumen.training.config import TrainingConfig
     from napari_lumen.training.estimate import Estimate
-
-_SHOWN = 3  # held-out images
 
 
 class TrainController:
@@ -159,7 +157,7 @@ class TrainController:
 
     def estimate(self) -> None:
         """Say how long it would take, by doing a few steps."""
-        config = self._config() if self.state.stage == "idle" else None
+        config = configured(self.state) if self.state.stage == "idle" else None
         if config is None:
             return
 
@@ -181,7 +179,7 @@ class TrainController:
 
     def start(self) -> None:
         """Start the training that is chosen; does nothing while `state.blocked` says why not."""
-        config = self._config() if self.state.stage == "idle" else None
+        config = configured(self.state) if self.state.stage == "idle" else None
         if config is None or self.state.found is None:
             self._update()
             return
@@ -330,44 +328,10 @@ class TrainController:
     def _update(self, **changes: Any) -> None:
         state = replace(self.state, **changes)
         taken = self._models | set(state.unfinished)
-        state = replace(state, blocked=why_blocked(state, taken, _problem(state)))
+        state = replace(state, blocked=why_blocked(state, taken, wrong_number(state)))
         if state != self.state:
             self.state = state
             self.changed.emit(state)
-
-    def _config(self) -> TrainingConfig | None:
-        state = self.state
-        if state.blocked or state.found is None or state.recipe is None:
-            return None
-        from napari_lumen.training.config import TrainingConfig
-
-        origin = "" if state.start is None else f", trained further from {state.start.title}"
-        what = "the annotations" if state.data == "annotations" else state.found.source["folder"]
-        return TrainingConfig.model_validate(
-            {
-                "name": state.name,
-                "recipe": {"name": state.recipe.name, **state.numbers},
-                "data": dict(state.found.source),
-                "data_text": f"{what} on {state.slide}" if state.data == "annotations" else str(what),
-                "summary": f"Finds {', '.join(state.found.names)}{origin}.",
-                "split": dict(state.found.split),
-                "start": None if state.start is None else str(state.start.path),
-                "settings": {"device": state.device, "samples": _SHOWN},
-            }
-        )
-
-
-def _problem(state: TrainState) -> str:
-    """Return what is wrong with the numbers of the recipe; it was imported when it was looked up."""
-    if state.recipe is None or not state.numbers:
-        return ""
-    from napari_lumen.training.recipes import make_recipe
-
-    try:
-        make_recipe(state.recipe.name, **state.numbers)
-    except LumenError as error:
-        return str(error)
-    return ""
 
 
 def _comparison(trained: Trained) -> str:
