@@ -145,7 +145,7 @@ def test_tiles_are_those_whose_own_part_has_tissue(tissue: np.ndarray, mpp: floa
     slide = ArraySlide(np.zeros((450, 550, 3), np.uint8))
     mask, mask_grid = tissue, Grid((9, 11), (50.0, 50.0))
     spec = model_of(Darkness(), size=64, overlap=overlap, mpp=mpp).card.input
-    with patch.object(plan_module, "find_tissue", lambda slide, check: Tissue(mask, mask_grid, 0.0)):
+    with patch.object(plan_module, "find_tissue", lambda slide, check: Tissue(mask, mask, mask_grid, 0.0)):
         chosen = make_plan(slide, spec, None).tiles
     everything = make_plan(slide, spec, Region(0, 0, 450, 550))
     margin, side = overlap // 2, 64 - overlap
@@ -154,6 +154,41 @@ def test_tiles_are_those_whose_own_part_has_tissue(tissue: np.ndarray, mpp: floa
     assert chosen == tuple(
         tile for tile, part in zip(everything.tiles, seen, strict=True) if mask[part.slices].any()
     )
+
+
+@given(
+    tissue=arrays(bool, (9, 11), elements=st.booleans()),
+    mpp=st.sampled_from([0.5, 0.7, 1.0]),
+    overlap=st.sampled_from([0, 8, 16]),
+    share=st.sampled_from([0.0, 0.31, 0.8]),
+)
+@settings(max_examples=40, deadline=None)
+def test_tiles_are_those_with_as_much_tissue_as_the_model_asks_for(
+    tissue: np.ndarray, mpp: float, overlap: int, share: float
+) -> None:
+    slide = ArraySlide(np.zeros((450, 550, 3), np.uint8))
+    found = Tissue(np.ones_like(tissue), tissue, Grid((9, 11), (50.0, 50.0)), 0.0)
+    spec = model_of(Darkness(), size=64, overlap=overlap, mpp=mpp).card.input
+    everything = make_plan(slide, spec, Region(0, 0, 450, 550))
+    margin, side = overlap // 2, 64 - overlap
+    areas = shapely.MultiPolygon(
+        [shapely.box(x * 50, y * 50, x * 50 + 50, y * 50 + 50) for y, x in np.argwhere(tissue)]
+    )
+    wanted = []
+    for tile in everything.tiles:
+        own = everything.grid.region_of(Window(tile.y + margin, tile.x + margin, side, side))
+        part = shapely.box(own.x, own.y, own.right, own.bottom)
+        exact = part.intersection(shapely.union_all(areas)).area / part.area
+        assume(abs(exact - share) > 1e-5 or exact == share == 0)
+        if exact > share:
+            wanted.append(tile)
+    asked = spec.model_copy(update={"tissue_share": share})
+    with patch.object(plan_module, "find_tissue", lambda slide, check: found):
+        if wanted:
+            assert make_plan(slide, asked, None).tiles == tuple(wanted)
+        else:
+            with pytest.raises(RunError, match=rf"No tile of array.tif has as much tissue .*, {share:.0%}\."):
+                make_plan(slide, asked, None)
 
 
 def test_a_batch_says_the_same_however_many_tiles_go_through_at_once() -> None:

@@ -120,6 +120,22 @@ def test_the_defaults_are_the_papers() -> None:
     assert recipe.largest_gradient is None
 
 
+@pytest.mark.parametrize("name", ["in situ", "In situ"])
+def test_classes_are_favoured_in_capitals_or_not(name: str) -> None:
+    fields = coloured(6)
+    fields.classes = ClassTable.of([(2, "Benign", (255, 0, 100)), (5, name, (0, 0, 255))])
+    one_step = {"epochs": (1,), "encoder_rates": (0.1,), "decoder_rates": (0.1,), "validate_every": (1,)}
+    recipe = tiny(favoured=("In Situ",), favoured_share=1.0, tiles=8, **one_step)
+    (phase,) = recipe.plan(divided(fields, 4)).phases
+    drawn = [
+        phase.tiles[index] for step in phase.order(0, np.random.default_rng(0)) for index in step["train"]
+    ]
+    assert len(drawn) == 8
+    for tile in drawn:
+        labels = fields.labels(tile.field)[round(tile.y) :, round(tile.x) :]
+        assert (labels[:SIZE, :SIZE] == 5).any()
+
+
 def test_steps_that_do_not_agree_name_the_field() -> None:
     with pytest.raises(ValidationError, match="'decoder_rates' has 2 values for 3 steps"):
         DARefineNetRecipe(decoder_rates=(1e-3, 1e-4))

@@ -103,6 +103,8 @@ def test_the_defaults_are_the_papers(data: TrainingData[Any]) -> None:
     assert (recipe.rate, recipe.rate_factor, recipe.rate_every) == (0.05, 0.1, 50)
     assert (recipe.momentum, recipe.weight_decay, recipe.largest_gradient) == (0.9, 1e-4, None)
     assert (recipe.share_step, recipe.share_every) == (0.1, 20)
+    assert (recipe.instances, recipe.threshold, recipe.margin) == (4, 0.5, 0.1)
+    assert recipe.least_side == pytest.approx(1 / 7)
     assert recipe.architecture == "gated_attention"
     assert recipe.mean == (0.485, 0.456, 0.406)
     assert recipe.std == (0.229, 0.224, 0.225)
@@ -114,6 +116,13 @@ def test_the_defaults_are_the_papers(data: TrainingData[Any]) -> None:
     (group,) = phase.optimisers(plan.network)["weights"].param_groups
     assert (group["momentum"], group["weight_decay"]) == (0.9, 1e-4)
     assert phase.choice == Choice("accuracy", first_epoch=20)
+
+
+def test_what_an_instance_is_reaches_the_network(data: TrainingData[Any]) -> None:
+    arguments = {"local_depth": 18, "dilated_width": 16}
+    asked = tiny(arguments=arguments, instances=3, threshold=0.4, margin=0.2, least_side=0.25)
+    chosen = asked.plan(data).network.instances
+    assert (chosen.count, chosen.threshold, chosen.margin, chosen.least_side) == (3, 0.4, 0.2, 0.25)
 
 
 def test_a_fusion_that_would_never_be_trained_is_an_error() -> None:

@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+import tifffile
+from pydantic import TypeAdapter
 
 from fakes import ArraySlide
 from multistage_fakes import CLASSES, Fields, data, recipe
+from napari_lumen.annotations.formats import write_annotations
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import RunError
 from napari_lumen.geometry import Window
+from napari_lumen.inference.tile_plan import make_tile_plan
+from napari_lumen.models import InputSpec, View
+from napari_lumen.slides import open_slide
 from napari_lumen.training.data.annotated import AnnotatedSlide, AnnotationRules
 from napari_lumen.training.data.item import IGNORE, Item
 from napari_lumen.training.data.known import ConsepTiles, consep_patches
@@ -23,6 +29,7 @@ from napari_lumen.training.data.splits import Split
 from napari_lumen.training.recipes.multistage import MultiStageRecipe
 from napari_lumen.training.recipes.multistage_images import PatchedImages
 from napari_lumen.training.recipes.multistage_slides import TUMOUR, PatchedSlides, WholeSlides
+from napari_lumen.training.sources import Source
 
 NO_LABEL, NO_PATCH = int(PatchLabel.NO_LABEL), int(PatchLabel.NO_PATCH)
 
@@ -157,6 +164,25 @@ def whole_slide(
     return WholeSlides([AnnotatedSlide(Item("slide"), slide, annotations, rules, tissue)])
 
 
+def section(folder: Path, share: float, mpp: float, patch: int) -> Path:
+    """Write a slide 12 patches wide of which the left half is tissue, and so much of the next patches."""
+    side = patch * 12
+    pixels = np.full((side, side, 3), 243, np.uint8)
+    pixels[:, : 6 * patch + round(share * patch)] = 200, 120, 160
+    resolution = (10_000 / mpp, 10_000 / mpp)
+    tifffile.imwrite(
+        folder / "section.tif",
+        pixels,
+        tile=(256, 256),
+        compression="zlib",
+        photometric="rgb",
+        resolution=resolution,
+        resolutionunit="CENTIMETER",
+    )
+    write_annotations(folder / "section.geojson", [box(0, 0, patch, patch, "tumour")])
+    return folder / "section.tif"
+
+
 def test_annotations_label_the_patches_of_a_slide_as_counting_its_pixels_does() -> None:
     tissue = shapely.box(10, 0, 230, 190)
     outlines = box(20, 30, 90, 110, "tumour"), box(100, 0, 180, 90, "gland"), box(0, 150, 60, 200, "Ignore*")
@@ -173,7 +199,8 @@ def test_annotations_label_the_patches_of_a_slide_as_counting_its_pixels_does() 
     for row, column in np.ndindex(*cells.shape):
         part = np.s_[row * 40 : row * 40 + 40, column * 40 : column * 40 + 40]
         share, tumour = there[part].mean(), (kinds[part] == 3).mean()
-        normal = (there[part] & (kinds[part] == 0)).mean()
+        on_slide = kinds[part][:, : max(0, 260 - column * 40)]
+        normal = (on_slide == 0).sum() / 1600
         wanted = NO_PATCH if share <= 0.8 else 1 if tumour > 0.2 else 0 if normal > 0.8 else NO_LABEL
         assert cells[row, column] == wanted, (row, column)
     assert {0, 1, NO_LABEL, NO_PATCH} == set(cells.ravel().tolist())
@@ -227,6 +254,34 @@ def test_a_recipe_for_slides_makes_a_plan() -> None:
     one = whole.slide(0)
     other = AnnotatedSlide(Item("other"), one.slide, one.annotations, one.rules)
     plan = recipe(mpp=0.5, patch=20, crop=16).plan(data(WholeSlides([one, other]), 1))
-    assert plan.card["input"].views[0].mpp == 0.5
+    assert (plan.card["input"].views[0].mpp, plan.card["input"].tissue_share) == (0.5, 0.8)
     assert (plan.card["task"], plan.card["slide_map"]) == ("slide", "lumps")
-    assert recipe().plan(data(Fields(mpp=None))).card["input"].views[0].mpp == 0.5
+    plain = recipe().plan(data(Fields(mpp=None))).card["input"]
+    assert (plain.views[0].mpp, plain.tissue_share) == (0.5, None)
+
+
+@pytest.mark.parametrize(("mpp", "patch"), [(0.25, 256), (0.5, 256), (1.0, 128)])
+@pytest.mark.parametrize(("share", "kept"), [(0.65, False), (0.95, True)])
+def test_a_patch_is_kept_by_its_own_tissue_and_a_run_answers_what_was_kept(
+    tmp_path: Path, mpp: float, patch: int, share: float, kept: bool
+) -> None:
+    path = section(tmp_path, share, mpp, patch)
+    content = {
+        "kind": "whole_slides",
+        "slides": [{"slide": path, "annotations": path.with_suffix(".geojson")}],
+        "classes": ["tumour"],
+        "unlabelled": "background",
+    }
+    images = TypeAdapter(Source).validate_python(content).open()
+    cells = recipe(mpp=mpp, patch=patch, crop=patch).slides(images).cells(0)
+    assert (cells[:, :6] != NO_PATCH).all()
+    assert ((cells[:, 6] != NO_PATCH) == kept).all()
+    assert (cells[:, 7:] == NO_PATCH).all()
+    slide = open_slide(path)
+    spec = InputSpec(views=(View(size=patch, mpp=mpp),), overlap=0, tissue_share=0.8)
+    plan = make_tile_plan(slide, spec, None, centred=False)
+    answered = np.zeros(plan.cells, bool)
+    answered[tuple(zip(*map(plan.cell_of, plan.tiles), strict=True))] = True
+    assert np.array_equal(answered, cells != NO_PATCH)
+    everywhere = make_tile_plan(slide, spec.model_copy(update={"tissue_share": None}), None, centred=False)
+    assert set(everywhere.tiles) > set(plan.tiles)

@@ -20,6 +20,7 @@ from napari_lumen.slides import Slide
 from napari_lumen.slides.regrid import GridReader
 
 Mask = npt.NDArray[np.bool_]
+Sides = npt.NDArray[np.floating]
 _Picture = npt.NDArray[np.uint8]
 
 _MPP = 8.0  # µm per pixel of the mask
@@ -50,16 +51,40 @@ class Tissue:
     Attributes
     ----------
     mask : ndarray
-        bool (h, w), about 8 µm per pixel.
+        bool (h, w), about 8 µm per pixel; 24 µm around the tissue belong to it, so that its pale rim does.
+    bare : ndarray
+        bool (h, w): the same without what it was grown by, to be measured.
     grid : Grid
-        Where the mask lies on the slide.
+        Where the masks lie on the slide.
     inky_mm2 : float
         What of it may be ink: lumps of its colours that could as well be tissue of a blue or a dense stain.
     """
 
     mask: Mask
+    bare: Mask
     grid: Grid
     inky_mm2: float
+
+    def shares(self, rows: Sides, columns: Sides) -> npt.NDArray[np.float32]:
+        """Return how much of rectangles is tissue, of its area and without the rim.
+
+        Parameters
+        ----------
+        rows, columns : ndarray
+            (n, 2) and (m, 2), level-0 px: upper and lower edges, and left and right ones.
+
+        Returns
+        -------
+        ndarray
+            (n, m) in [0, 1], for each row and column; what lies outside the slide is none.
+        """
+        along = [
+            _parts(sides, side, step, first)
+            for sides, side, step, first in zip(
+                (rows, columns), self.bare.shape, self.grid.step, self.grid.origin, strict=True
+            )
+        ]
+        return np.asarray(along[0] @ self.bare.astype(np.float32) @ along[1].T)
 
 
 def tissue_mask(slide: Slide, check: Callable[[], None] = lambda: None) -> tuple[Mask, Grid]:
@@ -111,12 +136,13 @@ def find_tissue(slide: Slide, check: Callable[[], None] = lambda: None) -> Tissu
         mask = _above(float(np.median(brightest)) - brightest, *_DARKNESS) & ~pen
     smallest = max(1, round(_SMALLEST_UM2 / pixel_um2))
     mask = remove_small_objects(mask, max_size=smallest)
-    mask = remove_small_holes(mask, max_size=smallest)
+    bare = remove_small_holes(mask, max_size=smallest)
     grown = max(1, round(_GROWN_UM / pixel_um2**0.5))
-    mask = np.asarray(binary_dilation(mask, iterations=grown) & ~pen, bool)
+    mask = np.asarray(binary_dilation(bare, iterations=grown) & ~pen, bool)
     for region in reader.lost:
-        mask[grid.window_of(region).slices] = True
-    return Tissue(mask, grid, np.count_nonzero(mask & inky) * pixel_um2 / 1e6)
+        for one in (bare, mask):
+            one[grid.window_of(region).slices] = True
+    return Tissue(mask, bare, grid, np.count_nonzero(mask & inky) * pixel_um2 / 1e6)
 
 
 def mask_geometry(mask: Mask, grid: Grid) -> BaseGeometry:
@@ -236,6 +262,14 @@ def _pen_marks(rgb: _Picture, saturation: npt.NDArray[np.floating], edge: int) -
     if inky.sum() > _STAIN_OF_SLIDE * coloured.sum():
         return pen, nowhere
     return pen, inky & ~pen
+
+
+def _parts(sides: Sides, count: int, step: float, first: float) -> npt.NDArray[np.float32]:
+    """Return which part of each side (n, 2) lies in each of so many pixels: (n, count)."""
+    edges = first + step * np.arange(count + 1)
+    start, stop = sides[:, :1], sides[:, 1:]
+    within = np.minimum(stop, edges[1:]) - np.maximum(start, edges[:-1])
+    return np.asarray(np.maximum(within, 0) / (stop - start), np.float32)
 
 
 def _over(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.int16]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
@@ -19,7 +19,7 @@ from napari_lumen.errors import RunError
 from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.models import InputSpec
 from napari_lumen.slides import Slide
-from napari_lumen.tissue import find_tissue
+from napari_lumen.tissue import Mask, Tissue, find_tissue
 
 CELL = 256  # px of the run's grid a side: cells are finished and recorded one by one
 BLOCK = 8  # cells a side: what is written to one file
@@ -133,7 +133,7 @@ def make_plan(
     grid, levels = result_grid(slide, view.mpp)
     tiles = _all_tiles(slide.shape, grid, view.size, spec.overlap)
     area = asked_area(slide, region)
-    chosen, warnings = chosen_tiles(slide, grid, tiles, spec.overlap, area, check)
+    chosen, warnings = chosen_tiles(slide, grid, tiles, spec, area, check)
     asked = whole_slide(slide) if area is None else area
     return Plan(grid, levels, view.size, spec.overlap, chosen, asked, warnings)
 
@@ -172,11 +172,11 @@ def chosen_tiles(
     slide: Slide,
     grid: Grid,
     tiles: Iterable[Window],
-    overlap: int,
+    spec: InputSpec,
     area: BaseGeometry | None,
     check: Callable[[], None],
 ) -> tuple[tuple[Window, ...], tuple[str, ...]]:
-    """Return the tiles whose own part, without what they share, touches an area, or tissue without one.
+    """Return the tiles whose own part, without what they share, touches an area, or without one has tissue.
 
     Returns
     -------
@@ -187,35 +187,33 @@ def chosen_tiles(
     Raises
     ------
     RunError
-        When there is no tissue.
+        When there is no tissue, or no tile has as much as the model asks for.
     """
     tiles = tuple(tiles)
     rows, of_row = np.unique([tile.y for tile in tiles], return_inverse=True)
     columns, of_column = np.unique([tile.x for tile in tiles], return_inverse=True)
-    side = tiles[0].height
+    side, overlap = tiles[0].height, spec.overlap
     # those of a row have upper and lower edges in common, those of a column left and right ones
     in_rows = [_core(grid, Window(y, 0, side, side), overlap) for y in rows.tolist()]
     in_columns = [_core(grid, Window(0, x, side, side), overlap) for x in columns.tolist()]
+    across = np.array([(core.y, core.bottom) for core in in_rows])
+    down = np.array([(core.x, core.right) for core in in_columns])
     if area is not None:
-        top, bottom = np.array([(core.y, core.bottom) for core in in_rows])[of_row].T
-        left, right = np.array([(core.x, core.right) for core in in_columns])[of_column].T
+        (top, bottom), (left, right) = across[of_row].T, down[of_column].T
         cores = shapely.box(left, top, right, bottom)
         shapely.prepare(area)
         return tuple(compress(tiles, shapely.intersects(area, cores) & ~shapely.touches(area, cores))), ()
     found = find_tissue(slide, check)
-    mask, mask_grid = found.mask, found.grid
-    across = [mask_grid.window_of(core).slices[0] for core in in_rows]
-    down = [mask_grid.window_of(core).slices[1] for core in in_columns]
-    top, bottom = np.array([(part.start, part.stop) for part in across])[of_row].T
-    left, right = np.array([(part.start, part.stop) for part in down])[of_column].T
-    before = np.pad(mask, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
-    tissue = before[bottom, right] - before[top, right] - before[bottom, left] + before[top, left]
-    chosen = tuple(compress(tiles, tissue > 0))
+    if spec.tissue_share is None:
+        wanted = _touched(found, in_rows, in_columns)
+    else:
+        wanted = found.shares(across, down) > spec.tissue_share
+    chosen = tuple(compress(tiles, wanted[of_row, of_column]))
     if not chosen:
-        raise RunError(
-            f"No tissue was found on {slide.path.name}: nothing on it stands out from the glass. "
-            "Run on the current view or on shapes instead."
-        )
+        why = "No tissue was found on {}: nothing on it stands out from the glass."
+        if found.mask.any():
+            why = "No tile of {} has as much tissue as the model asks for, " + f"{spec.tissue_share:.0%}."
+        raise RunError(f"{why.format(slide.path.name)} Run on the current view or on shapes instead.")
     if found.inky_mm2 < _INKY_MM2:
         return chosen, ()
     return chosen, (
@@ -223,6 +221,17 @@ def chosen_tiles(
         "marks of a pen, or a blue or dense stain. Look at the slide; if it is ink, run within shapes around "
         "the tissue.",
     )
+
+
+def _touched(found: Tissue, in_rows: Sequence[Region], in_columns: Sequence[Region]) -> Mask:
+    """Return which rows and columns of tiles any tissue reaches into: bool (rows, columns)."""
+    across = [found.grid.window_of(core).slices[0] for core in in_rows]
+    down = [found.grid.window_of(core).slices[1] for core in in_columns]
+    top, bottom = np.array([(part.start, part.stop) for part in across]).T[:, :, None]
+    left, right = np.array([(part.start, part.stop) for part in down]).T[:, None, :]
+    before = np.pad(found.mask, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    tissue = before[bottom, right] - before[top, right] - before[bottom, left] + before[top, left]
+    return np.asarray(tissue > 0)
 
 
 def result_grid(slide: Slide, mpp: float) -> tuple[Grid, int]:

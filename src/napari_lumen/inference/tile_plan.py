@@ -108,7 +108,7 @@ def make_tile_plan(
         for row in range(rows)
         for column in range(columns)
     )
-    chosen, warnings = chosen_tiles(slide, grid, tiles, spec.overlap, asked, check)
+    chosen, warnings = chosen_tiles(slide, grid, tiles, spec, asked, check)
     return TilePlan(grid, 1, view.size, spec.overlap, chosen, area, warnings)
 
 

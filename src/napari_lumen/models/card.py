@@ -49,9 +49,16 @@ class InputSpec(BaseModel):
         "reinhard, from that of their own slide to the reference given here. Without it they stay as they "
         "are.",
     )
+    tissue_share: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="A run of a whole slide answers tiles of which more than this part is tissue; without it "
+        "all that tissue, or its pale rim, reaches into.",
+    )
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        # runs are known again by it, those too that were made before there were stains
+        # runs are known again by it, those too that were made before there were these
         return ((name, value) for name, value in super().__repr_args__() if value is not None)
 
     @model_validator(mode="after")

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from shapely.geometry.base import BaseGeometry
 
 from napari_lumen.annotations.classes import ClassTable, TissueClass
 from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.errors import RunError
-from napari_lumen.slides import open_slide
+from napari_lumen.slides import Slide, open_slide
 from napari_lumen.slides.cache import TileCache
-from napari_lumen.tissue import mask_geometry, tissue_mask
+from napari_lumen.tissue import find_tissue, mask_geometry
 from napari_lumen.training.data import known
 from napari_lumen.training.data.annotated import AnnotatedSlide, AnnotationRules
 from napari_lumen.training.data.corrections import Corrections
@@ -178,7 +179,7 @@ class _Annotated(DataSource):
                     slide,
                     read_annotations(source.annotations),
                     rules,
-                    tissue=mask_geometry(*tissue_mask(slide)) if with_tissue else None,
+                    tissue=_bare_tissue(slide) if with_tissue else None,
                 )
             )
         return found
@@ -280,6 +281,12 @@ class KnownSet(DataSource):
             return known.glas(self.folder, cache=cache)
         patches = known.consep_patches(self.folder, cache=cache)
         return patches if self.kind == "consep" else known.ConsepTiles(patches)
+
+
+def _bare_tissue(slide: Slide) -> BaseGeometry:
+    """Return where tissue is, without the rim around it that runs look at: shares of it are measured."""
+    found = find_tissue(slide)
+    return mask_geometry(found.bare, found.grid)
 
 
 Source = Annotated[

@@ -31,7 +31,7 @@ class PatchRule:
     tumour : float
         Of tumour, for a tumour patch.
     normal : float
-        Of normal tissue, for a normal patch, where it is no tumour patch.
+        Of what is labelled normal, for a normal patch, where it is no tumour patch.
     """
 
     tissue: float = 0.8

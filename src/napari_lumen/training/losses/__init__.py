@@ -1,4 +1,4 @@
-"""Losses, on logits, with the equations of their papers; each a scalar of float32, at least 0."""
+"""Losses, on logits, with the equations of their papers; each a scalar of float32 or more, at least 0."""
 
 from __future__ import annotations
 

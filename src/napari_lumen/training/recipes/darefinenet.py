@@ -22,7 +22,9 @@ class DARefineNetRecipe(Recipe):
     """Training of DA-RefineNet and of its variants (sections III.E and IV), on large labelled fields.
 
     Where the paper gives a tile the 5,000 px region that it was cut from as its context, here the context
-    lies around the centre of the tile: so a run reads it.
+    lies around the centre of the tile: so a run reads it. Where it has 3,000 tiles drawn once, and 500 of
+    another slide to choose the epoch by, here each epoch draws as many anew, and all of the fields that are
+    held out decide.
     """
 
     kind: ClassVar[str] = "darefinenet"
@@ -54,8 +56,8 @@ class DARefineNetRecipe(Recipe):
     tiles: int = Field(default=3000, gt=0, description="Tiles of an epoch, if there are so many.")
     favoured: tuple[str, ...] = Field(
         default=("benign", "in situ"),
-        description="Classes of which an epoch holds enough; names that the data do not have count for "
-        "nothing.",
+        description="Classes of which an epoch holds enough, in capitals or not; names that the data do not "
+        "have count for nothing.",
     )
     favoured_share: float = Field(
         default=2 / 3, ge=0, le=1, description="Part of an epoch's tiles that shows a favoured class."
@@ -124,12 +126,13 @@ class DARefineNetRecipe(Recipe):
             std=self.std,
             overlap=self.size // 4,
         )
+        favoured = {name.lower() for name in self.favoured}
         tiles = FieldTiles(
             images,
             training,
             views,
             stride=self.stride,
-            favoured=[known.value for known in images.classes if known.name in self.favoured],
+            favoured=[known.value for known in images.classes if known.name.lower() in favoured],
         )
         last = len(self.epochs) - 1
         phases = tuple(

@@ -28,7 +28,7 @@ _UNKNOWN_MPP = 0.5  # of images that say none and are resized: the card must nam
 
 
 class FocusNetPPRecipe(Recipe):
-    """Training of FocusNet++ and of its rivals (sections 3 and 4); all classes of the data are one mask."""
+    """Training of FocusNet++ and of its rivals (sections 3 and 4), on data of one class."""
 
     kind: ClassVar[str] = "focusnetpp"
 
@@ -36,7 +36,8 @@ class FocusNetPPRecipe(Recipe):
         default="focusnetpp", description="Network; the paper trains all of its table by this recipe."
     )
     arguments: dict[str, Any] = Field(
-        default_factory=lambda: {"preset": "table"}, description="Arguments of the network."
+        default_factory=dict,
+        description="Arguments of the network; without them it is that of the paper's table.",
     )
     framing: Literal["resize", "crop"] = Field(
         default="resize", description="resize: whole images, aspect not kept; crop: squares at `mpp`."

@@ -41,7 +41,8 @@ class MultiStageRecipe(Recipe):
     method: Method = Field(
         default="end_to_end",
         description="end_to_end: all three phases; separate: without the third; classifier: the first alone; "
-        "imagenet: the second on an encoder as it is; segmentation: a U-Net on the reduced image.",
+        "imagenet: the second on an encoder as it is, by `pretrained` or random; segmentation: a U-Net on "
+        "the reduced image.",
     )
     tumour: tuple[str, ...] = Field(
         default=(), description="Names of the classes that are tumour; needed where the data have several."
@@ -51,7 +52,9 @@ class MultiStageRecipe(Recipe):
         default=64, gt=0, description="Channels that resnet18 begins with; fewer are for small machines."
     )
     pretrained: str | None = Field(
-        default=None, description="File or URL of the encoder's first weights; the paper's are ImageNet's."
+        default=None,
+        description="File or URL of the encoder's first weights. The paper's are ImageNet's, which do not "
+        "come with this package; without it they are random.",
     )
     features: int = Field(default=16, gt=0, description="Length of a patch's vector.")
     width: int = Field(default=64, gt=0, description="Channels of the U-Net's first level.")
@@ -65,11 +68,15 @@ class MultiStageRecipe(Recipe):
         default=0.8,
         ge=0,
         le=1,
-        description="A patch of a slide must have more tissue; images count as tissue all over.",
+        description="A patch of a slide must have more tissue, in training as in runs of the model; images "
+        "count as tissue all over.",
     )
     tumour_share: float = Field(default=0.2, ge=0, le=1, description="A tumour patch has more tumour.")
     normal_share: float = Field(
-        default=0.8, ge=0, le=1, description="A normal patch has more normal tissue; others have no label."
+        default=0.8,
+        ge=0,
+        le=1,
+        description="A normal patch has more that is labelled normal; others have no label.",
     )
     map_size: int = Field(
         default=32, gt=0, description="Patches along a side of a map: 32 for biopsies, 512 for lymph nodes."
@@ -101,8 +108,8 @@ class MultiStageRecipe(Recipe):
     mini_batch: int = Field(
         default=64,
         gt=0,
-        description="Patches that go through the extractor at once where a map is made: bounds the memory "
-        "and changes no result.",
+        description="Patches that go through the extractor at once where a map is made. Changes no result, "
+        "and bounds the memory whatever the number of patches; the paper gives the number of parts instead.",
     )
     reduction: int = Field(default=8, gt=0, description="Of the image for the method segmentation.")
     segmentation_batch: int = Field(default=1, gt=0, description="Reduced images of a step.")
@@ -130,6 +137,7 @@ class MultiStageRecipe(Recipe):
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
             overlap=0,
+            tissue_share=self.tissue_share if isinstance(data.images, WholeSlides) else None,
         )
         view = PatchView(spec, self.crop, self.low, self.high)
         shared: dict[str, Any] = {"slides": slides, "training": training, "validation": validation}
@@ -240,7 +248,7 @@ class MultiStageRecipe(Recipe):
     def _card(self, classes: ClassTable, spec: InputSpec) -> dict[str, Any]:
         reduced = self.method == "segmentation"
         side, mpp = self.map_size * self.patch // self.reduction, spec.views[0].mpp * self.reduction
-        view = {"views": (View(size=side, mpp=mpp),), "overlap": side // 8}
+        view = {"views": (View(size=side, mpp=mpp),), "overlap": side // 8, "tissue_share": None}
         tumour = self._tumour(classes)
         one = tumour[0].model_copy(update={"value": 1, "name": "tumour"})
         return {

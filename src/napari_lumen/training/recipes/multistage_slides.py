@@ -165,7 +165,7 @@ class PatchedSlides:
             seen = self._on_slide(index, grid, place)
             if tissue is not None:
                 seen &= rasterise([tissue], grid, window=place).astype(bool)
-            tumour, normal = labels == TUMOUR, (labels == NORMAL) & seen
+            tumour, normal = labels == TUMOUR, labels == NORMAL
             out[cells.slices] = label_patches(
                 shares(seen, side), shares(tumour, side), shares(normal, side), self._rule
             )

@@ -1,4 +1,7 @@
-"""The random changes of NAS-SCAM's crops: at most one each (section 3.2; numbers of the release)."""
+"""The random changes of NAS-SCAM's crops, at most one each (section 3.2).
+
+The release has blur alone, by a chance of 0.2; here each of the five has that.
+"""
 
 from __future__ import annotations
 
