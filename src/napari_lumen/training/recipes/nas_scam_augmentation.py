@@ -25,7 +25,12 @@ class OneChange(WrittenFields):
     """How often a crop is changed in which way; what is left of 1 stays as it is."""
 
     rotation: float = _Chance
-    flip: float = _Chance
+    flip: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Probability; either axis by half, so that a quarter of the flips change nothing.",
+    )
     gaussian_blur: float = _Chance
     median_blur: float = _Chance
     elastic: float = _Chance
