@@ -161,13 +161,67 @@ def test_outlines_are_compared_with_pixels_and_with_outlines(tmp_path: Path) -> 
     squares = [Annotation(box(10, 10, 20, 20), "a"), Annotation(box(40, 30, 60, 50), "b")]
     write_geojson(tmp_path / "truth.geojson", squares)
     write_geojson(tmp_path / "found.geojson", [squares[1], Annotation(box(0, 0, 5, 5), "a")])
-    for predicted, dice_a in (("labels.png", 1.0), ("found.geojson", 0.0)):
-        arguments = ("--out", tmp_path / "report", "--objects", "areas", "--resamples", 5)
+    named = ("--class", "1=a", "--class", "2=b")
+    for predicted, names, dice_a in (("labels.png", named, 1.0), ("found.geojson", (), 0.0)):
+        arguments = ("--out", tmp_path / "report", "--objects", "areas", "--resamples", 5, *names)
         done = run_command(tmp_path / predicted, tmp_path / "truth.geojson", *arguments)
         assert done.exit_code == 0, done.output
         found = scores(tmp_path / "report")
         assert found["dice", "a", "pooled"] == dice_a
         assert found["panoptic_quality", "b", "pooled"] == 1
+    refused = run_command(tmp_path / "labels.png", tmp_path / "truth.geojson", "--out", tmp_path / "report")
+    assert "have names, a, b: say by --class which is which, such as --class 1=a" in refused.output
+
+
+def test_outlines_beyond_an_image_are_refused_and_not_left_out(tmp_path: Path) -> None:
+    Image.fromarray(two_squares()).save(tmp_path / "labels.png")
+    squares = [Annotation(box(10, 10, 20, 20), "a"), Annotation(box(1040, 30, 1060, 50), "a")]
+    write_geojson(tmp_path / "truth.geojson", squares)
+    done = run_command(tmp_path / "labels.png", tmp_path / "truth.geojson", "--out", tmp_path / "report")
+    assert done.exit_code == 1
+    assert "truth has 1 outlines beyond what they are compared with, 80 x 60 px" in done.output
+    assert "x 1,040, y 30" in done.output
+    assert not (tmp_path / "report").exists()
+
+
+def test_maps_of_other_pixels_than_the_labels_are_refused(tmp_path: Path) -> None:
+    labels = (two_squares() > 0).astype(np.uint8)
+    for folder in ("said", "truth", "maps"):
+        (tmp_path / folder).mkdir()
+    for folder in ("said", "truth"):
+        Image.fromarray(labels).save(tmp_path / folder / "a.png")
+    np.save(tmp_path / "maps" / "a.npy", np.kron(labels, np.ones((2, 2))).astype(np.float32))
+    arguments = (tmp_path / "said", tmp_path / "truth", "--out", tmp_path / "report")
+    done = run_command(*arguments, "--probability", tmp_path / "maps")
+    assert done.exit_code == 1
+    assert "a.npy is of 160 x 120 px, the labels of 80 x 60 px" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gone", "truth.png"), "gone is not there. Check the path."),
+        (("truth.png", "gone.png"), "gone.png is not there"),
+        (("truth.png", "truth.png", "--class", "1=x", "--class", "2=x"), "Two values are named alike"),
+        (("truth.png", "truth.png", "--map", "1=Region*"), "cannot be counted as Region*"),
+        (("truth.png", "truth.png", "--bach"), "by --class 3=invasive"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    Image.fromarray(two_squares()).save(tmp_path / "truth.png")
+    places = [tmp_path / name for name in arguments[:2]]
+    done = run_command(*places, *arguments[2:], "--out", tmp_path / "report")
+    assert done.exit_code == 1
+    assert said in done.output
+    assert isinstance(done.exception, SystemExit)
+
+
+def test_a_class_may_be_called_background(tmp_path: Path) -> None:
+    Image.fromarray(two_squares()).save(tmp_path / "truth.png")
+    named = ("--class", "1=background", "--class", "2=gland")
+    done = run_command(tmp_path / "truth.png", tmp_path / "truth.png", "--out", tmp_path / "report", *named)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "report" / "confusion.csv").read_text().startswith("truth \\ prediction,no class,")
 
 
 def test_touching_outlines_stay_two_objects_and_ignored_ones_are_none(tmp_path: Path) -> None:
@@ -210,6 +264,32 @@ def test_pixels_of_the_ignored_value_do_not_count(tmp_path: Path) -> None:
     assert found["accuracy", "all classes", "pooled"] == 1
     assert np.isnan(found["dice", "class 2", "pooled"])
     assert found["panoptic_quality", "class 1", "pooled"] == 1
+
+
+def test_objects_are_whole_and_counted_once_whatever_the_tiles(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    boxes = np.stack(
+        [*rng.integers(0, 1150, (2, 300)), *rng.integers(8, 40, (2, 300)), rng.integers(1, 3, 300)]
+    )
+    for name in ("truth", "found"):
+        labels = np.zeros((1200, 900), np.uint8)
+        for y, x, height, width, value in boxes.T:
+            labels[y : y + height, x : x + width] = value
+        labels[600:640, 20:880] = 1  # across all columns of tiles
+        Image.fromarray(labels).save(tmp_path / f"{name}.png")
+        boxes[:4] += rng.integers(0, 7, (4, 300))
+    found = []
+    for tile in (64, 300, 2048):
+        arguments = (tmp_path / "found.png", tmp_path / "truth.png", "--out", tmp_path / str(tile))
+        done = run_command(*arguments, "--tile", tile, "--objects", "areas", "--resamples", 5)
+        assert done.exit_code == 0, done.output
+        pooled = scores(tmp_path / str(tile)).items()
+        found.append({key[:2]: value for key, value in pooled if key[2] == "pooled"})
+        page = (tmp_path / str(tile) / "report.html").read_text(encoding="utf-8")
+        assert "such as the tiles of one slide: there is nothing to resample" in page
+    assert 0.2 < found[2]["panoptic_quality", "class 1"] < 0.9
+    for one in found[:2]:
+        assert one == pytest.approx(found[2])
 
 
 def test_a_large_image_is_cut_into_tiles_that_add_up(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def detected(tmp_path: Path) -> Path:
 
 
 def outlines(tmp_path: Path) -> Path:
-    (tmp_path / "xml").mkdir()
+    (tmp_path / "xml").mkdir(parents=True)
     write_annotations(tmp_path / "xml" / "tumor_001.xml", [Annotation(one, "_0") for one in LESIONS], "asap")
     return tmp_path / "xml"
 
@@ -103,6 +103,8 @@ def test_froc_is_that_of_the_challenge_by_hand(truth: Any, detected: Path, tmp_p
         ("no detections", "holds no detections of tumor_002"),
         ("words", "line 2: 'a,b,c' is not confidence, x, y"),
         ("nothing", "not a confidence above 0"),
+        ("semicolons", "line 1: '0.9;1;1' is not confidence, x, y"),
+        ("half a header", "line 1: 'x,y,value' does not name confidence, x and y"),
         ("other groups", "Something"),
     ],
 )
@@ -114,12 +116,33 @@ def test_froc_says_what_is_missing(change: str, said: str, detected: Path, tmp_p
     if change in ("words", "nothing"):
         row = "a,b,c" if change == "words" else "0,5,5"
         write_rows(detected / "normal_001.csv", [(0.5, 1, 1), row.split(",")])
+    if change in ("semicolons", "half a header"):
+        row = "0.9;1;1" if change == "semicolons" else "x,y,value"
+        write_rows(detected / "normal_001.csv", [row.split(",")])
     if change == "other groups":
         write_annotations(truth / "tumor_001.xml", [Annotation(LESIONS[0], "Something")], "asap")
     refused = run_command("froc", detected, truth, "--out", tmp_path / "report", *free)
     assert refused.exit_code == 1
     assert said in refused.output.replace("\n", " ")
     assert not (tmp_path / "report").exists()
+
+
+def test_a_header_says_which_column_is_which(detected: Path, tmp_path: Path) -> None:
+    found = []
+    for order in ([0, 1, 2], [1, 2, 0]):
+        rows = [("Confidence", "X", "Y"), (0.9, 2000, 2000), (0.8, 15_000, 500)]
+        write_rows(detected / "tumor_001.csv", [[row[place] for place in order] for row in rows])
+        done = run_command(
+            "froc",
+            detected,
+            outlines(tmp_path / str(order[0])),
+            "--out",
+            tmp_path / "report",
+            "--tumour-free",
+        )
+        assert done.exit_code == 0, done.output
+        found.append(rows_of(tmp_path / "report" / "slides.csv"))
+    assert found[0] == found[1]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,16 @@ from PIL import Image
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import LumenError
-from napari_lumen.evaluation import ImagePair, Score, bootstrap, dice, evaluate, mean_iou, write_report
+from napari_lumen.evaluation import (
+    ImagePair,
+    ObjectPair,
+    Score,
+    bootstrap,
+    dice,
+    evaluate,
+    mean_iou,
+    write_report,
+)
 from napari_lumen.evaluation.errors import ERRORS
 from napari_lumen.evaluation.thumbnails import IGNORED, RIGHT, thumbnails
 
@@ -37,8 +46,7 @@ def pairs(count: int = 8, objects: bool = False, probability: bool = False) -> I
             name=f"patient{index // 2} image{index}",
             predicted=predicted,
             truth=truth,
-            predicted_objects=numbers[0] if objects else None,
-            true_objects=numbers[1] if objects else None,
+            objects=ObjectPair(predicted, truth, *numbers) if objects else None,
             probability={"nucleus": np.where(predicted == 1, 0.9, 0.2)} if probability else {},
             group=f"patient{index // 2}",
         )
@@ -125,7 +133,13 @@ def test_an_image_that_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match=r"first: .*differ in shape"):
         evaluate([ImagePair("first", truth, truth[:2])], CLASSES)
     with pytest.raises(ValueError, match="second has other probabilities or objects than first"):
-        evaluate([ImagePair("first", truth, truth), ImagePair("second", truth, truth, truth, truth)], CLASSES)
+        evaluate(
+            [
+                ImagePair("first", truth, truth),
+                ImagePair("second", truth, truth, ObjectPair(truth, truth, truth, truth)),
+            ],
+            CLASSES,
+        )
     with pytest.raises(ValueError, match="no image"):
         evaluate([], CLASSES)
 

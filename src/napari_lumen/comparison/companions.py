@@ -20,7 +20,7 @@ _SIDE = 384  # px, of the tissue of a slide's worst tiles
 
 
 def probability_of(
-    said: Source, name: str, window: Window, classes: ClassTable, folder: Path | None
+    said: Source, name: str, grid: Grid, window: Window, classes: ClassTable, folder: Path | None
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the probabilities (h, w) in a window by class: a run's own, or those of a folder.
 
@@ -41,6 +41,11 @@ def probability_of(
         raise AnnotationError(
             f"{path} holds {maps.dtype} of the shape {maps.shape}; it should hold a map of 0 to 1 for each "
             f"of {', '.join(names)}."
+        )
+    if maps.shape[1:] != grid.shape:
+        raise AnnotationError(
+            f"{path} is of {maps.shape[2]} x {maps.shape[1]} px, the labels of {grid.shape[1]} x "
+            f"{grid.shape[0]} px: they must be of the same pixels."
         )
     return {of: map_[window.slices] for of, map_ in zip(names, maps, strict=True)}
 

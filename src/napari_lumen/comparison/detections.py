@@ -16,6 +16,7 @@ from napari_lumen.errors import AnnotationError, RunError, first_line
 from napari_lumen.inference import Run
 from napari_lumen.inference.run import RUN_FILE
 
+_COLUMNS = (("confidence", "probability", "score"), ("x",), ("y",))  # as headers name them
 _PEAK_MPP = 16.0  # about level 6, in which the challenge's entries look for detections
 
 
@@ -74,7 +75,8 @@ def read_detections(
 
 
 def _of_csv(path: Path) -> Detections:
-    """Read rows of confidence, x and y; a header may come first."""
+    """Read rows of confidence, x and y; a header may come first, and name them in another order."""
+    order = list(range(3))
     rows: list[list[float]] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -82,9 +84,10 @@ def _of_csv(path: Path) -> Detections:
                 if not any(cell.strip() for cell in row):
                     continue
                 try:
-                    confidence, x, y = map(float, row[:3])
-                except ValueError:
-                    if number == 1:
+                    confidence, x, y = (float(row[place]) for place in order)
+                except (ValueError, IndexError):
+                    if number == 1 and not any(character.isdigit() for character in "".join(row)):
+                        order = _order(path, row)
                         continue
                     raise AnnotationError(
                         f"{path}, line {number}: {','.join(row)!r} is not confidence, x, y in level-0 pixels."
@@ -98,6 +101,18 @@ def _of_csv(path: Path) -> Detections:
         raise AnnotationError(f"Cannot read {path}: {first_line(error)}.") from error
     values = np.array(rows, np.float64).reshape(-1, 3)
     return Detections(values[:, :2], values[:, 2])
+
+
+def _order(path: Path, header: list[str]) -> list[int]:
+    """Return where a header has confidence, x and y; as they stand where it names none of them."""
+    names = [cell.strip().lower() for cell in header]
+    places = [next((names.index(name) for name in known if name in names), None) for known in _COLUMNS]
+    found = [place for place in places if place is not None]
+    if not found:
+        return list(range(3))
+    if len(found) < 3:
+        raise AnnotationError(f"{path}, line 1: {','.join(header)!r} does not name confidence, x and y.")
+    return found
 
 
 def _of_run(run: Run, class_name: str | None, threshold: float, distance_um: float) -> Detections:

@@ -60,7 +60,8 @@ def evaluate(
     ignored_classes : sequence of str
         Classes of outlines that do not count.
     objects : {"areas", "numbers"}, optional
-        Score objects too: connected areas of a class, or label images hold object numbers.
+        Score objects too: connected areas of a class, or label images hold object numbers. They are whole and
+        counted once, however a slide is cut into tiles.
     bach : bool
         Give BACH's score: the classes are 1 benign, 2 in situ and 3 invasive.
     probability : path, optional
@@ -95,8 +96,8 @@ def evaluate(
     Raises
     ------
     AnnotationError
-        When a truth has no prediction, a file cannot be read, sizes or classes do not fit, or a class that is
-        renamed is not there.
+        When a truth has no prediction, a file cannot be read, sizes or classes do not fit, outlines lie
+        beyond the other side, or a class that is renamed is not there.
     RunError
         When a run holds no labels, or no corrections where they are wanted.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.companions import pixels_of, probability_of
 from napari_lumen.comparison.files import by_name, open_side, stem
 from napari_lumen.comparison.renaming import NO_CLASS, require_known, with_names, with_values
-from napari_lumen.comparison.rules import IGNORED, RULES, RuledOutlines, narrowed
+from napari_lumen.comparison.rules import BACKGROUND, IGNORED, REGION, RULES, RuledOutlines, narrowed
 from napari_lumen.comparison.sources import (
     LabelImage,
     Outlines,
@@ -21,9 +22,10 @@ from napari_lumen.comparison.sources import (
     Source,
     values_in,
 )
+from napari_lumen.comparison.whole_objects import objects_of_tile
 from napari_lumen.corrections import CorrectionStore
 from napari_lumen.errors import AnnotationError, RunError
-from napari_lumen.evaluation import ImagePair
+from napari_lumen.evaluation import ImagePair, ObjectPair
 from napari_lumen.geometry import Grid, Region, Window, windows
 from napari_lumen.inference import Run
 from napari_lumen.inference.run import RUN_FILE
@@ -79,6 +81,9 @@ def compare(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> Comparison:
     if run is None and predicted.is_dir() and isinstance(truth, Path) and folder:
         found, left_out = by_name(predicted, truth)
     elif folder or (run is None and predicted.is_dir()):
+        for side in (predicted, truth):
+            if isinstance(side, Path) and not side.exists():
+                raise AnnotationError(f"{side} is not there. Check the path.")
         raise AnnotationError(
             f"{predicted} and {truth} cannot be compared: give two folders of files of the same names, two "
             "files, or a run and a file."
@@ -143,6 +148,9 @@ def _planned(
     if isinstance(there, LabelImage) and wanted.renamed:
         there = replace(there, renumbered=with_values(wanted.renamed, classes, ignore))
     grid = _common_grid(said, there)
+    for side in (said, there):
+        if isinstance(side, Outlines):
+            side.require_within(grid.region)
     area = grid.window_of(_area(grid, said, there, wanted))
     size = max(area.height, area.width) if whole else wanted.tile
     parts = [
@@ -161,13 +169,25 @@ def _pairs(plans: Iterable[_Plan], classes: ClassTable, wanted: Wanted) -> Itera
                 name=place,
                 predicted=said.labels(grid, window),
                 truth=there.labels(grid, window),
-                predicted_objects=said.objects(grid, window) if wanted.objects else None,
-                true_objects=there.objects(grid, window) if wanted.objects else None,
-                probability=probability_of(said, plan.name, window, classes, wanted.probability),
+                objects=_objects(plan, window) if wanted.objects else None,
+                probability=probability_of(said, plan.name, grid, window, classes, wanted.probability),
                 pixels=pixels_of(said, plan.name, grid, window, wanted.images),
-                group=_group(place, wanted),
+                group=plan.name if wanted.group is None else _group(place, wanted.group),
                 region=grid.region_of(window),
             )
+
+
+def _objects(plan: _Plan, window: Window) -> ObjectPair:
+    """Return the objects in all that is compared, or those that a tile of it answers for."""
+
+    def read(part: Window) -> ObjectPair:
+        sides = plan.said, plan.there
+        labels, objects = (
+            [getattr(side, of)(plan.grid, part) for side in sides] for of in ("labels", "objects")
+        )
+        return ObjectPair(*labels, *objects)
+
+    return read(window) if window == plan.whole else objects_of_tile(read, window, plan.whole)
 
 
 def _source(side: _Raw, name: str, classes: ClassTable, wanted: Wanted, ignore: int | None) -> Source:
@@ -215,6 +235,15 @@ def _place(grid: Grid, window: Window) -> str:
 def _classes(raw: Mapping[str, tuple[_Raw, _Raw]], run: Run | None, wanted: Wanted) -> ClassTable:
     """Return the classes: as given, of the run, by the names of outlines, or by the values in images."""
     if wanted.names:
+        named = list(wanted.names.values())
+        if len(set(named)) < len(named):
+            raise AnnotationError(f"Two values are named alike by --class: {', '.join(named)}.")
+        unnamed = [item for item in run.record.classes if item.value not in wanted.names] if run else []
+        if unnamed:
+            raise AnnotationError(
+                f"--class does not name the value {unnamed[0].value} of the run, {unnamed[0].name!r}: name "
+                "all of its classes, or none. --map says which class of the truth is meant."
+            )
         return ClassTable.named(wanted.names)
     if run is not None:
         return run.record.classes
@@ -224,9 +253,15 @@ def _classes(raw: Mapping[str, tuple[_Raw, _Raw]], run: Run | None, wanted: Want
     names = sorted({item.class_name for item in outlines if item.class_name} - left_out)
     if wanted.objects == "numbers" or (outlines and not names):
         return ClassTable.named([names[0] if len(names) == 1 else "object"])
+    images = [side for side in sides if isinstance(side, LabelImage)]
+    if len(names) > 1 and images:
+        raise AnnotationError(
+            f"{images[0].path} has values, and the outlines it is compared with have names, "
+            f"{', '.join(names)}: say by --class which is which, such as --class 1={names[0]}."
+        )
     if names:
         return ClassTable.named(names)
-    values = values_in(side for side in sides if isinstance(side, LabelImage))
+    values = values_in(images)
     return ClassTable.named({value: f"class {value}" for value in values or [1]})
 
 
@@ -238,6 +273,11 @@ def _require_names(raw: Mapping[str, tuple[_Raw, _Raw]], classes: ClassTable, wa
         raise AnnotationError(
             f"{images[0].path} numbers objects, which have no classes that could be renamed: leave that out."
         )
+    if images and REGION in wanted.renamed.values():
+        raise AnnotationError(
+            f"A value of {images[0].path} cannot be counted as {REGION}, which is for outlines: "
+            f"{BACKGROUND} or {IGNORED} can."
+        )
     names = {item.class_name or NO_CLASS for there in truths if isinstance(there, list) for item in there}
     names |= {str(value) for value in values_in(images)}
     require_known(wanted.renamed, names, [item.name for item in classes])
@@ -247,10 +287,8 @@ def _renamed(there: _Raw, wanted: Wanted) -> _Raw:
     return with_names(there, wanted.renamed) if isinstance(there, list) else there
 
 
-def _group(name: str, wanted: Wanted) -> str | None:
-    if wanted.group is None:
-        return None
-    match = wanted.group.search(name)
+def _group(name: str, pattern: re.Pattern[str]) -> str:
+    match = pattern.search(name)
     if match is None:
-        raise AnnotationError(f"--group {wanted.group.pattern!r} does not fit the name {name!r}.")
-    return match[1] if wanted.group.groups else match[0]
+        raise AnnotationError(f"--group {pattern.pattern!r} does not fit the name {name!r}.")
+    return match[1] if pattern.groups else match[0]

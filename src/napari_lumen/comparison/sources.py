@@ -17,7 +17,7 @@ from skimage.measure import label
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.errors import AnnotationError
-from napari_lumen.geometry import Grid, Window
+from napari_lumen.geometry import Grid, Region, Window
 from napari_lumen.inference import Run
 from napari_lumen.inference.corrected import corrected_labels
 from napari_lumen.inference.stored_picture import read_picture
@@ -144,6 +144,24 @@ class Outlines:
         left, top, right, bottom = map(float, shapely.total_bounds(self._geometries))
         return (left, top, right, bottom)
 
+    def require_within(self, region: Region) -> None:
+        """Make sure that no outline lies outside of what the other side shows, level-0 px.
+
+        Raises
+        ------
+        AnnotationError
+            When one does: it would not count, or pixels are not those of level 0.
+        """
+        shown = shapely.box(region.x, region.y, region.right, region.bottom)
+        outside = ~shapely.intersects(self._geometries, shown) if self._geometries else np.zeros(0, bool)
+        if outside.any():
+            left, top, *_ = map(round, shapely.bounds(self._geometries)[outside][0])
+            raise AnnotationError(
+                f"{self.name} has {np.count_nonzero(outside):,} outlines beyond what they are compared with, "
+                f"{region.width:g} x {region.height:g} px of level 0, one at x {left:,}, y {top:,}. A label "
+                "image must be of the slide's level-0 pixels; else take the outlines out."
+            )
+
     def labels(self, grid: Grid, window: Window) -> Labels:
         """Return the label values of the outlines in a window of a grid."""
         return self._painted(grid, window, self._values)
@@ -193,7 +211,7 @@ class Outlines:
             known = ", ".join(known.name for known in self.classes)
             raise AnnotationError(
                 f"{self.name} has an outline of {f'the class {name!r}' if name else 'no class'}; there is "
-                f"{known}. Name the classes by --class, or leave one out by --ignore-class."
+                f"{known}. Say by --map which of these it counts as, or leave it out by --ignore-class."
             ) from None
 
 

@@ -21,13 +21,14 @@ from napari_lumen.evaluation.panoptic import Panoptic, panoptic, panoptic_as_pub
 from napari_lumen.evaluation.report import write_report
 from napari_lumen.evaluation.scores import Score
 from napari_lumen.evaluation.staging import metastasis_class, pn_stage, stage_kappa
-from napari_lumen.evaluation.tally import ImagePair
+from napari_lumen.evaluation.tally import ImagePair, ObjectPair
 
 __all__ = [
     "Curve",
     "Evaluation",
     "Froc",
     "ImagePair",
+    "ObjectPair",
     "Overlap",
     "Panoptic",
     "Score",

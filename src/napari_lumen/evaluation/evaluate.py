@@ -108,7 +108,10 @@ def evaluate(
     """
     classes = with_background(classes)
     if bach and [item.value for item in classes] != [0, 1, 2, 3]:
-        raise ValueError("BACH's score needs the classes 1 benign, 2 in situ and 3 invasive, in this order")
+        raise ValueError(
+            "BACH's score needs the classes 1 benign, 2 in situ and 3 invasive, in this order; name one that "
+            "no image has by --class 3=invasive"
+        )
     images: list[ImageTally] = []
     heap: list[tuple[float, int, WorstImage]] = []
     for pair in pairs:
@@ -126,7 +129,7 @@ def evaluate(
             if len(heap) > worst:
                 heapq.heappop(heap)
     if not images:
-        raise ValueError("there is no image to evaluate")
+        raise ValueError("there is no image to evaluate, or nothing of one in the region")
     found = {name: _pixel_curves(images, name) for name in images[0].steps}
     return Evaluation(
         classes=classes,

@@ -59,8 +59,8 @@ def object_overlaps(
         raise ValueError(f"the object images differ in shape: {predicted.shape} and {truth.shape}")
     if ignored is not None:
         predicted, truth = np.where(ignored, 0, predicted), np.where(ignored, 0, truth)
-    said, columns = _numbered(predicted)
-    there, rows = _numbered(truth)
+    said, columns = numbered(predicted)
+    there, rows = numbered(truth)
     shape = (len(there) + 1, len(said) + 1)
     shared = sparse.coo_array((np.ones(rows.size, np.int64), (rows, columns)), shape=shape).tocsr()
     true_area, said_area = np.asarray(shared.sum(1)).ravel(), np.asarray(shared.sum(0)).ravel()
@@ -75,9 +75,27 @@ def object_overlaps(
     )
 
 
-def _numbered(objects: Numbers) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    """Return the numbers of the objects, sorted, and each pixel's position among them from 1, 0 outside."""
+def numbered(objects: Numbers) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return the numbers of the objects, sorted, and each pixel's position among them from 1, 0 outside.
+
+    Parameters
+    ----------
+    objects : ndarray (h, w)
+        Integers: 0 is background.
+
+    Returns
+    -------
+    numbers : ndarray (objects,)
+    position : ndarray (h * w,)
+
+    Raises
+    ------
+    ValueError
+        When a number is below 0, or too large for 64 bits.
+    """
     flat = objects.ravel()
+    if flat.dtype == np.uint64 and flat.size and flat.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"the value {flat.max()} is no number of an object")
     if not flat.size:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     if flat.min() < 0:

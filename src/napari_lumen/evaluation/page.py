@@ -58,7 +58,8 @@ def page(evaluation: Evaluation, title: str, facts: Sequence[tuple[str, str]] = 
     units = (
         f"Intervals: 95 %, from resampling {evaluation.groups} independent groups of images."
         if evaluation.groups > 1
-        else "All images are of one group: there is nothing to resample, and there are no intervals."
+        else "All images are of one group, such as the tiles of one slide: there is nothing to resample, and "
+        "there are no intervals."
     )
     body = [
         head(title, (*facts, ("images", f"{count:,}"))),

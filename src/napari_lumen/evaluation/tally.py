@@ -19,6 +19,26 @@ from napari_lumen.geometry import Region
 
 Labels = npt.NDArray[Any]
 BACKGROUND = TissueClass(value=0, name="background", color=(235, 235, 235))
+_OTHER = "no class"  # what 0 is called beside a class that is called background
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPair:
+    """The objects of a prediction and of its truth, with the classes of their pixels.
+
+    Attributes
+    ----------
+    predicted, truth : ndarray (h, w)
+        Label values, as of `ImagePair`.
+    predicted_objects, true_objects : ndarray (h, w)
+        Integers: 0 is background, every object has its own number. Its class is that of its pixels;
+        where they are background there is no object.
+    """
+
+    predicted: Labels
+    truth: Labels
+    predicted_objects: Labels
+    true_objects: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +50,8 @@ class ImagePair:
     name : str
     predicted, truth : ndarray (h, w)
         Integers, label values of the class table; 0 is background.
-    predicted_objects, true_objects : ndarray (h, w), optional
-        Integers: 0 is background, every object has its own number. Its class is that of its pixels;
-        where they are background there is no object.
+    objects : ObjectPair, optional
+        Of a larger size where objects reach beyond the image.
     probability : mapping of str to ndarray (h, w)
         In [0, 1], by the names of the classes that have one.
     pixels : callable, optional
@@ -47,8 +66,7 @@ class ImagePair:
     name: str
     predicted: Labels
     truth: Labels
-    predicted_objects: Labels | None = None
-    true_objects: Labels | None = None
+    objects: ObjectPair | None = None
     probability: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     pixels: Callable[[], npt.NDArray[np.uint8] | None] | None = None
     group: str | None = None
@@ -83,7 +101,9 @@ class ImageTally:
 
 def with_background(classes: ClassTable) -> ClassTable:
     """Return the classes with background first, which is named so where the table does not name it."""
-    background = next((item for item in classes if item.value == 0), BACKGROUND)
+    taken = BACKGROUND.name in {item.name for item in classes}
+    other = BACKGROUND.model_copy(update={"name": _OTHER}) if taken else BACKGROUND
+    background = next((item for item in classes if item.value == 0), other)
     return ClassTable(classes=(background, *(item for item in classes if item.value != 0)))
 
 
@@ -106,7 +126,7 @@ def tally(pair: ImagePair, classes: ClassTable, ignore: int | None = None) -> Im
     ignored = None if ignore is None else pair.truth == ignore
     try:
         confusion = confusion_matrix(pair.predicted, pair.truth, [item.value for item in classes], ignore)
-        objects, published, dsb = _objects(pair, classes, ignored)
+        objects, published, dsb = _objects(pair.objects, classes, ignore)
         steps = {
             name: count_steps(map_, pair.truth == classes[name].value, ignored)
             for name, map_ in pair.probability.items()
@@ -125,11 +145,12 @@ def stack(counts: Sequence[Panoptic]) -> Panoptic:
 
 
 def _objects(
-    pair: ImagePair, classes: ClassTable, ignored: npt.NDArray[np.bool_] | None
+    pair: ObjectPair | None, classes: ClassTable, ignore: int | None
 ) -> tuple[Panoptic | None, Panoptic | None, float]:
-    predicted, true = pair.predicted_objects, pair.true_objects
-    if predicted is None or true is None:
+    if pair is None:
         return None, None, float("nan")
+    predicted, true = pair.predicted_objects, pair.true_objects
+    ignored = None if ignore is None else pair.truth == ignore
     foreground = [item.value for item in classes if item.value != 0]
     each = [
         object_overlaps(
