@@ -40,7 +40,7 @@ def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: obje
     [
         ({"recipe": {"epoch": 3}}, "training.toml: Recipe focusnetpp: field 'epoch'"),
         ({"recipe": {"epochs": "many"}}, "field 'epochs'"),
-        ({"recipe": {"name": "focus"}}, "There is no recipe 'focus'"),
+        ({"recipe": {"name": "focus"}}, "field 'recipe.name': there is no recipe 'focus'"),
         ({"data": {"folders": "x"}}, "field 'data.folders'"),
         ({"data": {"mpp": -1}}, "field 'data.mpp'"),
         ({"data": {"kind": "cells"}}, "field 'data.kind'"),
@@ -66,6 +66,9 @@ def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: obje
         ({"recipe": {"rates": [[False, 1e-3]]}}, "field 'rates': it must not be true or false"),
         ({"settings": {"devices": True}}, "field 'settings.devices': it must not be true or false"),
         ({"data": {"mpp": True}}, "field 'data.mpp': it must not be true or false"),
+        ({"data": {"classes": ["Background"]}}, "'data.classes': background is what none of the classes"),
+        ({"data": {"objects": False, "object_classes": "a.csv"}}, "say objects = true"),
+        ({"name": "My Model"}, "'name': 'My Model' is not of the form"),
         ({"split": {"sead": 3}}, "'split.sead': there is no such field; did you mean 'seed'"),
     ],
 )

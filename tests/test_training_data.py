@@ -118,7 +118,7 @@ def test_a_class_may_not_have_the_value_of_the_background_or_of_no_label(folder:
 def test_a_table_chooses_the_items_and_says_where_they_are_from(folder: Path) -> None:
     table = folder / "items.csv"
     table.write_text(
-        "\ufeffid,patient,slide,tile,group,mpp\nfield2,p1,s1,t1,pink,0.25\nfield0,p2,,,,\n", encoding="utf-8"
+        "\ufeffID, Patient,slide,tile,group,mpp\nfield2,p1,s1,t1,pink,0.25\nfield0,p2,,,,\n", encoding="utf-8"
     )
     files = labelled_files(folder, table=table, columns=Columns(name="id"), mpp=1.0)
     found = LabelledFolder(files, CLASSES)
@@ -127,10 +127,19 @@ def test_a_table_chooses_the_items_and_says_where_they_are_from(folder: Path) ->
     assert np.array_equal(found.image(1), noise(0))
 
 
+def test_a_table_names_files_without_their_suffix(folder: Path) -> None:
+    (folder / "items.csv").write_text("name\nfield0.png\n")
+    with pytest.raises(RunError, match=r"items.csv names 'field0.png': leave the suffix"):
+        labelled_files(folder, table=folder / "items.csv")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("image,mpp\na,1\n", "has no column 'name'; there is image, mpp"),
+        ("name\n", "names no item"),
+        ("name,patient,Patient\na,1,2\n", "two columns 'patient'"),
+        ("name,mpp\n\n\na,coarse\n", "line 4, has 'coarse'"),
         ("name\na\na\n", "names 'a' twice"),
         ("name,mpp\na,coarse\n", "'coarse' as pixel size"),
         ("name,mpp\na,-1\n", "'-1' as pixel size"),
@@ -195,6 +204,11 @@ def test_a_table_gives_each_object_its_class_and_others_have_no_label(tmp_path: 
     table.write_text("name,instance,class\na,1,fat\n")
     with pytest.raises(RunError, match="'fat'; there is gland, stroma"):
         read_object_classes(table, CLASSES)
+    table.write_text("name,instance,class\n")
+    with pytest.raises(RunError, match="names no object"):
+        read_object_classes(table, CLASSES)
+    with pytest.raises(RunError, match=r"no image 'a\.png'; name images without the suffix"):
+        InstanceFolder(labelled_files(tmp_path), CLASSES, class_of={"a.png": {1: 1}})
     with pytest.raises(RunError, match="2 classes"):
         InstanceFolder(labelled_files(tmp_path), CLASSES)
 
@@ -217,6 +231,13 @@ def test_a_table_gives_the_classes_of_graded_images(tmp_path: Path) -> None:
     found = GradedImages(graded_by_table(tmp_path / "images", table), CLASSES)
     assert [found.grade(index) for index in range(2)] == [1, 0]
     assert found.items[0] == Item("b", patient="1")
+    for text, said in (
+        ("name,kind\nb,fat\n", "no column 'grade'; there is name, kind"),
+        ("name,grade\nb, \n", "nothing in the column 'grade' for 'b'"),
+    ):
+        table.write_text(text)
+        with pytest.raises(RunError, match=said):
+            graded_by_table(tmp_path / "images", table)
     table.write_text("name,grade\nb,fat\n")
     with pytest.raises(RunError, match="'b' is of the class 'fat'; there is gland, stroma"):
         GradedImages(graded_by_table(tmp_path / "images", table), CLASSES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -230,6 +231,9 @@ def test_patches_of_the_same_slide_under_two_names_are_a_leak() -> None:
 def test_slides_that_cannot_be_drawn_from_are_errors() -> None:
     with pytest.raises(RunError, match="Nothing that patches could be drawn from is annotated on slide"):
         patches(annotated())
+    bare = annotated()
+    with pytest.raises(RunError, match="Nothing of the classes is annotated on bare: outline something"):
+        patches(annotated(*BOTH), replace(bare, item=Item("bare")))
     with pytest.raises(RunError, match="no slide"):
         patches()
     with pytest.raises(RunError, match="same name"):

@@ -83,8 +83,19 @@ def test_a_group_can_be_held_out_by_name() -> None:
     split = split_items(items, {"train": 2, "validation": 1}, by="group", fixed={"test": ["white"]})
     assert split.parts["test"] == ("i0", "i1", "i2", "i3")
     assert split.indices(items, "test") == [0, 1, 2, 3]
-    with pytest.raises(RunError, match="no group 'withe'"):
+    with pytest.raises(RunError, match="no group 'withe' to be put into 'test'; there is white, g1, g2, g0"):
         split_items(items, {"train": 1}, by="group", fixed={"test": ["withe"]})
+
+
+def test_slides_are_held_out_by_the_names_of_their_files() -> None:
+    slides = ["/data/a/s1.tif", "/data/b/s1.tif", "/data/b/s2.tif"]
+    items = [Item(f"i{index}", slide=slide) for index, slide in enumerate(slides)]
+    split = split_items(items, {"train": 1}, by="slide", fixed={"test": ["s2.tif"]})
+    assert split.parts["test"] == ("i2",)
+    with pytest.raises(RunError, match=r"no slide 's1\.tif'"):  # which of the two?
+        split_items(items, {"train": 1}, by="slide", fixed={"test": ["s1.tif"]})
+    with pytest.raises(RunError, match=r"1 slide cannot be divided into 2 parts: .* within = true"):
+        split_items(items[:1], {"train": 1, "validation": 1}, by="slide")
 
 
 def test_a_split_may_be_named_as_a_whole() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from pydantic import TypeAdapter
 from shapely.geometry import box
@@ -98,3 +99,26 @@ def test_annotated_slides_become_patches_of_their_classes(tmp_path: Path) -> Non
         RunError, match=r"'data\.classes': no area of 'necrosis' and 'fat' is annotated on a\.tif"
     ):
         SOURCE.validate_python(both, context={"folder": tmp_path}).open()
+
+
+def test_a_slide_without_a_pixel_size_is_given_one(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.full((256, 256, 3), 200, np.uint8), tile=(128, 128), photometric="rgb"
+    )
+    write_annotations(tmp_path / "a.geojson", [Annotation(box(10, 10, 200, 200), "gland")])
+    slide = {"slide": "a.tif", "annotations": "a.geojson"}
+    content = {
+        "kind": "slides",
+        "classes": ["gland"],
+        "mpp": 1.0,
+        "size": 64,
+        "count": 4,
+        "background": False,
+    }
+    with pytest.raises(
+        RunError, match=r"'data\.slides': a\.tif does not state its pixel size; give it as mpp"
+    ):
+        SOURCE.validate_python({**content, "slides": [slide]}, context={"folder": tmp_path}).open()
+    known = {**content, "slides": [{**slide, "mpp": 0.5}]}
+    patches = SOURCE.validate_python(known, context={"folder": tmp_path}).open()
+    assert patches.slide(0).require_mpp() == (0.5, 0.5)  # type: ignore[attr-defined]

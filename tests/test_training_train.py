@@ -21,7 +21,7 @@ import napari_lumen
 from napari_lumen.cli import app
 from napari_lumen.errors import Cancelled, ModelError, RunError
 from napari_lumen.models import install_model, load_model
-from napari_lumen.training import TrainingConfig, TrainingProgress, train
+from napari_lumen.training import TrainingConfig, TrainingProgress, dry_run, train
 from napari_lumen.training.dense import DensePhase
 from training_pictures import toml, write_config, write_discs
 
@@ -254,7 +254,7 @@ def test_what_was_wrong_before_the_first_step_is_put_right_in_the_same_folder(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"recipe": {"name": "focus"}}, "There is no recipe 'focus'; there is .*focusnetpp"),
+        ({"recipe": {"name": "focus"}}, "'recipe.name': there is no recipe 'focus'; there is .*focusnetpp"),
         ({"recipe": {"epoch": 3}}, "Recipe focusnetpp: field 'epoch'"),
         ({"data": {"kind": "cells"}}, "data"),
         ({"data": {"folder": "elsewhere"}}, "elsewhere"),
@@ -282,6 +282,18 @@ def test_a_wrong_field_is_one_sentence(
     with pytest.raises((RunError, ModelError), match=said) as caught:
         train(config(**changes), tmp_path / "out")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("work", [lambda file, out: dry_run(file), train])
+def test_masks_of_0_and_255_are_not_learned_from_in_silence(
+    config: Write, discs: Path, tmp_path: Path, work: Callable[..., object]
+) -> None:
+    file = config()
+    for path in (discs / "labels").iterdir():
+        Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
+    with pytest.raises(RunError, match=r"'data\.classes': no label image .* 1 for disc.*one of 0 and 1"):
+        work(file, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else_is_refused(config: Write, tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ def _told(problem: Mapping[str, Any], known: tuple[str, ...]) -> str:
             return "it is needed, and missing"
         case "union_tag_invalid":
             return f"there is no {context['tag']!r}; there is {context['expected_tags'].replace(chr(39), '')}"
+        case "string_pattern_mismatch":
+            return f"{_quoted(given)} is not of the form {context['pattern']}"
+        case "too_short":
+            return "it must not be empty"
         case "path_type":
             return f"it must be a path, not {_quoted(given)}"
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")

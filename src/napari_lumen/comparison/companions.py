@@ -55,16 +55,23 @@ def pixels_of(
 ) -> Callable[[], npt.NDArray[np.uint8] | None] | None:
     """Return what reads the image in a window when it is wanted: of a folder, or of the run's slide."""
     if folder is not None:
-        return lambda: _image(_named(folder, name, (".png", ".jpg", ".jpeg", ".tif", ".tiff")), window)
+        return lambda: _image(_named(folder, name, (".png", ".jpg", ".jpeg", ".tif", ".tiff")), grid, window)
     if isinstance(said, RunLabels):
         return lambda: _tissue(said.run, grid, window)
     return None
 
 
-def _image(path: Path, window: Window) -> npt.NDArray[np.uint8]:
+def _image(path: Path, grid: Grid, window: Window) -> npt.NDArray[np.uint8]:
     pixels = read_array(path)
-    pixels = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
-    return np.asarray(pixels[window.slices], np.uint8)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16) or pixels.shape[:2] != grid.shape:
+        raise AnnotationError(
+            f"{path} holds {pixels.dtype} of the shape {pixels.shape}; to be shown it must be a picture of "
+            f"{grid.shape[1]} x {grid.shape[0]} px, as its labels are."
+        )
+    pixels = pixels[..., :3][window.slices]
+    return np.asarray(pixels >> 8 if pixels.dtype == np.uint16 else pixels, np.uint8)
 
 
 def _tissue(run: Run, grid: Grid, window: Window) -> npt.NDArray[np.uint8] | None:

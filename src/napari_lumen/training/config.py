@@ -74,7 +74,9 @@ class SplitRule(WrittenFields):
 
     def _strata(self, images: Any) -> dict[str, str]:
         if not hasattr(images, "grade"):
-            raise RunError("Only images of one class each can be split as stratified; leave that field out.")
+            raise RunError(
+                "Field 'split.stratified': only images of one class each can be spread by it; leave it out."
+            )
         names = [known.name for known in images.classes]
         return {item.name: names[images.grade(index)] for index, item in enumerate(images.items)}
 
@@ -134,7 +136,12 @@ class TrainingConfig(WrittenFields):
         numbers = dict(self.recipe)
         if "name" not in numbers:
             raise RunError(f"field 'recipe.name': it is needed, and missing; there is {', '.join(RECIPES)}.")
-        return make_recipe(str(numbers.pop("name")), **numbers)
+        name = str(numbers.pop("name"))
+        if name not in RECIPES:
+            raise RunError(
+                f"field 'recipe.name': there is no recipe {name!r}; there is {', '.join(RECIPES)}."
+            )
+        return make_recipe(name, **numbers)
 
     @classmethod
     def read(cls, path: Path, changes: Sequence[str] = ()) -> TrainingConfig:
@@ -153,7 +160,7 @@ class TrainingConfig(WrittenFields):
             When it cannot be read, or a field is wrong, naming it.
         """
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise RunError(f"Cannot read {path}: {error.strerror or error}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

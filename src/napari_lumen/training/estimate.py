@@ -16,6 +16,7 @@ from napari_lumen.models.genotype import Genotype
 from napari_lumen.training.config import TrainingConfig
 from napari_lumen.training.contents import Contents, count_contents
 from napari_lumen.training.data.image_set import Pictures
+from napari_lumen.training.data.labelled_folder import require_labels
 from napari_lumen.training.data.leaks import check_leaks
 from napari_lumen.training.job import Job, in_words
 from napari_lumen.training.launch import Tell, launch
@@ -119,6 +120,7 @@ def dry_run(
     on_stage("comparing the images")
     check_leaks(config.split.compared(opened), split, check=check)
     on_stage("counting the classes")
+    require_labels(opened, split, check)
     slides = recipe.slides(opened) if isinstance(recipe, MultiStageRecipe) else None
     contents = count_contents(opened, split, slides=slides, check=check)
     on_stage("trying a few steps")

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 from shapely.geometry.base import BaseGeometry
 
 from napari_lumen.annotations.classes import ClassTable, TissueClass
@@ -47,6 +47,8 @@ def _table(classes: Any) -> Any:
         return {"classes": classes}
     if not all(classes):
         raise ValueError(f"the name of number {classes.index('') + 1} of the classes is empty")
+    if any(name.lower() == "background" for name in classes):
+        raise ValueError("background is what none of the classes covers: leave it out")
     return ClassTable.named(list(classes))
 
 
@@ -113,6 +115,12 @@ class LabelledImages(DataSource):
         default=None, description="CSV with the columns name, instance, class, of numbered objects."
     )
 
+    @model_validator(mode="after")
+    def _numbered(self) -> LabelledImages:
+        if self.object_classes is not None and not self.objects:
+            raise ValueError("object_classes are of label images that number objects: say objects = true")
+        return self
+
     def _open(self) -> Pictures:
         """Return a `LabelledFolder` or an `InstanceFolder`."""
         files = labelled_files(
@@ -153,6 +161,9 @@ class AnnotatedSlideSource(WrittenFields):
     slide: Located
     annotations: Located = Field(description="QuPath GeoJSON, ASAP or ImageScope XML, ...")
     patient: str | None = None
+    mpp: float | None = Field(
+        default=None, gt=0, description="µm per pixel of the slide, in the place of what its file says."
+    )
 
 
 class _Annotated(DataSource):
@@ -172,7 +183,12 @@ class _Annotated(DataSource):
         rules = AnnotationRules(self.classes, unlabelled=self.unlabelled, ignored=self.ignored)
         found = []
         for source in self.slides:
-            slide = open_slide(source.slide)
+            slide = open_slide(source.slide, mpp=source.mpp)
+            if slide.mpp is None:
+                raise RunError(
+                    f"Field 'data.slides': {source.slide.name} does not state its pixel size; give it as "
+                    "mpp, in µm, beside slide and annotations."
+                )
             found.append(
                 AnnotatedSlide(
                     Item(source.slide.name, slide=str(source.slide), patient=source.patient),

@@ -19,6 +19,7 @@ from napari_lumen.models.store import SPLIT
 from napari_lumen.training.config import TrainingConfig
 from napari_lumen.training.data.fingerprints import fingerprint_data
 from napari_lumen.training.data.image_set import Pictures
+from napari_lumen.training.data.labelled_folder import require_labels
 from napari_lumen.training.data.leaks import check_leaks
 from napari_lumen.training.job import MODEL, OF_START, Job, run_job
 from napari_lumen.training.launch import launch
@@ -116,6 +117,7 @@ def train(
     data = fingerprint_data(opened, split, check=check)
     numbers = recipe.model_dump(mode="json")
     identity = identity_of(recipe.kind, numbers, split.parts, data, first, config.name)
+    require_labels(opened, split, check)
     _require_free(folder)
     with _on_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from napari_lumen.training.data.files import IMAGE_SUFFIXES, Decoded, files_by_s
 from napari_lumen.training.data.fingerprints import checksum
 from napari_lumen.training.data.image_set import RGB
 from napari_lumen.training.data.item import Item
-from napari_lumen.training.data.item_table import Columns, read_table
+from napari_lumen.training.data.item_table import Columns, plain, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,16 @@ def graded_by_table(
     pictures = files_by_stem(folder, IMAGE_SUFFIXES)
     found = []
     for row in read_table(table, columns):
-        name, known = row.item.name, row.fields.get(grade)
+        if plain(grade) not in row.fields:
+            raise RunError(f"{table} has no column {grade!r}; there is {', '.join(row.fields)}.")
+        name, known = row.item.name, (row.fields[plain(grade)] or "").strip()
         if name not in pictures:
             raise RunError(
                 f"{folder} has no image {name!r}, which {table.name} names; add it or its line goes."
             )
         if not known:
             raise RunError(f"{table} has nothing in the column {grade!r} for {name!r}; give its class.")
-        found.append(GradedFile(row.item, pictures[name], known.strip(), row.mpp or mpp))
+        found.append(GradedFile(row.item, pictures[name], known, row.mpp or mpp))
     return found
 
 

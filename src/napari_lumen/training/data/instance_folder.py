@@ -40,6 +40,12 @@ class InstanceFolder:
         cache: TileCache | None = None,
     ) -> None:
         require_label_values(classes)
+        strangers = sorted(set(class_of or ()) - {file.item.name for file in files})
+        if strangers:
+            raise RunError(
+                f"Field 'data.object_classes': there is no image {strangers[0]!r}; name images without the "
+                "suffix of their files."
+            )
         if class_of is None and len(classes) != 1:
             raise RunError(
                 f"The objects may be of {len(classes)} classes; give a table with the class of each object."
@@ -90,7 +96,7 @@ def read_object_classes(path: Path, classes: ClassTable) -> dict[str, dict[int, 
     Raises
     ------
     RunError
-        When it cannot be read, or a line names no class of the table.
+        When it cannot be read, names no object, or a line names no class of the table.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -108,6 +114,8 @@ def read_object_classes(path: Path, classes: ClassTable) -> dict[str, dict[int, 
         raise RunError(f"Cannot read the classes of objects {path}: {first_line(error)}.") from error
     except KeyError as error:
         raise RunError(f"{path} has no column {error}; it needs name, instance and class.") from error
+    if not found:
+        raise RunError(f"{path} names no object. Give each its line: name, instance and class.")
     return found
 
 

@@ -34,7 +34,7 @@ class Row:
     mpp : float or None
         µm per pixel.
     fields : mapping of str to str
-        All of the row, by the names of the columns.
+        All of the row, by the names of the columns in small letters.
     """
 
     item: Item
@@ -43,42 +43,53 @@ class Row:
 
 
 def read_table(path: Path, columns: Columns | None = None) -> list[Row]:
-    """Read the items of a CSV with a line of column names, in its order.
+    """Read the items of a CSV with a line of column names, in capitals or not, in its order.
 
     Raises
     ------
     RunError
-        When it cannot be read, lacks the column of names, names an item twice or none, or a pixel size is
-        no positive number.
+        When it cannot be read, lacks the column of names, has no item, names one twice or none, or a pixel
+        size is no positive number.
     """
     columns = columns or Columns()
-    records = _records(path, columns.name)
     rows: dict[str, Row] = {}
-    for line, record in enumerate(records, start=2):
-        name = (record[columns.name] or "").strip()
+    for line, record in _records(path, columns.name):
+        name = (record[plain(columns.name)] or "").strip()
         if not name:
             raise RunError(f"{path}, line {line}, has nothing in the column {columns.name!r}.")
         if name in rows:
             raise RunError(f"{path} names {name!r} twice; keep one line.")
         known = {
-            what: (record.get(getattr(columns, what)) or "").strip() or None
+            what: (record.get(plain(getattr(columns, what))) or "").strip() or None
             for what in ("tile", "slide", "patient", "group", "mpp")
         }
         mpp = _mpp(known.pop("mpp"), f"{path}, line {line},")
         rows[name] = Row(Item(name, **known), mpp, record)
+    if not rows:
+        raise RunError(f"{path} names no item. Give each its line.")
     return list(rows.values())
 
 
-def _records(path: Path, name: str) -> list[dict[str, str]]:
+def plain(name: str) -> str:
+    """Return the name of a column as it is looked for."""
+    return name.strip().lower()
+
+
+def _records(path: Path, name: str) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows with their lines, their columns named as `plain` does."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark of order
             reader = csv.DictReader(file)
-            records = list(reader)
-            header = list(reader.fieldnames or ())
+            header = [plain(column) for column in reader.fieldnames or ()]
+            reader.fieldnames = header
+            records = [(reader.line_num, record) for record in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError(f"Cannot read the table {path}: {first_line(error)}.") from error
-    if name not in header:
+    if plain(name) not in header:
         raise RunError(f"{path} has no column {name!r}; there is {', '.join(header) or 'none'}.")
+    twice = next((column for column in header if column and header.count(column) > 1), None)
+    if twice:
+        raise RunError(f"{path} has two columns {twice!r}; keep one.")
     return records
 
 

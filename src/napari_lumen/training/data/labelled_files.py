@@ -73,6 +73,8 @@ def labelled_files(
     for found, where in ((pictures, images), (truths, labels)):
         missing = [row.item.name for row in rows if row.item.name not in found]
         if missing:
+            if Path(missing[0]).stem in found:
+                raise RunError(f"{table} names {missing[0]!r}: leave the suffix of the file out.")
             raise RunError(
                 f"{folder / where} has no file for {_listed(missing)}; add it, or leave the item out of the "
                 "table."
@@ -86,7 +88,9 @@ def require_label_values(classes: ClassTable) -> None:
     """Raise RunError where the value of a class is no label value: 1 to 254."""
     for known in classes:
         if not 0 < known.value < IGNORE:
-            raise RunError(f"The class {known.name!r} has the value {known.value}; give it one of 1 to 254.")
+            raise RunError(
+                f"Field 'data.classes': {known.name!r} has the value {known.value}; give it one of 1 to 254."
+            )
 
 
 def require_same_size(name: str, image: RGB, labels: npt.NDArray[np.integer[Any]]) -> None:

@@ -94,6 +94,14 @@ class SlidePatches:
                 f"{', '.join(item.name for item in self.items)}; outline areas of the classes first."
             )
 
+        owners = {owner for _, owners in self._samplers.values() for owner in owners}
+        bare = [item.name for index, item in enumerate(self.items) if index not in owners]
+        if bare:
+            raise RunError(
+                f"Nothing of the classes is annotated on {bare[0]}: outline something there, or leave the "
+                "slide out."
+            )
+
     @property
     def absent(self) -> tuple[str, ...]:
         """Names of the classes of which no area is annotated, and so no patch is drawn."""

@@ -17,6 +17,7 @@ from napari_lumen.training.data.item import Item
 from napari_lumen.validation import first_problem
 
 By = Literal["patient", "slide", "tile", "group", "image"]
+_SHOWN = 5  # names in a message
 _ORDERS = 16  # random orders that are tried; the one closest to the proportions is kept
 
 
@@ -149,8 +150,8 @@ def split_items(
                 f"together stay on one side, which leaves {len(lumps)}. Add some that lie apart."
             )
         raise RunError(
-            f"{known} {what}{'s' if known > 1 else ''} cannot be divided into {len(parts)} parts: add some, "
-            "or ask for fewer parts."
+            f"{known} {what}{'s' if known > 1 else ''} cannot be divided into {len(parts)} parts: add some"
+            + (", or let both sides share it by within = true." if known == 1 and by != "image" else ".")
         )
     if proportions:
         for part, lump in _assigned(free, items, parts, proportions, strata or {}, seed):
@@ -163,8 +164,8 @@ def _key(item: Item, by: By) -> str:
     key = item.name if by == "image" else getattr(item, by)
     if key is None:
         raise RunError(
-            f"{item.name!r} does not say its {by}, by which the data are to be split; add a column {by!r} to "
-            "the table of items, or split by something else."
+            f"{item.name!r} does not say its {by}, by which the data are to be split: give it in the column "
+            f"{by!r} of a table of images, or in the field of a slide, or split by something else."
         )
     return str(key)
 
@@ -173,8 +174,15 @@ def _held(keys: Sequence[str], fixed: Mapping[str, Sequence[str]], by: By) -> di
     held: dict[str, str] = {}
     for part, wanted in fixed.items():
         for key in wanted:
-            if key not in keys:
-                raise RunError(f"There is no {by} {key!r} to be put into {part!r}; check the name.")
+            ends = {one for one in keys if Path(one).name == key}  # slides are known by their paths
+            if key not in keys and len(ends) != 1:
+                known = [Path(one).name for one in dict.fromkeys(keys)]
+                shown = ", ".join(known[:_SHOWN]) + (" ..." if len(known) > _SHOWN else "")
+                raise RunError(
+                    f"Field 'split.fixed': there is no {by} {key!r} to be put into {part!r}; there is "
+                    f"{shown}."
+                )
+            key = key if key in keys else ends.pop()
             if held.setdefault(key, part) != part:
                 raise RunError(f"The {by} {key!r} cannot be in {held[key]!r} and in {part!r}.")
     return held
@@ -194,7 +202,7 @@ def _lumps(
 
     for name in (name for pair in together for name in pair):
         if name not in place:
-            raise RunError(f"There is no item {name!r} to be kept together with another; check the name.")
+            raise RunError(f"Field 'split.together': there is no item {name!r}; check the name.")
     first: dict[str, int] = {}
     links = [(first.setdefault(key, index), index) for index, key in enumerate(keys)]
     links += [(place[one], place[other]) for one, other in together]
