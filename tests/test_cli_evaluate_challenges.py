@@ -20,6 +20,7 @@ from napari_lumen.annotations.formats import write_annotations
 from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.cli import app
+from napari_lumen.comparison import evaluate_stages
 from napari_lumen.evaluation.staging import STAGES
 from napari_lumen.geometry import Region
 from napari_lumen.inference import Run, predict
@@ -193,6 +194,18 @@ def stage_files(folder: Path, form: str) -> list[Path]:
                 rows.append((f"patient_{patient}.zip", whole[patient]))
         files.append(write_rows(folder / f"{side}.csv", rows))
     return files
+
+
+def test_patients_without_a_truth_are_told_of(tmp_path: Path) -> None:
+    files = []
+    for side, names in (("said", "ab"), ("truth", "a")):
+        rows = [
+            ("patient", "slide", "stage"),
+            *((name, f"{name}{i}", "itc") for name in names for i in range(5)),
+        ]
+        files.append(write_rows(tmp_path / f"{side}.csv", rows))
+    with pytest.warns(UserWarning, match="1 patients have no truth and are left out: b"):
+        assert len(evaluate_stages(*files).patients) == 1
 
 
 @pytest.mark.parametrize("form", ["ours", "challenge", "challenge with patients"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from napari_lumen.evaluation.staging import STAGES, Metastasis, Stage, pn_stage,
 
 _METASTASES: tuple[Metastasis, ...] = get_args(Metastasis)
 _NODE = re.compile(r"(?P<patient>.+?)_node_\w+$", re.IGNORECASE)  # patient_000_node_2
+_SHOWN = 3  # names in a warning
 
 
 def evaluate_stages(
@@ -49,6 +51,11 @@ def evaluate_stages(
     -------
     StageEvaluation
 
+    Warns
+    -----
+    UserWarning
+        When patients have no truth and are left out.
+
     Raises
     ------
     AnnotationError
@@ -66,6 +73,13 @@ def evaluate_stages(
                 f"{predicted} says nothing of the {what} {missing[0]} of {truth}. One that is left out would "
                 "flatter the score."
             )
+    more = sorted(said.patients.keys() - there.patients.keys())
+    if more:
+        warnings.warn(
+            f"{len(more):,} patients have no truth and are left out: {', '.join(more[:_SHOWN])}"
+            f"{' ...' if len(more) > _SHOWN else ''}",
+            stacklevel=2,
+        )
     names = sorted(there.patients)
     patients = tuple(PatientRow(name, said.patients[name], there.patients[name]) for name in names)
     slides = tuple(

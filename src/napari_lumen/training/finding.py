@@ -10,8 +10,9 @@ import numpy as np
 from napari_lumen.corrections.index import INDEX
 from napari_lumen.corrections.subject import corrections_folder
 from napari_lumen.errors import RunError
-from napari_lumen.training.data.files import IMAGE_SUFFIXES, files_by_stem, read_values
+from napari_lumen.training.data.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, files_by_stem, read_values
 from napari_lumen.training.data.item import IGNORE
+from napari_lumen.training.data.item_table import plain
 from napari_lumen.training.data.project import RECORD
 
 _LOOKED_AT = 20  # label images, for the classes that there are
@@ -63,7 +64,7 @@ def _known(folder: Path) -> str | None:
 def _head(table: Path) -> set[str]:
     try:
         with table.open(encoding="utf-8-sig") as file:
-            return {column.strip() for column in file.readline().split(",")}
+            return {plain(column) for column in file.readline().split(",")}
     except (OSError, UnicodeDecodeError):
         return set()
 
@@ -77,14 +78,17 @@ def _table(folder: Path) -> dict[str, str]:
 def _labels(folder: Path) -> dict[str, Any]:
     """Return the classes: by the values in the first label images, or one class of numbered objects."""
     values: set[int] = set()
-    for path in list(files_by_stem(folder, IMAGE_SUFFIXES).values())[:_LOOKED_AT]:
+    for path in list(files_by_stem(folder, LABEL_SUFFIXES).values())[:_LOOKED_AT]:
         pixels = read_values(path)
         if pixels.size and pixels.max() > IGNORE:
             return {"classes": ["object"], "objects": True}
         values |= set(np.unique(pixels).tolist())
     highest = max(values - {0, IGNORE}, default=0)
     if not highest:
-        raise RunError(f"The label images in {folder} hold no class. Label some first.")
+        raise RunError(
+            f"The label images in {folder} hold no class. Label some first; where they are of 0 and "
+            f"{IGNORE}, write 1 for what is {IGNORE}, which says that there is no label."
+        )
     return {"classes": [f"class {value}" for value in range(1, highest + 1)] if highest > 1 else ["object"]}
 
 
