@@ -113,7 +113,7 @@ def compare(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> Comparison:
     if run is not None:  # its labels are read part by part; of images, one at a time is opened
         plans = list(plans)
         count = sum(len(plan.parts) for plan in plans)
-    return Comparison(classes, ignore, _pairs(plans, classes, wanted), left_out, count)
+    return Comparison(classes, ignore, _pairs(plans, classes, ignore, wanted), left_out, count)
 
 
 _Raw = LabelImage | list[Annotation] | Run
@@ -160,7 +160,9 @@ def _planned(
     return _Plan(name, said, there, grid, area, parts)
 
 
-def _pairs(plans: Iterable[_Plan], classes: ClassTable, wanted: Wanted) -> Iterator[ImagePair]:
+def _pairs(
+    plans: Iterable[_Plan], classes: ClassTable, ignore: int | None, wanted: Wanted
+) -> Iterator[ImagePair]:
     for plan in plans:
         said, there, grid = plan.said, plan.there, plan.grid
         for window in plan.parts:
@@ -169,7 +171,7 @@ def _pairs(plans: Iterable[_Plan], classes: ClassTable, wanted: Wanted) -> Itera
                 name=place,
                 predicted=said.labels(grid, window),
                 truth=there.labels(grid, window),
-                objects=_objects(plan, window) if wanted.objects else None,
+                objects=_objects(plan, window, ignore) if wanted.objects else None,
                 probability=probability_of(said, plan.name, grid, window, classes, wanted.probability),
                 pixels=pixels_of(said, plan.name, grid, window, wanted.images),
                 group=plan.name if wanted.group is None else _group(place, wanted.group),
@@ -177,7 +179,7 @@ def _pairs(plans: Iterable[_Plan], classes: ClassTable, wanted: Wanted) -> Itera
             )
 
 
-def _objects(plan: _Plan, window: Window) -> ObjectPair:
+def _objects(plan: _Plan, window: Window, ignore: int | None) -> ObjectPair:
     """Return the objects in all that is compared, or those that a tile of it answers for."""
 
     def read(part: Window) -> ObjectPair:
@@ -187,7 +189,7 @@ def _objects(plan: _Plan, window: Window) -> ObjectPair:
         )
         return ObjectPair(*labels, *objects)
 
-    return read(window) if window == plan.whole else objects_of_tile(read, window, plan.whole)
+    return read(window) if window == plan.whole else objects_of_tile(read, window, plan.whole, ignore)
 
 
 def _source(side: _Raw, name: str, classes: ClassTable, wanted: Wanted, ignore: int | None) -> Source:

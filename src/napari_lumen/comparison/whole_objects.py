@@ -14,16 +14,19 @@ from napari_lumen.evaluation.matching import numbered, object_overlaps
 from napari_lumen.geometry import Window
 
 _MARGIN = 128  # px around a tile that are looked at first
-_LARGEST = 4096  # px: of what reaches further beyond its tile, the rest is not seen
+_LARGEST = 1024  # px: of what reaches further beyond its tile, the rest is not seen
 
 Bools = npt.NDArray[np.bool_]
 
 
-def objects_of_tile(read: Callable[[Window], ObjectPair], tile: Window, area: Window) -> ObjectPair:
+def objects_of_tile(
+    read: Callable[[Window], ObjectPair], tile: Window, area: Window, ignore: int | None
+) -> ObjectPair:
     """Return the objects that a tile answers for, whole, on a window around it; nothing else is on it.
 
     An object is its tile's in which its first pixel lies, row by row; a predicted one that is matched
-    (IoU above 0.5) its true object's. So each is counted once, whatever the tiles.
+    (IoU above 0.5) its true object's. So each is counted once, whatever the tiles. What reaches more than
+    1,024 px beyond a tile is cut.
 
     Parameters
     ----------
@@ -31,6 +34,8 @@ def objects_of_tile(read: Callable[[Window], ObjectPair], tile: Window, area: Wi
         Returns both sides in a window.
     tile, area : Window
         The tile, and all that is looked at, beyond which objects end.
+    ignore : int or None
+        Value in the truth of pixels that do not count, nor do objects there.
     """
     margin = _MARGIN
     while True:
@@ -38,15 +43,15 @@ def objects_of_tile(read: Callable[[Window], ObjectPair], tile: Window, area: Wi
         pair = read(around)
         predicted = _Side.of(pair.predicted_objects, tile, around)
         true = _Side.of(pair.true_objects, tile, around)
-        overlaps = object_overlaps(predicted.position, true.position)
-        there, said = overlaps.pairs.T + 1  # positions, from 1
+        overlaps = object_overlaps(predicted.position, true.position, pair.truth == ignore)
+        there, said = overlaps.true[overlaps.pairs[:, 0]], overlaps.predicted[overlaps.pairs[:, 1]]
         needed_true, needed_said = true.own.copy(), predicted.own.copy()
         needed_true[there[predicted.own[said]]] = True
         needed_said[said[true.own[there]]] = True
         cut_true, cut_said = needed_true & true.cut(around, area), needed_said & predicted.cut(around, area)
         if margin >= _LARGEST or not (cut_true.any() or cut_said.any()):
             break
-        margin *= 4
+        margin = min(4 * margin, _LARGEST)
     matched = 2 * overlaps.intersection > overlaps.union
     kept = predicted.own.copy()
     kept[said[matched]] = true.own[there[matched]]
