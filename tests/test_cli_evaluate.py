@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from shapely import box
+from shapely import MultiPolygon, box
 from typer.testing import CliRunner, Result
 
 import napari_lumen
@@ -293,6 +293,59 @@ def test_objects_are_whole_and_counted_once_whatever_the_tiles(tmp_path: Path) -
     assert 0.2 < found[2]["panoptic_quality", "class 1"] < 0.9
     for one in found[:2]:
         assert one == pytest.approx(found[2])
+
+
+@pytest.mark.parametrize("kind", ["outlines", "numbers"])
+def test_objects_of_several_parts_are_one_whatever_the_tiles(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(5)
+    corners = rng.integers(0, 900, (60, 2, 2))  # of two parts, which may lie far apart
+    for side in ("truth", "found"):
+        parts = []
+        for pair in corners:
+            height, width = rng.integers(20, 26, 2)
+            one, other = (box(x, y, x + width, y + height) for y, x in pair)
+            parts.append([one, other] if one.disjoint(other) else [one])
+        if kind == "outlines":
+            shapes = [Annotation(MultiPolygon(pair), "a") for pair in parts]
+            write_geojson(tmp_path / f"{side}.geojson", shapes)
+            continue
+        numbers = np.zeros((950, 950), np.uint16)
+        for number, pair in enumerate(parts, start=1):
+            for part in pair:
+                left, top, right, bottom = map(int, part.bounds)
+                numbers[top:bottom, left:right] = number
+        tifffile.imwrite(tmp_path / f"{side}.tif", numbers)
+    suffix, objects = (".geojson", "areas") if kind == "outlines" else (".tif", "numbers")
+    found = []
+    for tile in (400, 2048):
+        arguments = (tmp_path / f"found{suffix}", tmp_path / f"truth{suffix}", "--out", tmp_path / str(tile))
+        done = run_command(*arguments, "--tile", tile, "--objects", objects, "--resamples", 5)
+        assert done.exit_code == 0, done.output
+        pooled = scores(tmp_path / str(tile)).items()
+        found.append({key[:2]: value for key, value in pooled if key[2] == "pooled"})
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_what_reaches_far_beyond_its_tile_is_told_and_begins_in_one(tmp_path: Path) -> None:
+    band = box(0, 0, 6000, 20).union(box(2980, 0, 3000, 90))
+    write_geojson(tmp_path / "a.geojson", [Annotation(band, "a"), Annotation(box(0, 300, 9, 309), "a")])
+    with pytest.warns(UserWarning, match="reach more than 1,024 px beyond the tiles"):
+        found = napari_lumen.evaluate(
+            tmp_path / "a.geojson", tmp_path / "a.geojson", objects="areas", tile=128, resamples=2
+        )
+    quality = {score.name: score.value for score in found.scores if score.over == "pooled"}
+    assert quality["panoptic_quality"] == 1
+
+
+def test_pictures_of_outlines_are_of_any_size_that_shows_them(tmp_path: Path) -> None:
+    for folder in ("found", "truth", "images"):
+        (tmp_path / folder).mkdir()
+    for folder in ("found", "truth"):
+        write_geojson(tmp_path / folder / "a.geojson", [Annotation(box(5, 5, 30, 30), "a")])
+    Image.fromarray(np.full((100, 100, 3), 200, np.uint8)).save(tmp_path / "images" / "a.png")
+    arguments = (tmp_path / "found", tmp_path / "truth", "--out", tmp_path / "report")
+    done = run_command(*arguments, "--images", tmp_path / "images")
+    assert done.exit_code == 0, done.output
 
 
 def test_a_large_image_is_cut_into_tiles_that_add_up(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_froc_says_what_is_missing(change: str, said: str, detected: Path, tmp_p
 def test_a_header_says_which_column_is_which(detected: Path, tmp_path: Path) -> None:
     found = []
     for order in ([0, 1, 2], [1, 2, 0]):
-        rows = [("Confidence", "X", "Y"), (0.9, 2000, 2000), (0.8, 15_000, 500)]
+        rows = [("Confidence", "X coordinate", "y_level0"), (0.9, 2000, 2000), (0.8, 15_000, 500)]
         write_rows(detected / "tumor_001.csv", [[row[place] for place in order] for row in rows])
         done = run_command(
             "froc",

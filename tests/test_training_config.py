@@ -65,6 +65,7 @@ def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: obje
         ({"recipe": {"epochs": True}}, "field 'epochs': it must not be true or false"),
         ({"recipe": {"rates": [[False, 1e-3]]}}, "field 'rates': it must not be true or false"),
         ({"settings": {"devices": True}}, "field 'settings.devices': it must not be true or false"),
+        ({"split": {"proportions": {"train": True}}}, "field 'split.proportions': it must not be true"),
         ({"data": {"mpp": True}}, "field 'data.mpp': it must not be true or false"),
         ({"data": {"classes": ["Background"]}}, "'data.classes': background is what none of the classes"),
         ({"data": {"objects": False, "object_classes": "a.csv"}}, "say objects = true"),

@@ -198,7 +198,7 @@ def test_a_table_gives_each_object_its_class_and_others_have_no_label(tmp_path: 
     save(tmp_path / "images" / "a.png", noise(0, 1, 4))
     save(tmp_path / "labels" / "a.png", np.array([[0, 1, 2, 3]], np.uint8))
     table = tmp_path / "objects.csv"
-    table.write_text("name,instance,class\na,1,stroma\na,3,1\n")
+    table.write_text("Name, Instance,class\na,1,stroma\na,3,1\nnot here,1,1\n")
     found = InstanceFolder(labelled_files(tmp_path), CLASSES, class_of=read_object_classes(table, CLASSES))
     assert found.labels(0).tolist() == [[0, 4, IGNORE, 1]]
     table.write_text("name,instance,class\na,1,fat\n")
@@ -233,6 +233,7 @@ def test_a_table_gives_the_classes_of_graded_images(tmp_path: Path) -> None:
     assert found.items[0] == Item("b", patient="1")
     for text, said in (
         ("name,kind\nb,fat\n", "no column 'grade'; there is name, kind"),
+        ("name,grade\nb,fat,more\n", "line 2, has more cells than there are columns"),
         ("name,grade\nb, \n", "nothing in the column 'grade' for 'b'"),
     ):
         table.write_text(text)

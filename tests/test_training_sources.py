@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from shapely.geometry import box
 
 from napari_lumen.annotations.formats import write_annotations
@@ -68,6 +68,15 @@ def test_images_of_one_class_cannot_be_regrouped(folder: Path) -> None:
     (folder / "labels").rename(folder / "other")
     with pytest.raises(RunError, match="'graded' have no label images"):
         SOURCE.validate_python(content).open()
+
+
+def test_background_may_be_a_class_of_whole_images_alone(folder: Path) -> None:
+    (folder / "images").rename(folder / "background")
+    (folder / "labels").rename(folder / "tumour")
+    content = {"kind": "graded", "folder": str(folder), "classes": ["background", "tumour"]}
+    assert SOURCE.validate_python(content).open().grade(0) == 0  # type: ignore[attr-defined]
+    with pytest.raises(ValidationError, match="background is what none of the classes covers"):
+        SOURCE.validate_python({**content, "kind": "images"})
 
 
 def test_annotated_slides_become_patches_of_their_classes(tmp_path: Path) -> None:

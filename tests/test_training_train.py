@@ -288,11 +288,12 @@ def test_a_wrong_field_is_one_sentence(
 def test_masks_of_0_and_255_are_not_learned_from_in_silence(
     config: Write, discs: Path, tmp_path: Path, work: Callable[..., object]
 ) -> None:
-    file = config()
     for path in (discs / "labels").iterdir():
         Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
-    with pytest.raises(RunError, match=r"'data\.classes': no label image .* 1 for disc.*one of 0 and 1"):
-        work(file, tmp_path / "out")
+    for groups in ({}, {"groups": {"round": ["disc"]}}):
+        file = config(data=groups)
+        with pytest.raises(RunError, match=r"'data\.classes': no label image .* 1 for disc.*one of 0 and 1"):
+            work(file, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -120,10 +120,14 @@ def _is_model(kind: Any) -> bool:
 
 
 def _says_truth(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list | tuple):
         return any(map(_says_truth, value))
     return isinstance(value, bool)
 
 
 def _may_be_truth(annotation: Any) -> bool:
-    return annotation in (bool, Any) or any(map(_may_be_truth, get_args(annotation)))
+    if annotation in (bool, Any) or _is_model(annotation):  # a table looks after its own fields
+        return True
+    return any(map(_may_be_truth, get_args(annotation)))

@@ -20,7 +20,12 @@ _SIDE = 384  # px, of the tissue of a slide's worst tiles
 
 
 def probability_of(
-    said: Source, name: str, grid: Grid, window: Window, classes: ClassTable, folder: Path | None
+    said: Source,
+    name: str,
+    shape: tuple[int, int] | None,
+    window: Window,
+    classes: ClassTable,
+    folder: Path | None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the probabilities (h, w) in a window by class: a run's own, or those of a folder.
 
@@ -42,36 +47,46 @@ def probability_of(
             f"{path} holds {maps.dtype} of the shape {maps.shape}; it should hold a map of 0 to 1 for each "
             f"of {', '.join(names)}."
         )
-    if maps.shape[1:] != grid.shape:
-        raise AnnotationError(
-            f"{path} is of {maps.shape[2]} x {maps.shape[1]} px, the labels of {grid.shape[1]} x "
-            f"{grid.shape[0]} px: they must be of the same pixels."
-        )
+    _require_shape(path, maps.shape[1:], shape)
     return {of: map_[window.slices] for of, map_ in zip(names, maps, strict=True)}
 
 
 def pixels_of(
-    said: Source, name: str, grid: Grid, window: Window, folder: Path | None
+    said: Source,
+    name: str,
+    grid: Grid,
+    window: Window,
+    folder: Path | None,
+    shape: tuple[int, int] | None = None,
 ) -> Callable[[], npt.NDArray[np.uint8] | None] | None:
     """Return what reads the image in a window when it is wanted: of a folder, or of the run's slide."""
     if folder is not None:
-        return lambda: _image(_named(folder, name, (".png", ".jpg", ".jpeg", ".tif", ".tiff")), grid, window)
+        return lambda: _image(_named(folder, name, (".png", ".jpg", ".jpeg", ".tif", ".tiff")), shape, window)
     if isinstance(said, RunLabels):
         return lambda: _tissue(said.run, grid, window)
     return None
 
 
-def _image(path: Path, grid: Grid, window: Window) -> npt.NDArray[np.uint8]:
+def _image(path: Path, shape: tuple[int, int] | None, window: Window) -> npt.NDArray[np.uint8]:
     pixels = read_array(path)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
-    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16) or pixels.shape[:2] != grid.shape:
+    if pixels.ndim != 3 or pixels.dtype not in (np.uint8, np.uint16):
         raise AnnotationError(
-            f"{path} holds {pixels.dtype} of the shape {pixels.shape}; to be shown it must be a picture of "
-            f"{grid.shape[1]} x {grid.shape[0]} px, as its labels are."
+            f"{path} holds {pixels.dtype} of the shape {pixels.shape}, which is no picture."
         )
+    _require_shape(path, pixels.shape[:2], shape)
     pixels = pixels[..., :3][window.slices]
     return np.asarray(pixels >> 8 if pixels.dtype == np.uint16 else pixels, np.uint8)
+
+
+def _require_shape(path: Path, own: tuple[int, ...], shape: tuple[int, int] | None) -> None:
+    """Make sure that what lies beside labels is of their pixels; outlines have none."""
+    if shape is not None and own != shape:
+        raise AnnotationError(
+            f"{path} is of {own[1]} x {own[0]} px, the labels of {shape[1]} x {shape[0]} px: they must be of "
+            "the same pixels."
+        )
 
 
 def _tissue(run: Run, grid: Grid, window: Window) -> npt.NDArray[np.uint8] | None:

@@ -16,7 +16,7 @@ from napari_lumen.errors import AnnotationError, RunError, first_line
 from napari_lumen.inference import Run
 from napari_lumen.inference.run import RUN_FILE
 
-_COLUMNS = (("confidence", "probability", "score"), ("x",), ("y",))  # as headers name them
+_COLUMNS = (("conf", "prob", "score"), ("x",), ("y",))  # how their names begin in headers
 _PEAK_MPP = 16.0  # about level 6, in which the challenge's entries look for detections
 
 
@@ -86,7 +86,7 @@ def _of_csv(path: Path) -> Detections:
                 try:
                     confidence, x, y = (float(row[place]) for place in order)
                 except (ValueError, IndexError):
-                    if number == 1 and not any(character.isdigit() for character in "".join(row)):
+                    if number == 1 and all(cell.strip()[:1].isalpha() for cell in row if cell.strip()):
                         order = _order(path, row)
                         continue
                     raise AnnotationError(
@@ -106,7 +106,10 @@ def _of_csv(path: Path) -> Detections:
 def _order(path: Path, header: list[str]) -> list[int]:
     """Return where a header has confidence, x and y; as they stand where it names none of them."""
     names = [cell.strip().lower() for cell in header]
-    places = [next((names.index(name) for name in known if name in names), None) for known in _COLUMNS]
+    places = [
+        next((place for place, name in enumerate(names) if name.startswith(known)), None)
+        for known in _COLUMNS
+    ]
     found = [place for place in places if place is not None]
     if not found:
         return list(range(3))

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from napari_lumen.annotations.classes import ClassTable
@@ -22,7 +23,7 @@ from napari_lumen.comparison.sources import (
     Source,
     values_in,
 )
-from napari_lumen.comparison.whole_objects import objects_of_tile
+from napari_lumen.comparison.whole_objects import Boxes, objects_of_tile
 from napari_lumen.corrections import CorrectionStore
 from napari_lumen.errors import AnnotationError, RunError
 from napari_lumen.evaluation import ImagePair, ObjectPair
@@ -130,6 +131,11 @@ class _Plan:
     whole: Window
     parts: list[Window]
 
+    @cached_property
+    def boxes(self) -> tuple[Boxes | None, Boxes | None]:
+        """What says where the objects of both sides lie."""
+        return self.said.boxes(self.grid), self.there.boxes(self.grid)
+
 
 def _planned(
     name: str,
@@ -148,9 +154,9 @@ def _planned(
     if isinstance(there, LabelImage) and wanted.renamed:
         there = replace(there, renumbered=with_values(wanted.renamed, classes, ignore))
     grid = _common_grid(said, there)
-    for side in (said, there):
+    for side, other in ((said, there), (there, said)):
         if isinstance(side, Outlines):
-            side.require_within(grid.region)
+            side.require_within(other)
     area = grid.window_of(_area(grid, said, there, wanted))
     size = max(area.height, area.width) if whole else wanted.tile
     parts = [
@@ -165,6 +171,7 @@ def _pairs(
 ) -> Iterator[ImagePair]:
     for plan in plans:
         said, there, grid = plan.said, plan.there, plan.grid
+        shown = None if said.grid is None and there.grid is None else grid.shape
         for window in plan.parts:
             place = plan.name if window == plan.whole else f"{plan.name} {_place(grid, window)}"
             yield ImagePair(
@@ -172,8 +179,8 @@ def _pairs(
                 predicted=said.labels(grid, window),
                 truth=there.labels(grid, window),
                 objects=_objects(plan, window, ignore) if wanted.objects else None,
-                probability=probability_of(said, plan.name, grid, window, classes, wanted.probability),
-                pixels=pixels_of(said, plan.name, grid, window, wanted.images),
+                probability=probability_of(said, plan.name, shown, window, classes, wanted.probability),
+                pixels=pixels_of(said, plan.name, grid, window, wanted.images, shown),
                 group=plan.name if wanted.group is None else _group(place, wanted.group),
                 region=grid.region_of(window),
             )
@@ -189,7 +196,16 @@ def _objects(plan: _Plan, window: Window, ignore: int | None) -> ObjectPair:
         )
         return ObjectPair(*labels, *objects)
 
-    return read(window) if window == plan.whole else objects_of_tile(read, window, plan.whole, ignore)
+    if window == plan.whole:
+        return read(window)
+    return objects_of_tile(
+        read,
+        window,
+        plan.whole,
+        ignore=ignore,
+        predicted_boxes=plan.boxes[0],
+        true_boxes=plan.boxes[1],
+    )
 
 
 def _source(side: _Raw, name: str, classes: ClassTable, wanted: Wanted, ignore: int | None) -> Source:

@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.features
 import shapely
+from scipy.ndimage import find_objects
 from skimage.measure import label
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.shapes import Annotation
+from napari_lumen.comparison.whole_objects import Boxes
 from napari_lumen.errors import AnnotationError
-from napari_lumen.geometry import Grid, Region, Window
+from napari_lumen.evaluation.matching import numbered
+from napari_lumen.geometry import Grid, Window
 from napari_lumen.inference import Run
 from napari_lumen.inference.corrected import corrected_labels
 from napari_lumen.inference.stored_picture import read_picture
@@ -41,6 +44,9 @@ class Source(Protocol):
 
     def objects(self, grid: Grid, window: Window) -> Labels:
         """Return the numbers of the objects (h, w) in a window of a grid, 0 outside."""
+
+    def boxes(self, grid: Grid) -> Boxes | None:
+        """Return what says where objects lie; None where their numbers mean something in one window only."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,15 @@ class LabelImage:
         """Return the numbers of the objects in a window."""
         values = self._cut(grid, window)
         return values if self.holds == "numbers" else connected_areas(self._renumbered(values))
+
+    def boxes(self, grid: Grid) -> Boxes | None:
+        """Return what says where numbered objects lie."""
+        if self.holds == "areas":
+            return None
+        numbers, flat = numbered(self.array)
+        found = find_objects(flat.reshape(self.array.shape))
+        edges = np.array([[*(part.start for part in box), *(part.stop for part in box)] for box in found])
+        return lambda asked: edges.reshape(-1, 4)[np.searchsorted(numbers, asked)]
 
     def _renumbered(self, values: Labels) -> Labels:
         if not self.renumbered:
@@ -144,22 +159,30 @@ class Outlines:
         left, top, right, bottom = map(float, shapely.total_bounds(self._geometries))
         return (left, top, right, bottom)
 
-    def require_within(self, region: Region) -> None:
-        """Make sure that no outline lies outside of what the other side shows, level-0 px.
+    def require_within(self, other: Source) -> None:
+        """Make sure that no outline that counts lies outside of the pixels of the other side.
 
         Raises
         ------
         AnnotationError
             When one does: it would not count, or pixels are not those of level 0.
         """
-        shown = shapely.box(region.x, region.y, region.right, region.bottom)
-        outside = ~shapely.intersects(self._geometries, shown) if self._geometries else np.zeros(0, bool)
+        if other.grid is None:
+            return
+        region = other.grid.region
+        counted = [item.geometry for item in self._areas if (item.class_name or "") not in self.skipped]
+        outside = np.zeros(0, bool)
+        if counted:
+            shown = shapely.box(region.x, region.y, region.right, region.bottom)
+            outside = ~shapely.intersects(counted, shown)
         if outside.any():
-            left, top, *_ = map(round, shapely.bounds(self._geometries)[outside][0])
+            left, top, *_ = map(round, shapely.bounds(counted)[outside][0])
+            advice = "take them out"
+            if isinstance(other, LabelImage):
+                advice = "a label image must be of the slide's level-0 pixels; else take them out"
             raise AnnotationError(
                 f"{self.name} has {np.count_nonzero(outside):,} outlines beyond what they are compared with, "
-                f"{region.width:g} x {region.height:g} px of level 0, one at x {left:,}, y {top:,}. A label "
-                "image must be of the slide's level-0 pixels; else take the outlines out."
+                f"{region.width:g} x {region.height:g} px of level 0, one at x {left:,}, y {top:,}: {advice}."
             )
 
     def labels(self, grid: Grid, window: Window) -> Labels:
@@ -169,6 +192,14 @@ class Outlines:
     def objects(self, grid: Grid, window: Window) -> Labels:
         """Return the numbers of the outlines in a window of a grid."""
         return self._painted(grid, window, np.arange(1, len(self._values) + 1))
+
+    def boxes(self, grid: Grid) -> Boxes:
+        """Return what says where outlines lie."""
+        edges = np.array([shape.bounds for shape in self._geometries]).reshape(-1, 4)
+        (y, x), (height, width) = grid.origin, grid.step
+        left, top, right, bottom = ((edges - (x, y, x, y)) / (width, height, width, height)).T
+        found = np.stack([np.floor(top), np.floor(left), np.ceil(bottom), np.ceil(right)], axis=1)
+        return lambda asked: found.astype(np.int64)[np.asarray(asked, np.int64) - 1]
 
     def _painted(self, grid: Grid, window: Window, values: npt.NDArray[np.int64]) -> Labels:
         place = grid.region_of(window)
@@ -246,6 +277,10 @@ class RunLabels:
         if self.corrected or self._outlines is None:
             return connected_areas(self.labels(grid, window))
         return self._outlines.objects(grid, window)
+
+    def boxes(self, grid: Grid) -> Boxes | None:
+        """Return what says where the objects of the table lie."""
+        return None if self.corrected or self._outlines is None else self._outlines.boxes(grid)
 
     def probability(self, window: Window) -> dict[str, Labels]:
         """Return the probabilities (h, w), in [0, 1], of the classes that have one at the labels' pixels."""

@@ -61,10 +61,14 @@ def object_overlaps(
         predicted, truth = np.where(ignored, 0, predicted), np.where(ignored, 0, truth)
     said, columns = numbered(predicted)
     there, rows = numbered(truth)
-    shape = (len(there) + 1, len(said) + 1)
-    shared = sparse.coo_array((np.ones(rows.size, np.int64), (rows, columns)), shape=shape).tocsr()
-    true_area, said_area = np.asarray(shared.sum(1)).ravel(), np.asarray(shared.sum(0)).ravel()
-    pairs = shared[1:, 1:].tocoo()
+    true_area, said_area = (
+        np.bincount(positions, minlength=len(numbers) + 1)
+        for positions, numbers in ((rows, there), (columns, said))
+    )
+    both = (rows > 0) & (columns > 0)
+    places = rows[both] - 1, columns[both] - 1
+    shared = sparse.coo_array((np.ones(len(places[0]), np.int64), places), shape=(len(there), len(said)))
+    pairs = shared.tocsr().tocoo()  # on the way the same pairs are added up
     row, column = pairs.coords
     return ObjectOverlaps(
         said,

@@ -47,8 +47,6 @@ def _table(classes: Any) -> Any:
         return {"classes": classes}
     if not all(classes):
         raise ValueError(f"the name of number {classes.index('') + 1} of the classes is empty")
-    if any(name.lower() == "background" for name in classes):
-        raise ValueError("background is what none of the classes covers: leave it out")
     return ClassTable.named(list(classes))
 
 
@@ -57,8 +55,15 @@ def _located(path: Path, info: ValidationInfo) -> Path:
     return path.expanduser() if info.context is None else info.context["folder"] / path.expanduser()
 
 
+def _without_background(classes: ClassTable) -> ClassTable:
+    if any(known.name.lower() == "background" for known in classes):
+        raise ValueError("background is what none of the classes covers: leave it out")
+    return classes
+
+
 Located = Annotated[Path, AfterValidator(_located)]
 Classes = Annotated[ClassTable, BeforeValidator(_table)]
+Labelled = Annotated[Classes, AfterValidator(_without_background)]  # of parts of images
 
 
 class DataSource(WrittenFields, ABC):
@@ -105,7 +110,7 @@ class LabelledImages(DataSource):
     folder: Located
     images: str = Field(default="images", description="Sub-folder of the images.")
     labels: str = Field(default="labels", description="Sub-folder of the label images.")
-    classes: Classes = Field(description="Names of the classes, with values from 1, or a table of classes.")
+    classes: Labelled = Field(description="Names of the classes, with values from 1, or a table of classes.")
     table: Located | None = Field(
         default=None, description="CSV with the columns name, patient, slide, tile, group, mpp."
     )
@@ -170,7 +175,7 @@ class _Annotated(DataSource):
     """Slides with annotations."""
 
     slides: tuple[AnnotatedSlideSource, ...] = Field(min_length=1)
-    classes: Classes
+    classes: Labelled
     unlabelled: Literal["ignore", "background"] = Field(
         default="ignore", description="What no annotation covers, outside of annotated regions."
     )

@@ -68,7 +68,7 @@ def graded_by_table(
     for row in read_table(table, columns):
         if plain(grade) not in row.fields:
             raise RunError(f"{table} has no column {grade!r}; there is {', '.join(row.fields)}.")
-        name, known = row.item.name, (row.fields[plain(grade)] or "").strip()
+        name, known = row.item.name, row.fields[plain(grade)].strip()
         if name not in pictures:
             raise RunError(
                 f"{folder} has no image {name!r}, which {table.name} names; add it or its line goes."

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from napari_lumen.annotations.classes import ClassTable
-from napari_lumen.errors import RunError, first_line
+from napari_lumen.errors import RunError
 from napari_lumen.slides.cache import TileCache
 from napari_lumen.training.data.files import Decoded, read_rgb, read_values
 from napari_lumen.training.data.fingerprints import checksum
 from napari_lumen.training.data.image_set import RGB, Instances, Labels
 from napari_lumen.training.data.item import IGNORE
+from napari_lumen.training.data.item_table import read_records
 from napari_lumen.training.data.labelled_files import LabelledFile, require_label_values, require_same_size
 
 
@@ -40,8 +40,11 @@ class InstanceFolder:
         cache: TileCache | None = None,
     ) -> None:
         require_label_values(classes)
-        strangers = sorted(set(class_of or ()) - {file.item.name for file in files})
-        if strangers:
+        names, named = {file.item.name for file in files}, sorted(class_of or ())
+        strangers = [name for name in named if name not in names]
+        if strangers and (
+            len(strangers) == len(named) or any(Path(name).stem in names for name in strangers)
+        ):
             raise RunError(
                 f"Field 'data.object_classes': there is no image {strangers[0]!r}; name images without the "
                 "suffix of their files."
@@ -98,22 +101,18 @@ def read_object_classes(path: Path, classes: ClassTable) -> dict[str, dict[int, 
     RunError
         When it cannot be read, names no object, or a line names no class of the table.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            records = list(csv.DictReader(file))
-        by_text = {str(key): known.value for known in classes for key in (known.value, known.name)}
-        found: dict[str, dict[int, int]] = {}
-        for line, record in enumerate(records, start=2):
-            if record["class"] not in by_text:
-                raise RunError(
-                    f"{path}, line {line}, has the class {record['class']!r}; there is "
-                    f"{', '.join(known.name for known in classes)}."
-                )
-            found.setdefault(record["name"], {})[int(record["instance"])] = by_text[record["class"]]
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise RunError(f"Cannot read the classes of objects {path}: {first_line(error)}.") from error
-    except KeyError as error:
-        raise RunError(f"{path} has no column {error}; it needs name, instance and class.") from error
+    by_text = {str(key): known.value for known in classes for key in (known.value, known.name)}
+    found: dict[str, dict[int, int]] = {}
+    for line, record in read_records(path, ("name", "instance", "class")):
+        name, number, said = (record[column].strip() for column in ("name", "instance", "class"))
+        if said not in by_text:
+            raise RunError(
+                f"{path}, line {line}, has the class {said!r}; there is "
+                f"{', '.join(known.name for known in classes)}."
+            )
+        if not number.isdigit():
+            raise RunError(f"{path}, line {line}, has {number!r} as the number of an object.")
+        found.setdefault(name, {})[int(number)] = by_text[said]
     if not found:
         raise RunError(f"{path} names no object. Give each its line: name, instance and class.")
     return found

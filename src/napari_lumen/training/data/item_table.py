@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,14 +53,14 @@ def read_table(path: Path, columns: Columns | None = None) -> list[Row]:
     """
     columns = columns or Columns()
     rows: dict[str, Row] = {}
-    for line, record in _records(path, columns.name):
-        name = (record[plain(columns.name)] or "").strip()
+    for line, record in read_records(path, (columns.name,)):
+        name = record[plain(columns.name)].strip()
         if not name:
             raise RunError(f"{path}, line {line}, has nothing in the column {columns.name!r}.")
         if name in rows:
             raise RunError(f"{path} names {name!r} twice; keep one line.")
         known = {
-            what: (record.get(plain(getattr(columns, what))) or "").strip() or None
+            what: record.get(plain(getattr(columns, what)), "").strip() or None
             for what in ("tile", "slide", "patient", "group", "mpp")
         }
         mpp = _mpp(known.pop("mpp"), f"{path}, line {line},")
@@ -75,8 +75,14 @@ def plain(name: str) -> str:
     return name.strip().lower()
 
 
-def _records(path: Path, name: str) -> list[tuple[int, dict[str, str]]]:
-    """Return the rows with their lines, their columns named as `plain` does."""
+def read_records(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Return the rows of a CSV with their lines, their columns named as `plain` does.
+
+    Raises
+    ------
+    RunError
+        When it cannot be read, lacks a column that is needed, has one twice, or a row has too many cells.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a mark of order
             reader = csv.DictReader(file)
@@ -85,12 +91,16 @@ def _records(path: Path, name: str) -> list[tuple[int, dict[str, str]]]:
             records = [(reader.line_num, record) for record in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError(f"Cannot read the table {path}: {first_line(error)}.") from error
-    if plain(name) not in header:
-        raise RunError(f"{path} has no column {name!r}; there is {', '.join(header) or 'none'}.")
+    for name in needed:
+        if plain(name) not in header:
+            raise RunError(f"{path} has no column {name!r}; there is {', '.join(header) or 'none'}.")
     twice = next((column for column in header if column and header.count(column) > 1), None)
     if twice:
         raise RunError(f"{path} has two columns {twice!r}; keep one.")
-    return records
+    for line, record in records:
+        if any(cell for cell in record.pop(None, None) or ()):  # where csv puts what has no column
+            raise RunError(f"{path}, line {line}, has more cells than there are columns.")
+    return [(line, {column: cell or "" for column, cell in record.items()}) for line, record in records]
 
 
 def _mpp(text: str | None, place: str) -> float | None:

@@ -15,6 +15,7 @@ from napari_lumen.training.data.fingerprints import checksum
 from napari_lumen.training.data.image_set import RGB, Labels
 from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.data.labelled_files import LabelledFile, require_label_values, require_same_size
+from napari_lumen.training.data.regrouped import Regrouped
 from napari_lumen.training.data.splits import Split
 
 
@@ -68,25 +69,6 @@ class LabelledFolder:
         require_same_size(self.items[index].name, self.image(index), labels)
         return labels
 
-    def require_labels(self, indices: Sequence[int], check: Callable[[], None] = lambda: None) -> None:
-        """Make sure that some of the items shows a class; looks no further than the first that does.
-
-        Raises
-        ------
-        RunError
-            When none does, as where a mask is of 0 and 255.
-        """
-        for index in indices:
-            check()
-            if np.isin(self.labels(index), [known.value for known in self.classes]).any():
-                return
-        known = ", ".join(f"{known.value} for {known.name}" for known in self.classes)
-        raise RunError(
-            f"Field 'data.classes': no label image of those for training holds a class, {known}. 0 is "
-            f"background, and {IGNORE} says that there is no label: a mask of 0 and {IGNORE} has to be one "
-            "of 0 and 1."
-        )
-
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel, or None where it is not known."""
         return self._files[index].mpp
@@ -101,9 +83,28 @@ class LabelledFolder:
 
 
 def require_labels(images: object, split: Split, check: Callable[[], None]) -> None:
-    """Make sure that a folder of labelled images shows a class to who is trained on it."""
-    if isinstance(images, LabelledFolder):
-        images.require_labels(split.indices(images.items, "train"), check)
+    """Make sure that the label images of a folder show a class to who is trained on them.
+
+    Looks no further than the first that does.
+
+    Raises
+    ------
+    RunError
+        When none does, as where masks are of 0 and 255.
+    """
+    folder = images.images if isinstance(images, Regrouped) else images
+    if not isinstance(images, LabelledFolder | Regrouped) or not isinstance(folder, LabelledFolder):
+        return
+    for index in split.indices(images.items, "train"):
+        check()
+        if np.isin(images.labels(index), [known.value for known in images.classes]).any():
+            return
+    known = ", ".join(f"{known.value} for {known.name}" for known in folder.classes)
+    raise RunError(
+        f"Field 'data.classes': no label image of those for training holds a class, {known}. 0 is "
+        f"background, and {IGNORE} says that there is no label: a mask of 0 and {IGNORE} has to be one of 0 "
+        "and 1."
+    )
 
 
 def read_class_values(path: Path, classes: ClassTable, values: Mapping[int, int] | None = None) -> Labels:

@@ -47,20 +47,20 @@ class Regrouped:
             table.append((value, name, known[members[0]].color))
         self.classes = ClassTable.of(table)
         self.items = images.items
-        self._images = images
+        self.images = images
 
     def image(self, index: int) -> RGB:
         """Return the image of an item: uint8 (h, w, 3)."""
-        return self._images.image(index)
+        return self.images.image(index)
 
     def labels(self, index: int) -> Labels:
         """Return values of the new classes: uint8 (h, w)."""
-        return self._values[self._images.labels(index)]
+        return self._values[self.images.labels(index)]
 
     def mpp(self, index: int) -> float | None:
         """Return µm per pixel, or None where it is not known."""
-        return self._images.mpp(index)
+        return self.images.mpp(index)
 
     def fingerprint(self, index: int) -> str:
         """Return a checksum of the item in the other set, and of the groups."""
-        return checksum(fingerprint(self._images, index), self._values)
+        return checksum(fingerprint(self.images, index), self._values)

@@ -58,7 +58,7 @@ class SlidePatches:
     Raises
     ------
     RunError
-        When there is no slide, one is not RGB, or nothing of a class is annotated.
+        When there is no slide, one is not RGB, or nothing that can be drawn from is annotated on one.
     SlideError
         When a slide does not state its pixel size.
     """

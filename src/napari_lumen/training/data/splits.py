@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -172,20 +172,25 @@ def _key(item: Item, by: By) -> str:
 
 def _held(keys: Sequence[str], fixed: Mapping[str, Sequence[str]], by: By) -> dict[str, str]:
     held: dict[str, str] = {}
+    known = dict.fromkeys(keys)
     for part, wanted in fixed.items():
         for key in wanted:
-            ends = {one for one in keys if Path(one).name == key}  # slides are known by their paths
-            if key not in keys and len(ends) != 1:
-                known = [Path(one).name for one in dict.fromkeys(keys)]
-                shown = ", ".join(known[:_SHOWN]) + (" ..." if len(known) > _SHOWN else "")
-                raise RunError(
-                    f"Field 'split.fixed': there is no {by} {key!r} to be put into {part!r}; there is "
-                    f"{shown}."
-                )
-            key = key if key in keys else ends.pop()
+            if key not in known:
+                key = _by_file(key, part, known, by)
             if held.setdefault(key, part) != part:
                 raise RunError(f"The {by} {key!r} cannot be in {held[key]!r} and in {part!r}.")
     return held
+
+
+def _by_file(name: str, part: str, known: Collection[str], by: By) -> str:
+    """Return the slide, which is known by its path, whose file is named so."""
+    ends = [one for one in known if Path(one).name == name] if by == "slide" else []
+    if len(ends) == 1:
+        return ends[0]
+    shown = ends or [Path(one).name if by == "slide" else one for one in known]
+    listed = ", ".join(shown[:_SHOWN]) + (" ..." if len(shown) > _SHOWN else "")
+    what = f"there are several slides {name!r}, name one" if ends else f"there is no {by} {name!r}"
+    raise RunError(f"Field 'split.fixed': {what} to be put into {part!r}; there is {listed}.")
 
 
 def _lumps(
