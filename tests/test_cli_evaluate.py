@@ -179,7 +179,7 @@ def test_outlines_beyond_an_image_are_refused_and_not_left_out(tmp_path: Path) -
     write_geojson(tmp_path / "truth.geojson", squares)
     done = run_command(tmp_path / "labels.png", tmp_path / "truth.geojson", "--out", tmp_path / "report")
     assert done.exit_code == 1
-    assert "truth has 1 outlines beyond what they are compared with, 80 x 60 px" in done.output
+    assert "truth has 1 outline beyond what they are compared with, 80 x 60 px" in done.output
     assert "x 1,040, y 30" in done.output
     assert not (tmp_path / "report").exists()
 

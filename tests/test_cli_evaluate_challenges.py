@@ -204,7 +204,7 @@ def test_patients_without_a_truth_are_told_of(tmp_path: Path) -> None:
             *((name, f"{name}{i}", "itc") for name in names for i in range(5)),
         ]
         files.append(write_rows(tmp_path / f"{side}.csv", rows))
-    with pytest.warns(UserWarning, match="1 patients have no truth and are left out: b"):
+    with pytest.warns(UserWarning, match="Patients without a truth are left out, 1: b"):
         assert len(evaluate_stages(*files).patients) == 1
 
 

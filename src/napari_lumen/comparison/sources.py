@@ -180,9 +180,11 @@ class Outlines:
             advice = "take them out"
             if isinstance(other, LabelImage):
                 advice = "a label image must be of the slide's level-0 pixels; else take them out"
+            count = int(np.count_nonzero(outside))
             raise AnnotationError(
-                f"{self.name} has {np.count_nonzero(outside):,} outlines beyond what they are compared with, "
-                f"{region.width:g} x {region.height:g} px of level 0, one at x {left:,}, y {top:,}: {advice}."
+                f"{self.name} has {count:,} outline{'s' if count > 1 else ''} beyond what they are compared "
+                f"with, {region.width:g} x {region.height:g} px of level 0, one at x {left:,}, y {top:,}: "
+                f"{advice}."
             )
 
     def labels(self, grid: Grid, window: Window) -> Labels:

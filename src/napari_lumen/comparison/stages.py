@@ -76,7 +76,7 @@ def evaluate_stages(
     more = sorted(said.patients.keys() - there.patients.keys())
     if more:
         warnings.warn(
-            f"{len(more):,} patients have no truth and are left out: {', '.join(more[:_SHOWN])}"
+            f"Patients without a truth are left out, {len(more):,}: {', '.join(more[:_SHOWN])}"
             f"{' ...' if len(more) > _SHOWN else ''}",
             stacklevel=2,
         )
