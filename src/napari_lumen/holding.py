@@ -122,6 +122,6 @@ def write_text(path: Path, text: str) -> None:
 def disk_error(folder: Path, error: OSError) -> RunError:
     """Return in one sentence that a folder cannot be written, and that nothing finished is lost."""
     return RunError(
-        f"{folder} cannot be written to: {error.strerror or error}. Free some space or choose "
+        f"The results cannot be written to {folder}: {error.strerror or error}. Free some space or choose "
         "another folder; what is finished stays, and the same call goes on from there."
     )

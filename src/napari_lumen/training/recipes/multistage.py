@@ -67,7 +67,7 @@ class MultiStageRecipe(Recipe):
     tissue_share: float = Field(
         default=0.8,
         ge=0,
-        le=1,
+        lt=1,
         description="A patch of a slide must have more tissue, in training as in runs of the model; images "
         "count as tissue all over.",
     )
