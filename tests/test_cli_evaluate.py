@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -390,6 +391,32 @@ def test_a_run_is_scored_against_outlines_on_its_slide(run: Run, tmp_path: Path)
     assert found["recognition_quality", "Tumor", "pooled"] == pytest.approx(1 / 1.5, abs=1e-6)
     assert found["roc_auc", "Tumor", "pooled"] > 0.98
     assert 'alt="tissue"' in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_objects_of_a_run_are_scored_alike_whatever_the_tiles(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    image = np.full((700, 700, 3), 255, np.uint8)
+    truth = []
+    for y, x in rng.integers(10, 650, (60, 2)):
+        image[y : y + 16, x : x + 22] = (90, 30, 110)
+        truth.append(Annotation(box(x - 1, y, x + 20, y + 15), "dark"))
+    where = {"resolution": (20_000, 20_000), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "slide.tif", image, tile=(256, 256), photometric="rgb", **where)
+    write_geojson(tmp_path / "truth.geojson", truth)
+    plain = model_of(Darkness())
+    model = replace(plain, card=plain.card.model_copy(update={"objects": "watershed"}))
+    with open_slide(tmp_path / "slide.tif") as slide:
+        run = predict(slide, model, None, tmp_path / "run")
+    assert run.record.counts[0].objects
+    found = []
+    for tile in (96, 2048):
+        arguments = (run.path, tmp_path / "truth.geojson", "--out", tmp_path / str(tile), "--tile", tile)
+        done = run_command(*arguments, "--objects", "areas", "--resamples", 5)
+        assert done.exit_code == 0, done.output
+        pooled = scores(tmp_path / str(tile)).items()
+        found.append({key[:2]: value for key, value in pooled if key[2] == "pooled"})
+    assert found[0] == pytest.approx(found[1])
+    assert 0.1 < found[0]["recognition_quality", "dark"] < 0.9
 
 
 def test_a_tile_is_shown_as_it_lies_on_the_slide(run: Run) -> None:
