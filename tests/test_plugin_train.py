@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
+from PIL import Image
 from shapely.geometry import Point, box
 
 from fakes import ArraySlide
@@ -191,8 +192,6 @@ def test_annotations_become_windows_that_share_no_pixel(viewer: ViewerModel, tmp
     source = find_source(tmp_path / "w")
     assert source["kind"] == "corrections"
     assert CorrectionIndex.read(tmp_path / "w").classes == ClassTable.named(["gland"])
-    from PIL import Image
-
     pixels = [np.asarray(Image.open(tmp_path / "w" / one.labels)) for one in index.windows]
     assert sum(int((one == 1).sum()) for one in pixels) == 4 * 40 * 40
     unknown = write_windows(annotated(slide, "ignore"), tmp_path / "u", mpp=0.5, size=32, most=3)
@@ -214,6 +213,16 @@ def test_a_folder_is_known_by_what_is_in_it(tmp_path: Path, shared_data: Path) -
         "folder": str(tmp_path / "discs"),
         "classes": ["object"],
     }
+    numbers = np.kron(np.arange(1, 13, dtype=np.uint8).reshape(3, 4), np.pad(np.ones((8, 8), np.uint8), 2))
+    for name, labels in (
+        ("numbers", numbers),
+        ("classes", np.where(numbers, numbers % 9, 0).astype(np.uint8)),
+    ):
+        folder = write_discs(tmp_path / name, 3)
+        for path in (folder / "labels").iterdir():
+            Image.fromarray(labels).save(path)
+    assert find_source(tmp_path / "numbers")["objects"] is True
+    assert len(find_source(tmp_path / "classes")["classes"]) == 8
     for name in ("benign", "malignant"):
         (tmp_path / "grades" / name).mkdir(parents=True)
         (tmp_path / "grades" / name / "a.png").touch()

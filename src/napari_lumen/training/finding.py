@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from skimage.measure import label
 
 from napari_lumen.corrections.index import INDEX
 from napari_lumen.corrections.subject import corrections_folder
@@ -16,6 +17,7 @@ from napari_lumen.training.data.item_table import plain
 from napari_lumen.training.data.project import RECORD
 
 _LOOKED_AT = 20  # label images, for the classes that there are
+_MANY = 8  # values of which each is one connected area number objects, and are no classes
 _TABLES = ("items.csv", "images.csv")
 
 
@@ -78,11 +80,17 @@ def _table(folder: Path) -> dict[str, str]:
 def _labels(folder: Path) -> dict[str, Any]:
     """Return the classes: by the values in the first label images, or one class of numbered objects."""
     values: set[int] = set()
+    numbered = []
     for path in list(files_by_stem(folder, LABEL_SUFFIXES).values())[:_LOOKED_AT]:
         pixels = read_values(path)
         if pixels.size and pixels.max() > IGNORE:
             return {"classes": ["object"], "objects": True}
-        values |= set(np.unique(pixels).tolist())
+        found = set(np.unique(pixels).tolist()) - {0}
+        if len(found) >= _MANY:
+            numbered.append(int(label(pixels, connectivity=2).max()) == len(found))
+        values |= found
+    if numbered and all(numbered):
+        return {"classes": ["object"], "objects": True}
     highest = max(values - {0, IGNORE}, default=0)
     if not highest:
         raise RunError(
