@@ -127,6 +127,12 @@ def test_a_table_chooses_the_items_and_says_where_they_are_from(folder: Path) ->
     assert np.array_equal(found.image(1), noise(0))
 
 
+def test_a_name_with_a_dot_is_missed_under_its_whole_name(folder: Path) -> None:
+    save(folder / "images" / "field0.b.png", noise(0))
+    with pytest.raises(RunError, match=r"labels has no file for 'field0\.b'; add it"):
+        labelled_files(folder)
+
+
 def test_a_table_names_files_without_their_suffix(folder: Path) -> None:
     (folder / "items.csv").write_text("name\nfield0.png\n")
     with pytest.raises(RunError, match=r"items.csv names 'field0.png': leave the suffix"):

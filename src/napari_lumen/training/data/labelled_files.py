@@ -73,7 +73,7 @@ def labelled_files(
     for found, where in ((pictures, images), (truths, labels)):
         missing = [row.item.name for row in rows if row.item.name not in found]
         if missing:
-            if Path(missing[0]).stem in found:
+            if table is not None and Path(missing[0]).stem in found:
                 raise RunError(f"{table} names {missing[0]!r}: leave the suffix of the file out.")
             raise RunError(
                 f"{folder / where} has no file for {_listed(missing)}; add it, or leave the item out of the "
