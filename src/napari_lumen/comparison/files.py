@@ -69,8 +69,6 @@ def open_side(path: Path | Drawn, wanted: Wanted) -> LabelImage | list[Annotatio
     """
     if isinstance(path, Drawn):
         return list(path.annotations)
-    if not path.exists():
-        raise AnnotationError(f"{path} is not there. Check the path.")
     if path.name.lower().endswith(OUTLINE_SUFFIXES):
         return read_annotations(path)
     if path.name.lower().endswith(IMAGE_SUFFIXES):

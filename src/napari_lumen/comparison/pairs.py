@@ -77,14 +77,14 @@ def compare(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> Comparison:
         _require_corrections(predicted, run)
     if run is not None and not any(raster.kind == "labels" for raster in run.record.rasters):
         raise RunError(f"{predicted} holds no labels, but a heat map: there are no pixels to compare.")
+    for side in (predicted, truth):
+        if isinstance(side, Path) and not side.exists():
+            raise AnnotationError(f"{side} is not there. Check the path.")
     found: Mapping[str, tuple[Path, Path | Drawn]]
     folder = not isinstance(truth, Drawn) and truth.is_dir()
     if run is None and predicted.is_dir() and isinstance(truth, Path) and folder:
         found, left_out = by_name(predicted, truth)
     elif folder or (run is None and predicted.is_dir()):
-        for side in (predicted, truth):
-            if isinstance(side, Path) and not side.exists():
-                raise AnnotationError(f"{side} is not there. Check the path.")
         raise AnnotationError(
             f"{predicted} and {truth} cannot be compared: give two folders of files of the same names, two "
             "files, or a run and a file."
@@ -174,11 +174,18 @@ def _pairs(
         shown = None if said.grid is None and there.grid is None else grid.shape
         for window in plan.parts:
             place = plan.name if window == plan.whole else f"{plan.name} {_place(grid, window)}"
+            predicted, truth = said.labels(grid, window), there.labels(grid, window)
+            objects = None
+            if wanted.objects and window == plan.whole:
+                sides = said.objects(grid, window), there.objects(grid, window)
+                objects = ObjectPair(predicted, truth, *sides)
+            elif wanted.objects:
+                objects = _objects_of_tile(plan, window, ignore)
             yield ImagePair(
                 name=place,
-                predicted=said.labels(grid, window),
-                truth=there.labels(grid, window),
-                objects=_objects(plan, window, ignore) if wanted.objects else None,
+                predicted=predicted,
+                truth=truth,
+                objects=objects,
                 probability=probability_of(said, plan.name, shown, window, classes, wanted.probability),
                 pixels=pixels_of(said, plan.name, grid, window, wanted.images, shown),
                 group=plan.name if wanted.group is None else _group(place, wanted.group),
@@ -186,25 +193,21 @@ def _pairs(
             )
 
 
-def _objects(plan: _Plan, window: Window, ignore: int | None) -> ObjectPair:
-    """Return the objects in all that is compared, or those that a tile of it answers for."""
+def _objects_of_tile(plan: _Plan, tile: Window, ignore: int | None) -> ObjectPair:
+    """Return the objects that a tile of what is compared answers for."""
+    said, there, grid = plan.said, plan.there, plan.grid
 
     def read(part: Window) -> ObjectPair:
-        sides = plan.said, plan.there
-        labels, objects = (
-            [getattr(side, of)(plan.grid, part) for side in sides] for of in ("labels", "objects")
+        return ObjectPair(
+            said.labels(grid, part),
+            there.labels(grid, part),
+            said.objects(grid, part),
+            there.objects(grid, part),
         )
-        return ObjectPair(*labels, *objects)
 
-    if window == plan.whole:
-        return read(window)
+    predicted_boxes, true_boxes = plan.boxes
     return objects_of_tile(
-        read,
-        window,
-        plan.whole,
-        ignore=ignore,
-        predicted_boxes=plan.boxes[0],
-        true_boxes=plan.boxes[1],
+        read, tile, plan.whole, ignore=ignore, predicted_boxes=predicted_boxes, true_boxes=true_boxes
     )
 
 

@@ -123,6 +123,7 @@ class _Side:
     def of(
         cls, objects: Numbers, labels: Numbers, ignored: Bools, place: _Place, boxes: Boxes | None
     ) -> _Side:
+        """Tell the objects of one side apart, by their numbers and the classes of their pixels."""
         numbers, flat = numbered(objects)
         tile, around = place.tile, place.around
         first = np.zeros(len(numbers) + 1, np.int64)

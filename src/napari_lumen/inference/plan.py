@@ -210,10 +210,11 @@ def chosen_tiles(
         wanted = found.shares(across, down) > spec.tissue_share
     chosen = tuple(compress(tiles, wanted[of_row, of_column]))
     if not chosen:
-        why = "No tissue was found on {}: nothing on it stands out from the glass."
+        why = f"No tissue was found on {slide.path.name}: nothing on it stands out from the glass."
         if found.mask.any():
-            why = "No tile of {} has as much tissue as the model asks for, " + f"{spec.tissue_share:.0%}."
-        raise RunError(f"{why.format(slide.path.name)} Run on the current view or on shapes instead.")
+            why = f"No tile of {slide.path.name} has as much tissue as the model asks for, "
+            why += f"{spec.tissue_share:.0%}."
+        raise RunError(f"{why} Run on the current view or on shapes instead.")
     if found.inky_mm2 < _INKY_MM2:
         return chosen, ()
     return chosen, (
