@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class LumenError(Exception):
     """Base of every error a user can cause or meet; its text is fit to be shown to that user."""
@@ -34,3 +36,9 @@ class Cancelled(LumenError):  # noqa: N818  it is a wish, not an error
 def first_line(error: BaseException) -> str:
     """Return the first line of what a library says, without its full stop, to be put into a sentence."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Return names to be put into a sentence: all of them, or the first `most` and how many more."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -12,12 +12,11 @@ from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.pairs import compare
 from napari_lumen.comparison.sources import Objects
-from napari_lumen.errors import AnnotationError
+from napari_lumen.errors import AnnotationError, some_of
 from napari_lumen.evaluation import Evaluation, write_report
 from napari_lumen.evaluation import evaluate as score
 from napari_lumen.geometry import Region
 
-_SHOWN = 3  # names in a warning
 _DRAWN = "annotations"
 
 
@@ -124,9 +123,9 @@ def evaluate(
     except ValueError as error:
         raise AnnotationError(f"{predicted} cannot be scored against {there}: {error}.") from error
     if found.left_out:
-        shown = ", ".join(found.left_out[:_SHOWN]) + (" ..." if len(found.left_out) > _SHOWN else "")
         warnings.warn(
-            f"{len(found.left_out):,} predictions have no truth and are left out: {shown}", stacklevel=2
+            f"{len(found.left_out):,} predictions have no truth and are left out: {some_of(found.left_out)}",
+            stacklevel=2,
         )
     if out is not None:
         write_report(Path(out), evaluation, *headed(predicted, there, wanted))

@@ -8,7 +8,7 @@ from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.sources import IMAGE_SUFFIXES, OUTLINE_SUFFIXES, LabelImage
-from napari_lumen.errors import AnnotationError
+from napari_lumen.errors import AnnotationError, some_of
 
 
 def by_name(predicted: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
@@ -31,9 +31,8 @@ def by_name(predicted: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]],
     if not there:
         raise AnnotationError(f"{truth} holds no label image and no GeoJSON.")
     if missing:
-        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
         raise AnnotationError(
-            f"{predicted} holds no prediction for {', '.join(missing[:3])}{more} of {truth}. A truth that is "
+            f"{predicted} holds no prediction for {some_of(missing)} of {truth}. A truth that is "
             "left out would flatter the score."
         )
     return {name: (said[name], there[name]) for name in sorted(there)}, sorted(said.keys() - there.keys())

@@ -14,7 +14,7 @@ from typing import get_args
 
 import numpy as np
 
-from napari_lumen.errors import AnnotationError, first_line
+from napari_lumen.errors import AnnotationError, first_line, some_of
 from napari_lumen.evaluation.bootstrap import bootstrap
 from napari_lumen.evaluation.confusion import confusion_matrix
 from napari_lumen.evaluation.stage_report import PatientRow, SlideStage, StageEvaluation, write_stage_report
@@ -22,7 +22,6 @@ from napari_lumen.evaluation.staging import STAGES, Metastasis, Stage, pn_stage,
 
 _METASTASES: tuple[Metastasis, ...] = get_args(Metastasis)
 _NODE = re.compile(r"(?P<patient>.+?)_node_\w+$", re.IGNORECASE)  # patient_000_node_2
-_SHOWN = 3  # names in a warning
 
 
 def evaluate_stages(
@@ -76,8 +75,7 @@ def evaluate_stages(
     more = sorted(said.patients.keys() - there.patients.keys())
     if more:
         warnings.warn(
-            f"Patients without a truth are left out, {len(more):,}: {', '.join(more[:_SHOWN])}"
-            f"{' ...' if len(more) > _SHOWN else ''}",
+            f"Patients without a truth are left out, {len(more):,}: {some_of(more)}.",
             stacklevel=2,
         )
     names = sorted(there.patients)

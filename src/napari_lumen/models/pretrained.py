@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from napari_lumen.errors import ModelError
+from napari_lumen.errors import ModelError, some_of
 from napari_lumen.models.pickles import names_code
 from napari_lumen.models.weight_source import WeightSource
 
@@ -140,7 +140,7 @@ def load_pretrained(
 def _some(keys: Sequence[str]) -> str:
     if not keys:
         return "none are"
-    return f"{len(keys)} are ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+    return f"{len(keys)} are ({some_of(keys)})"
 
 
 def _read(source: WeightSource) -> Mapping[str, Tensor]:

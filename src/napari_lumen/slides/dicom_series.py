@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_lumen.errors import SlideError
+from napari_lumen.errors import SlideError, some_of
 from napari_lumen.slides.dicom_errors import BrokenDicomError, UnsupportedDicomError
 from napari_lumen.slides.dicom_instance import Instance, is_dicom, read_instance
 from napari_lumen.slides.dicom_level import are_channels
 
 SUFFIXES = (".dcm", ".dicom")
 _VOLUME = "VOLUME"
-_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +60,9 @@ def series_in(folder: Path) -> Series:
             found.append(instance)
     series = [one for one in _grouped(found) if one.volumes]
     if len(series) > 1:
-        named = "; ".join(f"{one.name} ({_short(one.volumes[0].path.name)})" for one in series[:_MOST_NAMED])
-        more = f" and {len(series) - _MOST_NAMED} more" if len(series) > _MOST_NAMED else ""
+        named = some_of([f"{one.name} ({_short(one.volumes[0].path.name)})" for one in series])
         raise SlideError(
-            f"The folder {folder.name} holds {len(series)} slides: {named}{more}. "
+            f"The folder {folder.name} holds {len(series)} slides: {named}. "
             "Choose a file of the one that you mean."
         )
     if not series:
@@ -141,9 +139,8 @@ def _candidates(folder: Path) -> tuple[list[Path], list[str]]:
 def _tell_of(strays: Sequence[str], slide: str) -> None:
     """Warn once of files that are no DICOM, whatever their names say: macOS leaves such."""
     if strays:
-        more = f" and {len(strays) - _MOST_NAMED} more" if len(strays) > _MOST_NAMED else ""
         warnings.warn(
-            f"{', '.join(strays[:_MOST_NAMED])}{more} beside the files of {slide} cannot be used: what is in "
+            f"{some_of(strays)} beside the files of {slide} cannot be used: what is in "
             "there is no DICOM. If it belongs to this slide, a part or a level is lacking.",
             UserWarning,
             stacklevel=3,

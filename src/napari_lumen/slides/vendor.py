@@ -16,7 +16,7 @@ import numpy.typing as npt
 import openslide
 from openslide import lowlevel
 
-from napari_lumen.errors import SlideError, first_line
+from napari_lumen.errors import SlideError, first_line, some_of
 from napari_lumen.geometry import Pair, Region, Window
 from napari_lumen.slides.associated import AssociatedImages
 from napari_lumen.slides.cache import GuestCache, TileCache, process_cache
@@ -256,9 +256,9 @@ def _require_mirax_data(path: Path) -> None:
         ]
     missing = [name for name in named if name and not (folder / name).is_file()]
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise SlideError(
-            f"{path.name} lacks {missing[0]}{more} in its folder {folder.name}. Copy the whole folder again."
+            f"{path.name} lacks {some_of(missing, 1)} in its folder {folder.name}. "
+            "Copy the whole folder again."
         )
 
 

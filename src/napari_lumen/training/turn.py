@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from napari_lumen.errors import Cancelled, RunError
+from napari_lumen.errors import Cancelled, RunError, some_of
 from napari_lumen.training.example import Batch
 
 Loss = Callable[[nn.Module, Batch], Tensor | dict[str, Tensor]]
@@ -196,7 +196,7 @@ class Turn:
         """
         self.touched = True
         if not math.isfinite(value := loss.item()):
-            self._report(f"the loss is {value} on {_listed(part.names)}")
+            self._report(f"the loss is {value} on {some_of(part.names, 8)}")
         if share is None:
             share = len(part) / part.total
         self._fabric.backward(loss * (share * self.world), inputs=inputs)  # devices are averaged
@@ -310,8 +310,3 @@ class Turn:
             for gradient in gradients:
                 gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
                 start += gradient.numel()
-
-
-def _listed(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

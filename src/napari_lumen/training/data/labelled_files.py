@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.annotations.classes import ClassTable
-from napari_lumen.errors import RunError
+from napari_lumen.errors import RunError, some_of
 from napari_lumen.training.data.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, files_by_stem
 from napari_lumen.training.data.image_set import RGB
 from napari_lumen.training.data.item import IGNORE, Item
 from napari_lumen.training.data.item_table import Columns, Row, read_table
-
-_NAMED = 3  # items in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +73,8 @@ def labelled_files(
             if table is not None and Path(missing[0]).stem in found:
                 raise RunError(f"{table} names {missing[0]!r}: leave the suffix of the file out.")
             raise RunError(
-                f"{folder / where} has no file for {_listed(missing)}; add it, or leave the item out of the "
-                "table."
+                f"{folder / where} has no file for {some_of([repr(name) for name in missing])}; add it, or "
+                "leave the item out of the table."
             )
     return [
         LabelledFile(row.item, pictures[row.item.name], truths[row.item.name], row.mpp or mpp) for row in rows
@@ -100,8 +97,3 @@ def require_same_size(name: str, image: RGB, labels: npt.NDArray[np.integer[Any]
             f"The image {name!r} is of {image.shape[1]} x {image.shape[0]} px, its labels of "
             f"{labels.shape[1]} x {labels.shape[0]} px: they must be of the same pixels."
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_NAMED])
-    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"

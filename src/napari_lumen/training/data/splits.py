@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_lumen.errors import RunError
+from napari_lumen.errors import RunError, some_of
 from napari_lumen.holding import write_text
 from napari_lumen.training.data.item import Item
 from napari_lumen.validation import first_problem
 
 By = Literal["patient", "slide", "tile", "group", "image"]
-_SHOWN = 5  # names in a message
 _ORDERS = 16  # random orders that are tried; the one closest to the proportions is kept
 
 
@@ -188,9 +187,8 @@ def _by_file(name: str, part: str, known: Collection[str], by: By) -> str:
     if len(ends) == 1:
         return ends[0]
     shown = ends or [Path(one).name if by == "slide" else one for one in known]
-    listed = ", ".join(shown[:_SHOWN]) + (" ..." if len(shown) > _SHOWN else "")
     what = f"there are several slides {name!r}, name one" if ends else f"there is no {by} {name!r}"
-    raise RunError(f"Field 'split.fixed': {what} to be put into {part!r}; there is {listed}.")
+    raise RunError(f"Field 'split.fixed': {what} to be put into {part!r}; there is {some_of(shown, 5)}.")
 
 
 def _lumps(
