@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.papers import darefinenet, focusnetpp, gated_attention, multistage, nas_scam
 from bench.papers.experiment import SEEDS, Experiment, Result, Variant, read_results
 from bench.papers.shared import LOOP_MARK, SHARED
@@ -79,6 +81,7 @@ def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
         machine=f"{platform.machine()}, {os.cpu_count()} cores, {training.state.device}",
         date=datetime.now(UTC).date().isoformat(),
         versions=training.state.versions,
+        threads=torch.get_num_threads(),
     )
 
 

@@ -97,6 +97,12 @@ class Result:
     machine: str
     date: str
     versions: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+
+    @property
+    def core_minutes(self) -> float:
+        """What it took, were all threads busy."""
+        return self.seconds * self.threads / 60
 
     def write(self, folder: Path) -> None:
         """Write it as JSON."""

@@ -13,8 +13,8 @@ Made by `python -m bench papers`, which keeps each finished training and goes on
 table compares variants on the same images, the same split, the same epochs and steps and the same rates;
 nothing was tuned for one of them but where a setting says so. The epoch is chosen on the validation part
 and the scores are of the test part. Mean and standard deviation over the seeds that are finished; the last
-column says how many. The minutes are those of a training, with its search, on two cores: of the quickest
-seed, since the others may have shared the machine.
+column says how many. The core-minutes are those of a training, with its search: its threads times its
+minutes, of the quickest seed, since the others may have shared their core.
 
 These are small configurations for two cores and the data at hand, not the papers' own: what they show is
 whether a claim's direction holds when everything but the claim is equal. Where it does not, a note says
@@ -38,7 +38,7 @@ def _table(experiment: Experiment, results: dict[tuple[str, int], Result]) -> It
         *experiment.scores.values(),
         f"ratio of {experiment.scores[experiment.ratio]}",
         "weights, M",
-        "minutes",
+        "core-minutes",
         "seeds",
     ]
     yield f"| variant | {' | '.join(columns)} |"
@@ -54,7 +54,7 @@ def _table(experiment: Experiment, results: dict[tuple[str, int], Result]) -> It
         ratio = f"{mean(own) / mean(baseline):.3f}" if baseline and mean(baseline) else ""
         yield (
             f"| {variant.name} | {' | '.join(cells)} | {ratio} | {done[0].weights / 1e6:.2f} "
-            f"| {min(result.seconds for result in done) / 60:.1f} | {len(done)} of {len(SEEDS)} |"
+            f"| {min(result.core_minutes for result in done):.0f} | {len(done)} of {len(SEEDS)} |"
         )
 
 
