@@ -25,7 +25,14 @@ from napari_lumen.evaluation import (
     precision_recall,
     roc,
 )
-from napari_lumen.evaluation.pixel_curves import STEPS, average_precision, count_steps, curves, roc_area
+from napari_lumen.evaluation.pixel_curves import (
+    average_precision,
+    count_values,
+    curves,
+    pooled,
+    resampled,
+    roc_area,
+)
 
 RNG = np.random.default_rng(7)
 TRUTH = RNG.integers(0, 4, (5, 40, 30)).astype(np.uint8)
@@ -152,10 +159,11 @@ def test_the_bach_score_needs_its_four_classes() -> None:
 def assert_curves_of_all_pixels(
     probability: np.ndarray, positive: np.ndarray, ap_within: float, auc_within: float
 ) -> None:
-    counts = sum(count_steps(p, t) for p, t in zip(probability, positive, strict=True))
+    maps = [count_values(p, t) for p, t in zip(probability, positive, strict=True)]
+    counts = pooled(maps).counts
     expected_ap = metrics.average_precision_score(positive.ravel(), probability.ravel())
     expected_auc = metrics.roc_auc_score(positive.ravel(), probability.ravel())
-    pr_curve, roc_curve = curves(counts)
+    pr_curve, roc_curve = curves(maps)
     for area in (average_precision(counts), pr_curve.area):
         assert area == pytest.approx(expected_ap, abs=ap_within)
     for area in (roc_area(counts), roc_curve.area):
@@ -180,7 +188,32 @@ def test_curves_of_a_rare_class_and_of_a_sure_model_are_those_of_all_pixels_sort
     positive = RNG.random((4, 128, 128)) < 0.01
     middle = np.where(positive, inside, outside)
     probability = expit(RNG.normal(middle, 1.5)).astype(kind)
-    assert_curves_of_all_pixels(probability, positive, 2e-3, 1e-4)
+    assert_curves_of_all_pixels(probability, positive, 2e-4, 1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 0.1, 0.001])
+@pytest.mark.parametrize("most", [0.01, 0.3])
+def test_curves_do_not_depend_on_how_close_the_probabilities_lie(width: float, most: float) -> None:
+    positive = RNG.random((3, 200, 200)) < most
+    spread = np.clip(0.35 * positive + RNG.normal(0.3, 0.12, positive.shape), 0, 1)
+    spread[RNG.random(positive.shape) < 0.2] = 0  # a fifth is of one value
+    assert_curves_of_all_pixels((0.5 + width * (spread - 0.5)).astype(np.float64), positive, 2e-4, 1e-5)
+
+
+def test_resampled_areas_are_those_of_the_maps_that_were_drawn() -> None:
+    positive = RNG.random((4, 120, 120)) < 0.1
+    probability = np.clip(0.2 * positive + RNG.normal(0.4, 0.1, positive.shape), 0, 1)
+    maps = [count_values(p, t) for p, t in zip(probability, positive, strict=True)]
+    weights = np.array([[1, 1, 1, 1], [2, 0, 1, 1], [0, 0, 0, 4]])
+    for area, oracle in (
+        (average_precision, metrics.average_precision_score),
+        (roc_area, metrics.roc_auc_score),
+    ):
+        expected = [
+            oracle(np.repeat(positive, row, 0).ravel(), np.repeat(probability, row, 0).ravel())
+            for row in weights
+        ]
+        np.testing.assert_allclose(resampled(maps, weights, area), expected, atol=1e-3)
 
 
 def test_a_weight_counts_a_slide_as_often() -> None:
@@ -198,9 +231,9 @@ def test_curves_without_positives_or_negatives_are_not_defined() -> None:
     probability = np.array([0.1, 0.9])
     for positive in ([False, False], [True, True]):
         assert np.isnan(roc(probability, np.array(positive)).area)
-        assert np.isnan(roc_area(count_steps(probability, np.array(positive))))
+        assert np.isnan(roc_area(count_values(probability, np.array(positive)).counts))
     assert np.isnan(precision_recall(probability, np.array([False, False])).area)
-    assert np.isnan(average_precision(np.zeros((2, STEPS))))
+    assert np.isnan(average_precision(np.zeros((2, 9))))
     assert precision_recall(probability, np.array([True, True])).area == 1.0
 
 
@@ -209,8 +242,8 @@ def test_a_probability_that_is_none_is_refused_unless_ignored() -> None:
     with pytest.raises(ValueError, match="NaN"):
         roc(probability, truth)
     with pytest.raises(ValueError, match="outside 0 to 1"):
-        count_steps(probability, truth)
-    assert count_steps(probability, truth, ignored=np.array([True, False])).sum() == 1
+        count_values(probability, truth)
+    assert count_values(probability, truth, ignored=np.array([True, False])).counts.sum() == 1
 
 
 def test_a_box_is_covered_when_half_of_it_is() -> None:

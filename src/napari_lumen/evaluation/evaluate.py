@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +115,8 @@ def evaluate(
     heap: list[tuple[float, int, WorstImage]] = []
     for pair in pairs:
         image = tally(pair, classes, ignore)
-        if images and (image.steps.keys(), image.objects is None) != (
-            images[0].steps.keys(),
+        if images and (image.maps.keys(), image.objects is None) != (
+            images[0].maps.keys(),
             images[0].objects is None,
         ):
             raise ValueError(f"{image.name} has other probabilities or objects than {images[0].name}")
@@ -130,7 +129,7 @@ def evaluate(
                 heapq.heappop(heap)
     if not images:
         raise ValueError("there is no image to evaluate, or nothing of one in the region")
-    found = {name: _pixel_curves(images, name) for name in images[0].steps}
+    found = {name: pixel_curves.curves([image.maps[name] for image in images]) for name in images[0].maps}
     return Evaluation(
         classes=classes,
         scores=score_all(images, classes, bach=bach, resamples=resamples, seed=seed),
@@ -148,8 +147,3 @@ def _image_score(image: ImageTally) -> float:
     """Return the score by which images are called worse than others; NaN with nothing on either side."""
     overlap = Overlap.of_confusion(image.confusion)
     return float(mean(overlap.dice()[1:] if image.objects is None else image.objects.quality))
-
-
-def _pixel_curves(images: list[ImageTally], name: str) -> tuple[Curve, Curve]:
-    counts: npt.NDArray[Any] = np.sum([image.steps[name] for image in images], axis=0)
-    return pixel_curves.curves(counts)

@@ -1,33 +1,66 @@
-"""Average precision and ROC area over pixels: too many to sort, so counted by steps of the log odds.
+"""Average precision and ROC area over pixels, which are too many to be kept and sorted together.
 
-A step is 1/64, from odds of 2^-24 to 2^24: fine where a model is sure, and where a rare class has all its
-probabilities just above 0. Runs store probabilities as k / 255, each of which is a step of its own: of them
-nothing is lost.
+Of a map stays how many pixels of either truth have each of its values. Where it has many values, those that
+follow each other are taken together as long as they hold less than 1/4096 of the positive and of the negative
+pixels. So the areas hold whatever the scale of the probabilities and however rare the class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logit
 
 from napari_lumen.evaluation.curves import Curve, precision_recall, roc
 from napari_lumen.evaluation.defined import Floats, ratio
 
-_FINEST = 2.0**-24  # of a probability, and of what it lacks to 1
-_PER_ODDS = 64  # steps for each unit of the log odds: k / 255 lie 1.004 steps apart where they are closest
-_TOP = round(float(logit(1 - _FINEST)) * _PER_ODDS)
-STEPS = 2 * _TOP + 1
-_AT_ONCE = 1 << 20  # pixels
+_KEPT = 4096  # of each truth: the parts of a map's pixels that are told apart
+_RESAMPLED = 1024  # of all maps together, in resamples and in drawings
 
 
-def count_steps(
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many pixels of either truth have which value.
+
+    Attributes
+    ----------
+    values : ndarray (k,)
+        float64, rising.
+    counts : ndarray (2, k)
+        int64; negatives and positives.
+    """
+
+    values: Floats
+    counts: npt.NDArray[np.int64]
+
+    def thinned(self, parts: int) -> Counted:
+        """Take neighbours together that hold less than 1 of `parts` of the positives and of the negatives.
+
+        A value that holds more stays by itself. What has no more values than `parts` stays as it is.
+        """
+        if len(self.values) <= parts:
+            return self
+        starts = _starts(self.counts, parts)
+        pixels = self.counts.sum(axis=0)
+        means = np.add.reduceat(self.values * pixels, starts) / np.add.reduceat(pixels, starts)
+        single = np.diff(starts, append=len(self.values)) == 1  # exactly the value that other maps have
+        values = np.where(single, self.values[starts], means)
+        return Counted(values, np.add.reduceat(self.counts, starts, axis=1))
+
+    def between(self, edges: Floats) -> npt.NDArray[np.int64]:
+        """Return counts (2, n) of what lies at each of n rising edges or between it and the next."""
+        place = np.searchsorted(edges, self.values, side="right") - 1
+        return _summed(place, self.counts, len(edges))
+
+
+def count_values(
     probability: npt.NDArray[Any],
     positive: npt.NDArray[np.bool_],
     ignored: npt.NDArray[np.bool_] | None = None,
-) -> npt.NDArray[np.int64]:
+) -> Counted:
     """Count pixels by truth and probability.
 
     Parameters
@@ -38,11 +71,6 @@ def count_steps(
         bool, the truth, of the same shape.
     ignored : ndarray, optional
         bool; pixels that do not count. NaN is allowed there only.
-
-    Returns
-    -------
-    ndarray (2, STEPS) of int64
-        Negatives and positives at each step. Counts of several images add up.
 
     Raises
     ------
@@ -55,52 +83,98 @@ def count_steps(
         probability, positive = probability[~ignored], positive[~ignored]
     if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("a probability is outside 0 to 1, or NaN")
-    values, truth = probability.ravel(), positive.ravel()
-    counts = np.zeros(2 * STEPS, np.int64)
-    for start in range(0, len(values), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        counts += np.bincount(truth[part] * STEPS + _steps(values[part]), minlength=2 * STEPS)
-    return counts.reshape(2, STEPS)
+    parts = []
+    for row, chosen in enumerate((~positive, positive)):
+        values, pixels = np.unique(probability[chosen], return_counts=True)
+        counts = np.zeros((2, len(values)), np.int64)
+        counts[row] = pixels
+        parts.append(Counted(values.astype(np.float64), counts))
+    return pooled(parts).thinned(_KEPT)
 
 
-def curves(counts: npt.NDArray[Any]) -> tuple[Curve, Curve]:
-    """Return the precision-recall curve and the ROC of counts (2, STEPS)."""
-    step = np.tile(np.arange(STEPS), 2)
-    positive = np.repeat([False, True], STEPS)
-    weight = counts.ravel()
-    return precision_recall(step, positive, weight), roc(step, positive, weight)
+def pooled(maps: Sequence[Counted]) -> Counted:
+    """Return the counts of all maps together."""
+    values, place = np.unique(np.concatenate([item.values for item in maps]), return_inverse=True)
+    return Counted(
+        values, _summed(place, np.concatenate([item.counts for item in maps], axis=1), len(values))
+    )
+
+
+def curves(maps: Sequence[Counted]) -> tuple[Curve, Curve]:
+    """Return the precision-recall curve and the ROC over all maps, of so many points as can be seen."""
+    whole = pooled(maps)
+    drawn = whole.thinned(_RESAMPLED)
+    value, weight = np.tile(drawn.values, 2), drawn.counts.ravel()
+    positive = np.repeat([False, True], len(drawn.values))
+    return (
+        replace(precision_recall(value, positive, weight), area=float(average_precision(whole.counts))),
+        replace(roc(value, positive, weight), area=float(roc_area(whole.counts))),
+    )
+
+
+def resampled(
+    maps: Sequence[Counted], weights: npt.NDArray[Any], area: Callable[[npt.NDArray[Any]], Floats]
+) -> Floats:
+    """Return an area (n,) over all maps, each as often as n rows of weights (n, maps) say.
+
+    Resamples are counted between fewer values than the first row, which counts each map once; they are
+    moved by what that makes of it.
+    """
+    whole = pooled(maps)
+    if not len(whole.values):
+        return np.full(len(weights), np.nan)
+    edges = whole.values[_starts(whole.counts, _RESAMPLED)]
+    counts = np.stack([item.between(edges) for item in maps]).astype(np.float64)
+    added = weights.astype(np.float64) @ counts.reshape(len(maps), -1)
+    found = area(added.reshape(len(weights), 2, -1))
+    moved: Floats = np.clip(found + (area(whole.counts) - found[0]), 0, 1)
+    return moved
 
 
 def average_precision(counts: npt.NDArray[Any]) -> Floats:
-    """Return the average precision of counts (..., 2, STEPS), for many resamples at once.
+    """Return the average precision of counts (..., 2, k), for many resamples at once.
 
     As `precision_recall` has it; NaN where nothing is positive.
     """
     false, true = _above(counts)
     precision = np.nan_to_num(ratio(true, true + false))
     gained = np.diff(true, axis=-1, prepend=0)
-    return ratio((gained * precision).sum(-1), true[..., -1])
+    return ratio((gained * precision).sum(-1), counts[..., 1, :].sum(-1))
 
 
 def roc_area(counts: npt.NDArray[Any]) -> Floats:
-    """Return the area under the ROC of counts (..., 2, STEPS), ties counted half.
+    """Return the area under the ROC of counts (..., 2, k), ties counted half.
 
     NaN where all is positive, or nothing is.
     """
     false, true = _above(counts)
     passed = np.diff(false, axis=-1, prepend=0)
     before = true - np.diff(true, axis=-1, prepend=0)
-    return ratio((passed * (before + true) / 2).sum(-1), false[..., -1] * true[..., -1])
+    possible = counts[..., 0, :].sum(-1) * np.asarray(counts[..., 1, :].sum(-1), np.float64)
+    return ratio((passed * (before + true) / 2).sum(-1), possible)
 
 
 def _above(counts: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-    """Return negatives and positives (..., STEPS) at or above a threshold, the highest threshold first."""
+    """Return negatives and positives (..., k) at or above a value, the highest value first."""
     falling = np.cumsum(np.asarray(counts, np.float64)[..., ::-1], axis=-1)
     return falling[..., 0, :], falling[..., 1, :]
 
 
-def _steps(probability: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return the step, 0 to STEPS - 1, of each probability."""
-    inside = np.clip(probability.astype(np.float64), _FINEST, 1 - _FINEST)
-    step: npt.NDArray[np.int64] = np.rint(logit(inside) * _PER_ODDS).astype(np.int64) + _TOP
-    return step
+def _starts(counts: npt.NDArray[np.int64], parts: int) -> npt.NDArray[np.intp]:
+    """Return where groups of neighbours begin that lie within one of so many parts of each truth."""
+    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    part = (np.cumsum(counts, axis=1) - counts) * parts // total
+    alone = (counts * parts >= total).any(axis=0)
+    begins = np.ones(counts.shape[1], bool)
+    begins[1:] = alone[1:] | alone[:-1] | (part[:, 1:] != part[:, :-1]).any(axis=0)
+    return np.flatnonzero(begins)
+
+
+def _summed(
+    place: npt.NDArray[np.integer[Any]], counts: npt.NDArray[np.int64], length: int
+) -> npt.NDArray[np.int64]:
+    """Return counts (2, length), each added up where it belongs."""
+    found = np.zeros((2, length), np.int64)
+    for row in range(2):
+        np.add.at(found[row], place, counts[row])
+    return found

@@ -127,10 +127,13 @@ def _pooled(
         found |= _by_class("panoptic_quality", objects.quality, classes)
         found |= _by_class("recognition_quality", objects.recognition, classes)
         found |= _by_class("segmentation_quality", objects.segmentation, classes)
-    for name in images[0].steps:
-        steps = _added(weights, np.stack([image.steps[name] for image in images]))
-        found["average_precision", name] = pixel_curves.average_precision(steps)
-        found["roc_auc", name] = pixel_curves.roc_area(steps)
+    for name in images[0].maps:
+        maps = [image.maps[name] for image in images]
+        for score, area in (
+            ("average_precision", pixel_curves.average_precision),
+            ("roc_auc", pixel_curves.roc_area),
+        ):
+            found[score, name] = pixel_curves.resampled(maps, weights, area)
     return found
 
 

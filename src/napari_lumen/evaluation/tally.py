@@ -14,7 +14,7 @@ from napari_lumen.evaluation.confusion import confusion_matrix
 from napari_lumen.evaluation.dsb import dsb_precision
 from napari_lumen.evaluation.matching import object_overlaps
 from napari_lumen.evaluation.panoptic import Panoptic, panoptic, panoptic_as_published
-from napari_lumen.evaluation.pixel_curves import count_steps
+from napari_lumen.evaluation.pixel_curves import Counted, count_values
 from napari_lumen.geometry import Region
 
 Labels = npt.NDArray[Any]
@@ -86,7 +86,7 @@ class ImageTally:
         Arrays (foreground classes,): matches as they are, and as MoNuSAC's notebook counts them.
     dsb : float
         DSB precision over the objects of all classes; NaN without objects.
-    steps : mapping of str to ndarray (2, STEPS)
+    maps : mapping of str to Counted
         Pixels by truth and probability, by class.
     """
 
@@ -96,7 +96,7 @@ class ImageTally:
     objects: Panoptic | None
     published: Panoptic | None
     dsb: float
-    steps: Mapping[str, npt.NDArray[np.int64]]
+    maps: Mapping[str, Counted]
 
 
 def with_background(classes: ClassTable) -> ClassTable:
@@ -127,14 +127,14 @@ def tally(pair: ImagePair, classes: ClassTable, ignore: int | None = None) -> Im
     try:
         confusion = confusion_matrix(pair.predicted, pair.truth, [item.value for item in classes], ignore)
         objects, published, dsb = _objects(pair.objects, classes, ignore)
-        steps = {
-            name: count_steps(map_, pair.truth == classes[name].value, ignored)
+        maps = {
+            name: count_values(map_, pair.truth == classes[name].value, ignored)
             for name, map_ in pair.probability.items()
         }
     except ValueError as error:
         raise ValueError(f"{pair.name}: {error}") from error
     group = pair.name if pair.group is None else pair.group
-    return ImageTally(pair.name, group, confusion, objects, published, dsb, steps)
+    return ImageTally(pair.name, group, confusion, objects, published, dsb, maps)
 
 
 def stack(counts: Sequence[Panoptic]) -> Panoptic:
