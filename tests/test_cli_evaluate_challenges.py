@@ -21,6 +21,8 @@ from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.cli import app
 from napari_lumen.comparison import evaluate_stages
+from napari_lumen.comparison.detections import Detections
+from napari_lumen.comparison.lesion_truth import lesions_of
 from napari_lumen.evaluation.staging import STAGES
 from napari_lumen.geometry import Region
 from napari_lumen.inference import Run, predict
@@ -73,9 +75,17 @@ def masks(tmp_path: Path) -> Path:
     return tmp_path / "tif"
 
 
-@pytest.mark.parametrize("truth", [outlines, masks])
+def flat_masks(tmp_path: Path) -> Path:
+    """Masks without the level at which lesions are counted."""
+    (path,) = masks(tmp_path).iterdir()
+    finest = tifffile.imread(path)
+    tifffile.imwrite(path, finest, tile=(256, 256), photometric="minisblack", compression="deflate")
+    return tmp_path / "tif"
+
+
+@pytest.mark.parametrize("truth", [outlines, masks, flat_masks])
 def test_froc_is_that_of_the_challenge_by_hand(truth: Any, detected: Path, tmp_path: Path) -> None:
-    more = ("--mask-mpp", 0.243 * STEP / 2) if truth is masks else ()
+    more = ("--mask-mpp", 0.243 * STEP / 2) if truth is not outlines else ()
     out = tmp_path / "report"
     done = run_command(
         "froc", detected, truth(tmp_path), "--out", out, "--tumour-free", "--resamples", 20, *more
@@ -95,6 +105,18 @@ def test_froc_is_that_of_the_challenge_by_hand(truth: Any, detected: Path, tmp_p
     assert "false positives a slide" in page
     assert "tumor_001" in page
     assert "0.5833" in done.output
+
+
+def test_a_mask_is_counted_as_coarsely_whatever_levels_it_has(tmp_path: Path) -> None:
+    nothing = Detections(np.zeros((0, 2)), np.zeros(0))
+    found = {}
+    for kind in (masks, flat_masks):
+        (tmp_path / kind.__name__).mkdir()
+        (path,) = kind(tmp_path / kind.__name__).iterdir()
+        lesions, step = lesions_of(path, nothing, 0.243, 0.243 * STEP / 2)
+        assert step == STEP
+        found[kind] = lesions.numbers
+    np.testing.assert_array_equal(found[masks], found[flat_masks])
 
 
 @pytest.mark.parametrize(

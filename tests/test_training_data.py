@@ -97,6 +97,15 @@ def test_labels_of_three_channels_are_an_error(folder: Path) -> None:
         LabelledFolder(labelled_files(folder), CLASSES).labels(0)
 
 
+@pytest.mark.parametrize("value", [2**31 + 9, 2**32 + 1])
+def test_a_number_that_32_bits_do_not_hold_is_an_error_that_names_it(folder: Path, value: int) -> None:
+    labels = np.zeros((12, 16), np.int64)
+    labels[2:4, 2:4] = value
+    save(folder / "labels" / "field1.npy", labels)
+    with pytest.raises(RunError, match=f"field1.npy holds {value:,}; labels go up to 2,147,483,647"):
+        InstanceFolder(labelled_files(folder), NUCLEUS).instances(1)
+
+
 def test_an_image_without_labels_is_an_error_that_names_it(folder: Path) -> None:
     (folder / "labels" / "field1.npy").unlink()
     with pytest.raises(RunError, match="no file for 'field1'"):

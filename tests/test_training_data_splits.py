@@ -158,6 +158,13 @@ def test_one_origin_on_both_sides_is_a_leak_that_names_the_pair(origin: str) -> 
     check_leaks(shown, Split(by="image", seed=0, parts={"train": ("a", "c"), "test": ("b",)}))
 
 
+def test_a_patient_that_is_written_in_two_ways_is_one() -> None:
+    items = [Item("a", patient="P 1"), Item("b", patient="P2"), Item("c", patient="p1")]
+    shown = Shown(items, [field(seed) for seed in range(3)])
+    with pytest.raises(RunError, match=r"patient 'p1'; it is written 'P 1' too, write it alike"):
+        check_leaks(shown, Split(by="patient", seed=0, parts={"train": ("a", "b"), "test": ("c",)}))
+
+
 @pytest.mark.parametrize("quarters", range(4))
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_turned_recoloured_and_compressed_image_on_both_sides_is_a_leak(

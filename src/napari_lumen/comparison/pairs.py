@@ -10,19 +10,13 @@ from functools import cached_property
 from pathlib import Path
 
 from napari_lumen.annotations.classes import ClassTable
-from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.companions import pixels_of, probability_of
 from napari_lumen.comparison.files import by_name, open_side, stem
-from napari_lumen.comparison.renaming import NO_CLASS, require_known, with_names, with_values
-from napari_lumen.comparison.rules import BACKGROUND, IGNORED, REGION, RULES, RuledOutlines, narrowed
-from napari_lumen.comparison.sources import (
-    LabelImage,
-    Outlines,
-    RunLabels,
-    Source,
-    values_in,
-)
+from napari_lumen.comparison.naming import Raw, classes_of, require_common, require_names
+from napari_lumen.comparison.renaming import with_names, with_values
+from napari_lumen.comparison.rules import IGNORED, RuledOutlines, narrowed
+from napari_lumen.comparison.sources import LabelImage, Outlines, RunLabels, Source
 from napari_lumen.comparison.whole_objects import Boxes, objects_of_tile
 from napari_lumen.corrections import CorrectionStore
 from napari_lumen.errors import AnnotationError, RunError
@@ -91,15 +85,17 @@ def compare(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> Comparison:
         )
     else:
         found, left_out = {stem(truth): (predicted, truth)}, []
-    raw: Mapping[str, tuple[_Raw, _Raw]] = {
+    raw: Mapping[str, tuple[Raw, Raw]] = {
         name: (run if run is not None else open_side(said, wanted), open_side(there, wanted))
         for name, (said, there) in found.items()
     }
-    classes = _classes(raw, run, wanted)
+    classes = classes_of(raw, run, wanted)
     if wanted.renamed:
-        _require_names(raw, classes, wanted)
+        require_names(raw, classes, wanted)
         raw = {name: (said, _renamed(there, wanted)) for name, (said, there) in raw.items()}
-        classes = _classes(raw, run, wanted)
+        classes = classes_of(raw, run, wanted)
+    else:
+        require_common(raw, predicted, truth, wanted)
     ignore = wanted.ignore
     known = [item.name for item in classes]
     ruled = any(isinstance(there, list) and narrowed(there, known) for _, there in raw.values())
@@ -115,9 +111,6 @@ def compare(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> Comparison:
         plans = list(plans)
         count = sum(len(plan.parts) for plan in plans)
     return Comparison(classes, ignore, _pairs(plans, classes, ignore, wanted), left_out, count)
-
-
-_Raw = LabelImage | list[Annotation] | Run
 
 
 @dataclass(frozen=True)
@@ -139,7 +132,7 @@ class _Plan:
 
 def _planned(
     name: str,
-    sides: tuple[_Raw, _Raw],
+    sides: tuple[Raw, Raw],
     classes: ClassTable,
     ignore: int | None,
     wanted: Wanted,
@@ -155,7 +148,7 @@ def _planned(
         there = replace(there, renumbered=with_values(wanted.renamed, classes, ignore))
     grid = _common_grid(said, there)
     for side, other in ((said, there), (there, said)):
-        if isinstance(side, Outlines):
+        if isinstance(side, Outlines) and not _of_a_part(other):
             side.require_within(other)
     area = grid.window_of(_area(grid, said, there, wanted))
     size = max(area.height, area.width) if whole else wanted.tile
@@ -211,7 +204,7 @@ def _objects_of_tile(plan: _Plan, tile: Window, ignore: int | None) -> ObjectPai
     )
 
 
-def _source(side: _Raw, name: str, classes: ClassTable, wanted: Wanted, ignore: int | None) -> Source:
+def _source(side: Raw, name: str, classes: ClassTable, wanted: Wanted, ignore: int | None) -> Source:
     """Return one side; what does not count of the truth's outlines has the value `ignore`."""
     if isinstance(side, LabelImage):
         return replace(side)  # one that holds its pixels no longer than it is looked at
@@ -219,6 +212,11 @@ def _source(side: _Raw, name: str, classes: ClassTable, wanted: Wanted, ignore: 
         return RunLabels(side, classes, wanted.corrected)
     outlines = Outlines(name, side, classes, dict.fromkeys(wanted.ignored_names, ignore or 0))
     return RuledOutlines.of(outlines, ignore)
+
+
+def _of_a_part(side: Source) -> bool:
+    """Tell whether a side is a run of a part of its slide, beyond which outlines of all of it may lie."""
+    return isinstance(side, RunLabels) and side.run.record.region is not None
 
 
 def _area(grid: Grid, said: Source, there: Source, wanted: Wanted) -> Region:
@@ -253,58 +251,7 @@ def _place(grid: Grid, window: Window) -> str:
     return f"y={region.y:.0f} x={region.x:.0f}"
 
 
-def _classes(raw: Mapping[str, tuple[_Raw, _Raw]], run: Run | None, wanted: Wanted) -> ClassTable:
-    """Return the classes: as given, of the run, by the names of outlines, or by the values in images."""
-    if wanted.names:
-        named = list(wanted.names.values())
-        if len(set(named)) < len(named):
-            raise AnnotationError(f"Two values are named alike by --class: {', '.join(named)}.")
-        unnamed = [item for item in run.record.classes if item.value not in wanted.names] if run else []
-        if unnamed:
-            raise AnnotationError(
-                f"--class does not name the value {unnamed[0].value} of the run, {unnamed[0].name!r}: name "
-                "all of its classes, or none. --map says which class of the truth is meant."
-            )
-        return ClassTable.named(wanted.names)
-    if run is not None:
-        return run.record.classes
-    sides = [side for pair in raw.values() for side in pair]
-    outlines = [item for side in sides if isinstance(side, list) for item in side]
-    left_out = {*wanted.ignored_names, *RULES}
-    names = sorted({item.class_name for item in outlines if item.class_name} - left_out)
-    if wanted.objects == "numbers" or (outlines and not names):
-        return ClassTable.named([names[0] if len(names) == 1 else "object"])
-    images = [side for side in sides if isinstance(side, LabelImage)]
-    if len(names) > 1 and images:
-        raise AnnotationError(
-            f"{images[0].path} has values, and the outlines it is compared with have names, "
-            f"{', '.join(names)}: say by --class which is which, such as --class 1={names[0]}."
-        )
-    if names:
-        return ClassTable.named(names)
-    values = values_in(images)
-    return ClassTable.named({value: f"class {value}" for value in values or [1]})
-
-
-def _require_names(raw: Mapping[str, tuple[_Raw, _Raw]], classes: ClassTable, wanted: Wanted) -> None:
-    """Make sure that what is to be renamed is there, and that the other side has the names it is to have."""
-    truths = [there for _, there in raw.values()]
-    images = [there for there in truths if isinstance(there, LabelImage)]
-    if images and wanted.objects == "numbers":
-        raise AnnotationError(
-            f"{images[0].path} numbers objects, which have no classes that could be renamed: leave that out."
-        )
-    if images and REGION in wanted.renamed.values():
-        raise AnnotationError(
-            f"A value of {images[0].path} cannot be counted as {REGION}, which is for outlines: "
-            f"{BACKGROUND} or {IGNORED} can."
-        )
-    names = {item.class_name or NO_CLASS for there in truths if isinstance(there, list) for item in there}
-    names |= {str(value) for value in values_in(images)}
-    require_known(wanted.renamed, names, [item.name for item in classes])
-
-
-def _renamed(there: _Raw, wanted: Wanted) -> _Raw:
+def _renamed(there: Raw, wanted: Wanted) -> Raw:
     return with_names(there, wanted.renamed) if isinstance(there, list) else there
 
 

@@ -68,6 +68,13 @@ class RuledOutlines(Outlines):
         )
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """Lower and right edge of all outlines and regions, level-0 px."""
+        bottom, right = super().bounds
+        region = self.extent
+        return (bottom, right) if region is None else (max(bottom, region.bottom), max(right, region.right))
+
+    @property
     def extent(self) -> Region | None:
         """The rectangle around the regions, level-0 px; None for everywhere."""
         if not self.regions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -340,12 +340,3 @@ def read_array(path: Path) -> Labels:
         return read_picture(path).values
     except (OSError, ValueError, EOFError) as error:
         raise AnnotationError(f"Cannot read {path}: {error}.") from error
-
-
-def values_in(sources: Iterable[LabelImage]) -> list[int]:
-    """Return the label values above 0 that occur in label images, sorted."""
-    found: set[int] = set()
-    for source in sources:
-        values = np.unique(read_label_image(source.path))  # not kept: a folder of images may be large
-        found |= {int(value) for value in values if value > 0 and value != source.ignore}
-    return sorted(found)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from skimage.measure import label
 
+MANY = 8  # values of which each is one connected area number objects, and are no classes
 Numbers = npt.NDArray[Any]  # (h, w), integers: 0 is background, every object has its own number
 
 
@@ -112,3 +115,19 @@ def numbered(objects: Numbers) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]
     if numbers[0] == 0:
         return numbers[1:], position
     return numbers, position + 1
+
+
+def are_numbers(labels: Numbers, values: Collection[int]) -> bool:
+    """Tell whether labels (h, w) number objects: of many values each is one connected area.
+
+    Parameters
+    ----------
+    labels : ndarray (h, w)
+        Integers.
+    values : collection of int
+        Those in it that are no background and count.
+    """
+    if len(values) < MANY:
+        return False
+    there = np.isin(labels, list(values))
+    return int(label(np.where(there, labels, 0), connectivity=2).max()) == len(values)

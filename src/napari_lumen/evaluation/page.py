@@ -16,7 +16,7 @@ from napari_lumen.evaluation.charts import chart
 from napari_lumen.evaluation.defined import ratio
 from napari_lumen.evaluation.errors import ERRORS
 from napari_lumen.evaluation.evaluate import Evaluation, WorstImage
-from napari_lumen.evaluation.scores import Over, Score
+from napari_lumen.evaluation.scores import FOREGROUND, Over, Score
 from napari_lumen.evaluation.thumbnails import IGNORED
 
 _STYLE = """
@@ -41,6 +41,15 @@ _OVER: dict[Over, tuple[str, str]] = {
         "Mean of images",
         "Every image has its score; images that do not define it (0 / 0) are left out.",
     ),
+}
+_EXPLAINED = {
+    "dice_smoothed": "1 is added above and below the fraction, so that an image without the class on both "
+    "sides scores 1; so are jaccard, precision and recall smoothed (FocusNet++)",
+    "recognition_quality": "F1 of the objects that match one of the other side at an IoU above 0.5",
+    "segmentation_quality": "mean IoU of the objects that match",
+    "panoptic_quality": "recognition quality times segmentation quality",
+    "panoptic_quality_as_published": "as MoNuSAC's notebook counts it",
+    "dsb_precision": "TP / (TP + FP + FN) of objects, mean over IoU from 0.5 to 0.95",
 }
 
 
@@ -68,11 +77,19 @@ def page(evaluation: Evaluation, title: str, facts: Sequence[tuple[str, str]] = 
     for over, (heading, note) in _OVER.items():
         scores = [score for score in evaluation.scores if score.over == over]
         body.append(f"<h2>Scores: {heading.lower()}</h2><p class=note>{note}</p>{_wide(_scores(scores))}")
+        there = {score.name for score in scores}
+        body += [
+            f"<p class=note><b>{name.replace('_', ' ')}</b>: {escape(text)}.</p>"
+            for name, text in _EXPLAINED.items()
+            if name in there
+        ]
     body.append(f"<h2>Confusion</h2>{_wide(_confusion(evaluation))}")
     if evaluation.roc:
         body.append(f"<h2>Curves</h2><p class=note>Over all pixels, pooled.</p>{_curves(evaluation)}")
     if evaluation.worst:
-        body.append(f"<h2>Worst images</h2>{_legend(evaluation)}<div class=worst>")
+        by = "panoptic quality" if ("dsb_precision", FOREGROUND) in evaluation.by_image else "Dice"
+        note = f"<p class=note>By the mean of their classes' {by}, which stands behind the name.</p>"
+        body.append(f"<h2>Worst images</h2>{note}{_legend(evaluation)}<div class=worst>")
         body += [*map(_figure, evaluation.worst), "</div>"]
     return document(title, body)
 

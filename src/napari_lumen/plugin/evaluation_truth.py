@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_lumen.errors import RunError
 from napari_lumen.plugin.annotation_shapes import CLASS, KIND
 from napari_lumen.plugin.annotation_writer import annotations_in, table_of
@@ -89,11 +91,12 @@ def classes_in_file(path: Path) -> InFile:
         When the file cannot be read.
     """
     from napari_lumen.annotations.formats import read_annotations
-    from napari_lumen.comparison.sources import IMAGE_SUFFIXES, LabelImage, values_in
+    from napari_lumen.comparison.sources import IMAGE_SUFFIXES, read_label_image
 
     if path.name.lower().endswith(IMAGE_SUFFIXES):
-        values = values_in([LabelImage(path)])
-        return InFile(tuple(map(str, values)) if len(values) <= _MOST_VALUES else (), values=True)
+        values = np.unique(read_label_image(path))
+        names = tuple(str(value) for value in values if value > 0)
+        return InFile(names if len(names) <= _MOST_VALUES else (), values=True)
     closed = (item for item in read_annotations(path) if item.geometry.area > 0)
     return InFile(tuple(dict.fromkeys(item.class_name or NO_CLASS for item in closed)))
 

@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from skimage.measure import label
 
 from napari_lumen.corrections.index import INDEX
 from napari_lumen.corrections.subject import corrections_folder
 from napari_lumen.errors import RunError
+from napari_lumen.evaluation.matching import MANY, are_numbers
 from napari_lumen.training.data.files import IMAGE_SUFFIXES, LABEL_SUFFIXES, files_by_stem, read_values
 from napari_lumen.training.data.item import IGNORE
 from napari_lumen.training.data.item_table import plain
 from napari_lumen.training.data.project import RECORD
 
 _LOOKED_AT = 20  # label images, for the classes that there are
-_MANY = 8  # values of which each is one connected area number objects, and are no classes
 _TABLES = ("items.csv", "images.csv")
 
 
@@ -86,8 +85,8 @@ def _labels(folder: Path) -> dict[str, Any]:
         if pixels.size and pixels.max() > IGNORE:
             return {"classes": ["object"], "objects": True}
         found = set(np.unique(pixels).tolist()) - {0}
-        if len(found) >= _MANY:
-            numbered.append(int(label(pixels, connectivity=2).max()) == len(found))
+        if len(found) >= MANY:
+            numbered.append(are_numbers(pixels, found))
         values |= found
     if numbered and all(numbered):
         return {"classes": ["object"], "objects": True}

@@ -20,6 +20,7 @@ IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 _DEFAULT_BYTES = 512 << 20
 _MOST_PIXELS = 1 << 28  # of an image that is read whole; more is a slide
+_HIGHEST = 2**31 - 1  # label
 
 
 class Decoded:
@@ -84,6 +85,9 @@ def read_values(path: Path) -> npt.NDArray[np.int32]:
             f"{path} holds {array.dtype} of the shape {array.shape}; a label image has one channel of whole "
             "numbers."
         )
+    highest = max(abs(int(array.min())), int(array.max())) if array.size else 0
+    if highest > _HIGHEST:
+        raise RunError(f"{path} holds {highest:,}; labels go up to {_HIGHEST:,}. Number its objects anew.")
     return array.astype(np.int32)
 
 

@@ -82,13 +82,22 @@ def _check_origin(items: Sequence[Item], part_of: dict[str, str], origin: Origin
         key = getattr(item, origin)
         if key is None:
             continue
-        other = first.setdefault(key, item)
+        other = first.setdefault(_spelled(key) if origin == "patient" else key, item)
         one, two = part_of[other.name], part_of[item.name]
         if one != two:
+            also = getattr(other, origin)
+            advice = f"split the data by {origin}"
+            if also != key:
+                advice = f"it is written {also!r} too, write it alike"
             raise RunError(
                 f"{other.name!r} of {one!r} and {item.name!r} of {two!r} are both of the {origin} {key!r}; "
-                f"split the data by {origin}."
+                f"{advice}."
             )
+
+
+def _spelled(name: str) -> str:
+    """Return a name without what people write in two ways: capitals and spaces."""
+    return "".join(name.casefold().split())
 
 
 class _Chosen:
