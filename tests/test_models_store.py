@@ -285,6 +285,11 @@ def test_a_shipped_model_says_which_images_were_held_out(name: str) -> None:
     assert split.parts["test"]
 
 
+def test_the_shipped_models_are_small_together() -> None:
+    files = [file for name in SHIPPED for file in available()[name].iterdir()]
+    assert sum(file.stat().st_size for file in files) < 60_000_000
+
+
 def test_the_shipped_and_the_users_models_are_listed(small: nn.Module) -> None:
     assert set(available()) == set(SHIPPED)
     assert next(iter(available())) == "nuclei-focusnetpp-light"  # what a window offers first

@@ -276,6 +276,37 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path) -> None:
         fit(tmp_path, LinePhase())
 
 
+@pytest.mark.parametrize("content", [b"half of it", None], ids=["damaged", "gone"])
+def test_lost_weights_of_the_best_epoch_are_told_before_the_training_goes_on(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    with pytest.raises(KilledError):
+        fit(tmp_path, kill_at(3, 1))
+    best = tmp_path / "best.safetensors"
+    best.unlink() if content is None else best.write_bytes(content)
+    made: list[tuple[int, int]] = []
+    with pytest.raises(RunError, match=r"best\.safetensors is damaged or gone.*delete checkpoint\.pt"):
+        fit(tmp_path, LinePhase(epochs=10, before_step=lambda *place: made.append(place)))
+    assert made == []
+
+
+@pytest.mark.parametrize("event", ["phase", "validated"])
+def test_cancel_between_two_epochs_leaves_the_curves_as_they_would_be(tmp_path: Path, event: str) -> None:
+    fit(tmp_path / "whole", LinePhase())
+    cancel = Event()
+
+    class Told(list[TrainingProgress]):
+        def append(self, item: TrainingProgress) -> None:
+            if item.event == event:
+                cancel.set()
+
+    with pytest.raises(Cancelled):
+        fit(tmp_path / "cancelled", LinePhase(), told=Told(), cancel=cancel)
+    fit(tmp_path / "cancelled", LinePhase())
+    curves = [pd.read_parquet(tmp_path / name / "curves.parquet") for name in ("whole", "cancelled")]
+    pd.testing.assert_frame_equal(*curves)
+
+
 def test_cancel_during_a_validation_keeps_the_epoch(tmp_path: Path) -> None:
     made: list[tuple[int, int]] = []
 

@@ -23,6 +23,7 @@ _LEAST = 12  # px of a nucleus that counts for the median
 _MARGIN = 128  # px: a smaller image would hold no crop
 _LARGEST = 384  # px: of the few large images the middle, else a validation would see little else
 _PAINTED, _SIDE = 240, 192  # fields, and px of their sides
+_HELD_OUT = 6  # every so many painted field is of a group of its own
 _RECOLOURED = "lavender"  # the group that is trained on, of one dye
 _BLUR = 1.3  # px
 
@@ -57,7 +58,8 @@ class StainedNuclei:
                 stained = recolour((image / 255).astype(np.float32), rng)
                 add(Item(f"{item.name} in another stain", group="recoloured"), _seen(stained, rng), nuclei)
         for number, (image, nuclei) in enumerate(_painted(found, rng)):
-            add(Item(f"painted-{number}", group="painted"), image, nuclei)
+            group = "painted" if number % _HELD_OUT else "painted, held out"
+            add(Item(f"painted-{number}", group=group), image, nuclei)
         for number, (image, nuclei) in enumerate(zip(*fine_fields(), strict=True)):
             add(Item(f"drawn-{number}", group="drawn"), image, nuclei)
         self.items = tuple(items)
@@ -84,7 +86,7 @@ def _painted(
     squares = [_square(*_scaled(found, int(index)), rng) for index in chosen]
     for number, (image, nuclei) in enumerate(squares):
         if rng.random() < 0.5:
-            nuclei = crowd(nuclei, squares[number - 1][1])
+            nuclei = crowd(nuclei, squares[number - _HELD_OUT][1])  # of its own group
         grey = image.mean(axis=2).astype(np.float32) / 255
         section, left = paint_section(grey, nuclei, rng), nuclei
         if rng.random() < 0.2:

@@ -115,22 +115,23 @@ class DensePhase(LossPhase):
         Returns
         -------
         dict
-            ``loss``, a mean over batches; ``dice``, ``jaccard``, ``precision`` and ``recall``, of each
-            image with 1 added to both sides of the ratio, mean over images and classes; ``dice pooled``,
-            of the pixels of all images, mean over the classes that are there; where the set has several
-            classes, also that of each by its name.
+            ``loss``, a mean over batches that have a label; ``dice``, ``jaccard``, ``precision`` and
+            ``recall``, of each image that has a label, with 1 added to both sides of the ratio, mean over
+            images and classes; ``dice pooled``, of the pixels of all images, mean over the classes that are
+            there; where the set has several classes, also that of each by its name.
         """
         losses: list[float] = []
         counted: list[tuple[str, npt.NDArray[np.int64]]] = []
         for batch in self._validation_batches(turn):
             logits = turn.finite(network(batch.image))
-            losses.append(self.loss_of(logits, batch.targets["labels"]).item())
+            if bool((batch.targets["labels"] != NO_LABEL).any()):
+                losses.append(self.loss_of(logits, batch.targets["labels"]).item())
             counted += zip(batch.names, self._counts(logits, batch.targets["labels"]), strict=True)
         names = list(dict.fromkeys(name for name, _ in counted))
         by_image = np.zeros((len(names), *counted[0][1].shape), np.int64)
         for name, counts in counted:
             by_image[names.index(name)] += counts
-        overlap = Overlap(*np.moveaxis(by_image, -1, 0))
+        overlap = Overlap(*np.moveaxis(by_image[by_image.sum(axis=(1, 2)) > 0], -1, 0))
         scores = {
             name: float(np.nanmean(getattr(overlap, name)(smooth=1)))
             for name in ("dice", "jaccard", "precision", "recall")

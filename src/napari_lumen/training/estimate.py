@@ -16,9 +16,9 @@ from napari_lumen.models.genotype import Genotype
 from napari_lumen.training.config import TrainingConfig
 from napari_lumen.training.contents import Contents, count_contents
 from napari_lumen.training.data.image_set import Pictures
-from napari_lumen.training.data.labelled_folder import require_labels
 from napari_lumen.training.data.leaks import check_leaks
 from napari_lumen.training.job import Job, in_words
+from napari_lumen.training.labelled import require_labels
 from napari_lumen.training.launch import Tell, launch
 from napari_lumen.training.recipes.multistage import MultiStageRecipe
 from napari_lumen.training.search import rebuilt_config, search_recipe

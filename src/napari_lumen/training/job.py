@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +15,8 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from torch import nn
 
+from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.errors import ModelError, RunError, first_line
 from napari_lumen.models import ModelCard, TrainingRecord, find_model, load_model, read_card, save_model
 from napari_lumen.training.checkpoint import Place
@@ -74,7 +75,7 @@ class Job:
             except ValidationError as error:  # of the model's card, such as a tile that no run could read
                 raise RunError(f"Recipe {recipe.kind}: {first_problem(error)}.") from error
         if self.config.start is not None:
-            _begin_with(plan.model, self.config.start)
+            _begin_with(plan, self.config.start)
         _require_shares(plan, self.config.settings.devices)
         return plan
 
@@ -220,18 +221,35 @@ def _require_shares(plan: Plan, devices: int) -> None:
             )
 
 
-def _begin_with(network: nn.Module, start: str) -> None:
+def _begin_with(plan: Plan, start: str) -> None:
     """Give a network the weights of a model.
 
     Raises
     ------
     ModelError
-        When they do not fit.
+        When they do not fit, or are of the same classes in another order.
     """
+    model = load_model(start)
+    if "classes" in plan.card:
+        _require_order(start, [known.name for known in model.card.classes], plan.card["classes"])
     try:
-        network.load_state_dict(load_model(start).network.state_dict())
+        plan.model.load_state_dict(model.network.state_dict())
     except RuntimeError as error:
         raise ModelError(
             f"The training cannot begin with the model {start!r}: its network is not the recipe's "
             f"({first_line(error)}). Give the recipe the arguments of that model's card."
         ) from error
+
+
+def _require_order(start: str, before: Sequence[str], classes: ClassTable) -> None:
+    """Make sure that a class which both know has the same place; tell what counts as what otherwise."""
+    now = [known.name for known in classes]
+    if (len(before) == len(now) == 1) or list(before) == now:
+        return  # one alone is the same by any name
+    if set(before) & set(now) or len(before) != len(now):
+        raise ModelError(
+            f"The training cannot begin with the model {start!r}: its classes are {', '.join(before)}, those "
+            f"of the data {', '.join(now)}. Give the data's the same order and names."
+        )
+    pairs = ", ".join(f"{known!r} as {name!r}" for known, name in zip(now, before, strict=True))
+    warnings.warn(f"The training begins with what {start!r} knows of others: {pairs}.", stacklevel=2)

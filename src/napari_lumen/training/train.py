@@ -19,9 +19,9 @@ from napari_lumen.models.store import SPLIT
 from napari_lumen.training.config import TrainingConfig
 from napari_lumen.training.data.fingerprints import fingerprint_data
 from napari_lumen.training.data.image_set import Pictures
-from napari_lumen.training.data.labelled_folder import require_labels
 from napari_lumen.training.data.leaks import check_leaks
 from napari_lumen.training.job import MODEL, OF_START, Job, run_job
+from napari_lumen.training.labelled import require_labels
 from napari_lumen.training.launch import launch
 from napari_lumen.training.progress import TrainingProgress
 from napari_lumen.training.recipe import Recipe

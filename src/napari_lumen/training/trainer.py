@@ -10,10 +10,11 @@ from threading import Event
 
 import torch
 from lightning_fabric import Fabric
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from napari_lumen.errors import Cancelled
+from napari_lumen.errors import Cancelled, RunError
 from napari_lumen.holding import appearing
 from napari_lumen.models.allocator import memory_kept
 from napari_lumen.training.checkpoint import Place, read_checkpoint, write_checkpoint
@@ -147,8 +148,6 @@ class Trainer:
         for name, values in phase.rates(place.epoch).items():
             for group, rate in zip(turn.groups(name), values, strict=True):
                 group["lr"] = rate
-        if not place.step:
-            self._curves.add(phase.name, place.epoch, 0, "rate", turn.rates())
         phase.begin_epoch(turn.network, place.epoch)
         turn.touched = False
         try:
@@ -157,6 +156,8 @@ class Trainer:
                 turn.check_together()
                 torch.manual_seed(step_seed(self._seed, place.phase, place.epoch, step, turn.rank))
                 losses = phase.step(turn, batches)
+                if not place.step:
+                    self._curves.add(phase.name, place.epoch, 0, "rate", turn.rates())
                 place.step, turn.touched = step + 1, False
                 self._steps_made += 1
                 self._curves.add(phase.name, place.epoch, place.step, "loss", losses)
@@ -199,6 +200,8 @@ class Trainer:
             self._kept = time.monotonic()
             return None
         self._place, state = found
+        if self._place.best is not None:
+            _require_whole(self._folder / BEST)
         network.load_state_dict(state["network"])
         if self._fabric.is_global_zero:
             self._curves = Curves.read(self._folder / CURVES, self._place.rows)
@@ -276,6 +279,18 @@ class Trainer:
                 yield
             finally:
                 torch.use_deterministic_algorithms(was, warn_only=warned)
+
+
+def _require_whole(path: Path) -> None:
+    """Raise RunError where the weights of the best epoch, which a checkpoint counts on, are not there."""
+    try:
+        with safe_open(path, "pt"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{path} is damaged or gone, so the training cannot go on from its checkpoint. Begin in another "
+            f"folder, or delete {CHECKPOINT} to begin there anew."
+        ) from error
 
 
 def _save_weights(path: Path, network: nn.Module) -> None:

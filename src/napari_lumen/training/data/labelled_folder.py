@@ -82,7 +82,7 @@ class LabelledFolder:
         return read_class_values(path, self.classes, self._values)
 
 
-def require_labels(images: object, split: Split, check: Callable[[], None]) -> None:
+def require_a_class(images: object, split: Split, check: Callable[[], None]) -> None:
     """Make sure that the label images of a folder show a class to who is trained on them.
 
     Looks no further than the first that does.

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.optim import Adam, Optimizer
 
+from napari_lumen.errors import RunError
 from napari_lumen.holding import write_text
 from napari_lumen.models import build
 from napari_lumen.models.genotype import Genotype
@@ -130,6 +131,11 @@ class NASSCAMSearchRecipe(CropRecipe):
             TRAIN: self.listed(data),
             SEARCH: self.crops().listed(data.images, data.part(part)),
         }
+        if not any(lists[SEARCH].by_class):
+            raise RunError(
+                f"No image of the part {part!r} shows a class, so the weights of operations cannot be "
+                "learnt. Divide the data anew."
+            )
         phase = SearchPhase(
             name="search",
             epochs=self.epochs,
