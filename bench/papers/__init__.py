@@ -8,12 +8,11 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from bench.papers import darefinenet, focusnetpp, gated_attention, multistage, nas_scam
 from bench.papers.experiment import SEEDS, Experiment, Result, Variant, read_results
@@ -58,12 +57,13 @@ def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
     numbers = hashlib.sha256(json.dumps(variant.numbers, sort_keys=True).encode()).hexdigest()[:8]
     kept = Path(tempfile.gettempdir()) / "napari-lumen-papers" / experiment.name
     folder = kept / f"{variant.name}-{seed}-{numbers}"
-    seconds = 0.0
+    seconds, sessions, begun = 0.0, 1, time.process_time()
     if variant.search is not None:
         search = _train(experiment, variant, {**variant.search, "seed": seed}, folder / "search")
-        seconds = search.state.seconds
+        seconds, sessions = search.state.seconds, search.state.sessions
         recipe["genotype"] = str(search.folder / GENOTYPE)
     training = _train(experiment, variant, recipe, folder / "training")
+    sessions = max(sessions, training.state.sessions)
     network = load_model(training.model).network
     ending = ", test"
     return Result(
@@ -81,7 +81,7 @@ def _measured(experiment: Experiment, variant: Variant, seed: int) -> Result:
         machine=f"{platform.machine()}, {os.cpu_count()} cores, {training.state.device}",
         date=datetime.now(UTC).date().isoformat(),
         versions=training.state.versions,
-        threads=torch.get_num_threads(),
+        core_seconds=round(time.process_time() - begun, 1) if sessions == 1 else None,
     )
 
 

@@ -97,12 +97,12 @@ class Result:
     machine: str
     date: str
     versions: dict[str, str] = field(default_factory=dict)
-    threads: int = 1
+    core_seconds: float | None = None
 
     @property
     def core_minutes(self) -> float:
-        """What it took, were all threads busy."""
-        return self.seconds * self.threads / 60
+        """What the cores worked; of a training that was interrupted, and of older ones, the time it took."""
+        return (self.core_seconds or self.seconds) / 60
 
     def write(self, folder: Path) -> None:
         """Write it as JSON."""

@@ -13,8 +13,8 @@ Made by `python -m bench papers`, which keeps each finished training and goes on
 table compares variants on the same images, the same split, the same epochs and steps and the same rates;
 nothing was tuned for one of them but where a setting says so. The epoch is chosen on the validation part
 and the scores are of the test part. Mean and standard deviation over the seeds that are finished; the last
-column says how many. The core-minutes are those of a training, with its search: its threads times its
-minutes, of the quickest seed, since the others may have shared their core.
+column says how many. The core-minutes are those that the cores worked for a training and its search, of the
+quickest seed.
 
 These are small configurations for two cores and the data at hand, not the papers' own: what they show is
 whether a claim's direction holds when everything but the claim is equal. Where it does not, a note says
