@@ -62,7 +62,7 @@ class Turn:
         cancel: Event | None = None,
         trial: bool = False,
     ) -> None:
-        self._kept = "" if trial else "; the last checkpoint and the best weights are kept"
+        self._kept = "" if trial else "; what was kept so far stays"
         self._fabric = fabric
         self.network = network
         self.micro_batch = micro_batch
