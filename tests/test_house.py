@@ -175,9 +175,9 @@ def test_the_wheel_holds_manifest_models_and_sample_slide(wheel: Path) -> None:
 @pytest.mark.slow
 def test_npe2_finds_the_manifest_of_the_wheel_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     home = tmp_path / "fresh"
-    venv.create(home, with_pip=True, symlinks=True)
+    venv.create(home, symlinks=True)
     python = home / "bin" / "python"
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, "install", "-q"]
     subprocess.run([*pip, "-c", ROOT / "constraints.txt", "npe2"], check=True)
     subprocess.run([*pip, "--no-deps", wheel], check=True)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -172,14 +172,14 @@ def test_a_missed_pixel_costs_more_than_a_false_one() -> None:
 def test_a_compiled_network_is_recorded_all_the_same() -> None:
     torch.manual_seed(0)
     image = torch.rand(1, 3, 32, 32)
-    network = build("focusnetpp", preset="light").eval()
+    network = build("cbam_unet", width=4).eval()
     with torch.no_grad():
         with record_attention(network) as attention:
             network(image)
             wanted = dict(attention)
         compiled = torch.compile(network, backend="eager")
         compiled(image)
-        inside = build("focusnetpp", preset="light").eval()
+        inside = build("cbam_unet", width=4).eval()
         inside.load_state_dict(network.state_dict())
         inside.compile(backend="eager")
         inside(image)

@@ -58,7 +58,7 @@ def test_a_model_is_run_corrected_by_strokes_trained_run_again_scored_and_export
     train.changed.connect(
         lambda state: offered.append(docs.NAME in [m.title for m in run.state.models]) if state.busy else None
     )
-    loop.choose_training(epochs=2)
+    loop.choose_training(epochs=1)
     parts = {part.name: part.images for part in train.state.found.contents.parts}
     assert parts == {"train": 2, "validation": 1}
     loop.train()

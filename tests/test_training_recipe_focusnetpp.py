@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.models import build
+from napari_lumen.models.describe import outlined
 from napari_lumen.training.dense import NO_LABEL
 from napari_lumen.training.phase import Choice
 from napari_lumen.training.recipes.focusnetpp import FocusNetPPRecipe
@@ -63,6 +65,25 @@ def test_the_loss_is_the_sum_by_hand_of_its_equations(change: dict[str, float]) 
         assert FocusNetPPRecipe(**change).loss(logits, target).item() == pytest.approx(
             wanted, rel=1e-4, abs=1e-6
         )
+
+
+def test_a_network_is_built_once_to_see_that_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[dict[str, Any]] = []
+
+    def count(name: str, **arguments: Any) -> object:
+        built.append(arguments)
+        return outlined(name, **arguments)
+
+    monkeypatch.setattr("napari_lumen.training.recipe.outlined", count)
+    unet: dict[str, Any] = {"architecture": "unet", "arguments": {"width": 4, "classes": 77}}
+    for epochs in (1, 2, 3):  # as a form asks while a number is typed
+        FocusNetPPRecipe(**unet, epochs=epochs)
+    assert built == [{"width": 4, "classes": 77}]
+    for _ in range(2):
+        with pytest.raises(ValidationError, match="classes must be a whole number, not True"):
+            FocusNetPPRecipe(architecture="unet", arguments={"width": 4, "classes": True})
+    FocusNetPPRecipe(architecture="unet", arguments={"width": 4, "classes": 1})
+    assert len(built) == 4
 
 
 @pytest.mark.parametrize("architecture", get_args(FocusNetPPRecipe.model_fields["architecture"].annotation))

@@ -110,13 +110,13 @@ def open_model(path: Path, *, trust: bool = False) -> Model:
     card = read_card(path)
     # without values first: a card may ask for more than the memory holds, and its weights tell
     with torch.device("meta"):
-        plan = _built(path, card).eval()
+        plan = _built(path, card)
     weights = _read_weights(path, card)
     _require_fit(plan, weights, path / WEIGHTS, card)
-    _require_outputs(plan, path, card)
-    network = build(card.architecture, **card.network_arguments)
+    network = build(card.architecture, **card.network_arguments).eval()
     network.load_state_dict(weights)
-    return Model(network.eval(), card, path)
+    _require_outputs(network, path, card)
+    return Model(network, card, path)
 
 
 def _unusable(folder: Path, problem: str) -> ModelError:
@@ -160,10 +160,10 @@ def _built(folder: Path, card: ModelCard) -> nn.Module:
 
 
 def _require_outputs(network: nn.Module, folder: Path, card: ModelCard) -> None:
-    """See that a network without values answers with the channels of its card."""
+    """See that a network answers with the channels of its card."""
     try:
         with torch.no_grad():
-            logits: Tensor = network(example_input(network, (_PROBE, _PROBE), "meta"))
+            logits: Tensor = network(example_input(network, (_PROBE, _PROBE)))
     except (RuntimeError, ValueError, TypeError) as error:
         raise _unusable(
             folder, f"field 'arguments': {_network_of(card)} answers for no tile ({first_line(error)})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import ConfigDict, Field
@@ -102,13 +103,28 @@ def fitting_arguments(network: str | None, arguments: dict[str, Any]) -> dict[st
     """
     if network is None or not arguments:
         return arguments
+    built = {key: None if key.endswith("pretrained") else of for key, of in arguments.items()}
     try:
-        outlined(
-            network, **{key: None if key.endswith("pretrained") else of for key, of in arguments.items()}
-        )
+        _require_built(_Call(network, repr(sorted(built.items())), built))
     except ModelError as error:
         raise ValueError(str(error)) from error
     return arguments
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A network by name and arguments, known again by how these are written: they cannot be hashed."""
+
+    network: str
+    written: str
+    arguments: dict[str, Any] = field(compare=False)
+
+
+# a form asks anew at each key that is pressed, and building takes tenths of a second
+@lru_cache(maxsize=32)
+def _require_built(call: _Call) -> None:
+    """See that a network can be built."""
+    outlined(call.network, **call.arguments)
 
 
 class Recipe(WrittenFields, ABC):
