@@ -205,15 +205,13 @@ def test_resampled_areas_are_those_of_the_maps_that_were_drawn() -> None:
     probability = np.clip(0.2 * positive + RNG.normal(0.4, 0.1, positive.shape), 0, 1)
     maps = [count_values(p, t) for p, t in zip(probability, positive, strict=True)]
     weights = np.array([[1, 1, 1, 1], [2, 0, 1, 1], [0, 0, 0, 4]])
-    for area, oracle in (
-        (average_precision, metrics.average_precision_score),
-        (roc_area, metrics.roc_auc_score),
-    ):
+    oracles = metrics.average_precision_score, metrics.roc_auc_score
+    for found, oracle in zip(resampled(maps, weights), oracles, strict=True):
         expected = [
             oracle(np.repeat(positive, row, 0).ravel(), np.repeat(probability, row, 0).ravel())
             for row in weights
         ]
-        np.testing.assert_allclose(resampled(maps, weights, area), expected, atol=1e-3)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_a_weight_counts_a_slide_as_often() -> None:

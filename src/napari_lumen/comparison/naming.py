@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.renaming import NO_CLASS, require_known
-from napari_lumen.comparison.rules import BACKGROUND, REGION, RULES
+from napari_lumen.comparison.rules import BACKGROUND, IGNORED, REGION, RULES
 from napari_lumen.comparison.sources import LabelImage, read_label_image
 from napari_lumen.errors import AnnotationError, some_of
 from napari_lumen.evaluation.matching import are_numbers
@@ -21,7 +23,46 @@ Raw = LabelImage | list[Annotation] | Run  # a side of a comparison before it is
 _MOST_CLASSES = 100  # values of label images that may be classes without a name
 
 
-def classes_of(raw: Mapping[str, tuple[Raw, Raw]], run: Run | None, wanted: Wanted) -> ClassTable:
+@dataclass(frozen=True)
+class Side:
+    """One side of all that is compared, and what names or numbers its classes."""
+
+    raw: Sequence[Raw]
+    wanted: Wanted
+
+    @property
+    def outlines(self) -> list[Annotation]:
+        """All of its outlines."""
+        return [item for side in self.raw if isinstance(side, list) for item in side]
+
+    @property
+    def images(self) -> list[LabelImage]:
+        """All of its label images."""
+        return [side for side in self.raw if isinstance(side, LabelImage)]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The classes that outlines name, sorted."""
+        named = {item.class_name for item in self.outlines if item.class_name}
+        return sorted(named - {*self.wanted.ignored_names, *RULES})
+
+    @cached_property
+    def values(self) -> list[int]:
+        """The label values above 0 that occur in images of classes, sorted."""
+        found: set[int] = set()
+        for image in self.images:
+            labels = read_label_image(image.path)  # not kept: a folder of images may be large
+            values = {int(value) for value in np.unique(labels)} - {0, image.ignore}
+            if len(values) > _MOST_CLASSES or are_numbers(labels, values):
+                raise AnnotationError(
+                    f"{image.path} has {len(values):,} values, which number objects: say so by --objects "
+                    "numbers, or name them as classes by --class."
+                )
+            found |= values
+        return sorted(found)
+
+
+def classes_of(said: Side, there: Side, run: Run | None, wanted: Wanted) -> ClassTable:
     """Return the classes of what is compared.
 
     Raises
@@ -42,12 +83,10 @@ def classes_of(raw: Mapping[str, tuple[Raw, Raw]], run: Run | None, wanted: Want
         return ClassTable.named(wanted.names)
     if run is not None:
         return run.record.classes
-    sides = [side for pair in raw.values() for side in pair]
-    outlines = [item for side in sides if isinstance(side, list) for item in side]
-    names = _names(sides, wanted)
-    if wanted.objects == "numbers" or (outlines and not names):
+    names = sorted({*said.names, *there.names})
+    if wanted.objects == "numbers" or ((said.outlines or there.outlines) and not names):
         return ClassTable.named([names[0] if len(names) == 1 else "object"])
-    images = [side for side in sides if isinstance(side, LabelImage)]
+    images = [*said.images, *there.images]
     if len(names) > 1 and images:
         raise AnnotationError(
             f"{images[0].path} has values, and the outlines it is compared with have names, "
@@ -55,12 +94,12 @@ def classes_of(raw: Mapping[str, tuple[Raw, Raw]], run: Run | None, wanted: Want
         )
     if names:
         return ClassTable.named(names)
-    return ClassTable.named({value: f"class {value}" for value in _values(images) or [1]})
+    return ClassTable.named(
+        {value: f"class {value}" for value in sorted({*said.values, *there.values}) or [1]}
+    )
 
 
-def require_common(
-    raw: Mapping[str, tuple[Raw, Raw]], predicted: Path, truth: Path | Drawn, wanted: Wanted
-) -> None:
+def require_common(said: Side, there: Side, predicted: Path, truth: Path | Drawn, wanted: Wanted) -> None:
     """Make sure that the two sides have a class in common, where both name some.
 
     Raises
@@ -70,30 +109,26 @@ def require_common(
     """
     if wanted.names or wanted.objects == "numbers":
         return
-    said, there = ([pair[side] for pair in raw.values()] for side in (0, 1))
-    names = _names(said, wanted), _names(there, wanted)
-    if not all(names):
-        images = [[side for side in sides if isinstance(side, LabelImage)] for sides in (said, there)]
-        values = [_values(side) for side in images]
-        if all(values) and not set(values[0]) & set(values[1]):
+    if not (said.names and there.names):
+        if said.values and there.values and not set(said.values) & set(there.values):
             raise AnnotationError(
-                f"{predicted} has the values {some_of([*map(str, values[0])])}, {truth} "
-                f"{some_of([*map(str, values[1])])}: none in common. Say by --map which value of the truth "
-                f"is which, such as --map '{values[1][0]}=class {values[0][0]}'."
+                f"{predicted} has the values {some_of([*map(str, said.values)])}, {truth} "
+                f"{some_of([*map(str, there.values)])}: none in common. Say by --map which value of the "
+                f"truth is which, such as --map '{there.values[0]}=class {said.values[0]}'."
             )
         return
-    known = {name.casefold(): name for name in names[0]}
-    other = [name for name in names[1] if name not in names[0] and name.casefold() in known]
-    if other or not set(names[0]) & set(names[1]):
-        first = other[0] if other else names[1][0]
-        meant = known.get(first.casefold(), names[0][0])
+    known = {name.casefold(): name for name in said.names}
+    other = [name for name in there.names if name not in said.names and name.casefold() in known]
+    if other or not set(said.names) & set(there.names):
+        first = other[0] if other else there.names[0]
+        meant = known.get(first.casefold(), said.names[0])
         raise AnnotationError(
-            f"{predicted} has the classes {some_of(names[0])}, {truth} {some_of(names[1])}: say by --map "
-            f"which class of the truth is which, such as --map '{first}={meant}'."
+            f"{predicted} has the classes {some_of(said.names)}, {truth} {some_of(there.names)}: say by "
+            f"--map which class of the truth is which, such as --map '{first}={meant}'."
         )
 
 
-def require_names(raw: Mapping[str, tuple[Raw, Raw]], classes: ClassTable, wanted: Wanted) -> None:
+def require_names(there: Side, classes: ClassTable, wanted: Wanted) -> None:
     """Make sure that what is to be renamed is there, and that the other side has the names it is to have.
 
     Raises
@@ -101,8 +136,7 @@ def require_names(raw: Mapping[str, tuple[Raw, Raw]], classes: ClassTable, wante
     AnnotationError
         When it is not.
     """
-    truths = [there for _, there in raw.values()]
-    images = [there for there in truths if isinstance(there, LabelImage)]
+    images = there.images
     if images and wanted.objects == "numbers":
         raise AnnotationError(
             f"{images[0].path} numbers objects, which have no classes that could be renamed: leave that out."
@@ -110,29 +144,7 @@ def require_names(raw: Mapping[str, tuple[Raw, Raw]], classes: ClassTable, wante
     if images and REGION in wanted.renamed.values():
         raise AnnotationError(
             f"A value of {images[0].path} cannot be counted as {REGION}, which is for outlines: "
-            f"{BACKGROUND} or Ignore* can."
+            f"{BACKGROUND} or {IGNORED} can."
         )
-    names = {item.class_name or NO_CLASS for there in truths if isinstance(there, list) for item in there}
-    names |= {str(value) for value in _values(images)}
+    names = {item.class_name or NO_CLASS for item in there.outlines} | {str(value) for value in there.values}
     require_known(wanted.renamed, names, [item.name for item in classes])
-
-
-def _names(sides: Iterable[Raw], wanted: Wanted) -> list[str]:
-    """Return the classes that outlines name, sorted."""
-    outlines = [item for side in sides if isinstance(side, list) for item in side]
-    return sorted({item.class_name for item in outlines if item.class_name} - {*wanted.ignored_names, *RULES})
-
-
-def _values(images: Iterable[LabelImage]) -> list[int]:
-    """Return the label values above 0 that occur in images of classes, sorted."""
-    found: set[int] = set()
-    for image in images:
-        labels = read_label_image(image.path)  # not kept: a folder of images may be large
-        values = {int(value) for value in np.unique(labels)} - {0, image.ignore}
-        if len(values) > _MOST_CLASSES or are_numbers(labels, values):
-            raise AnnotationError(
-                f"{image.path} has {len(values):,} values, which number objects: say so by --objects "
-                "numbers, or name them as classes by --class."
-            )
-        found |= values
-    return sorted(found)

@@ -13,7 +13,7 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.companions import pixels_of, probability_of
 from napari_lumen.comparison.files import by_name, open_side, stem
-from napari_lumen.comparison.naming import Raw, classes_of, require_common, require_names
+from napari_lumen.comparison.naming import Raw, Side, classes_of, require_common, require_names
 from napari_lumen.comparison.renaming import with_names, with_values
 from napari_lumen.comparison.rules import IGNORED, RuledOutlines, narrowed
 from napari_lumen.comparison.sources import LabelImage, Outlines, RunLabels, Source
@@ -89,13 +89,14 @@ def compare(predicted: Path, truth: Path | Drawn, wanted: Wanted) -> Comparison:
         name: (run if run is not None else open_side(said, wanted), open_side(there, wanted))
         for name, (said, there) in found.items()
     }
-    classes = classes_of(raw, run, wanted)
+    one, other = (Side([pair[side] for pair in raw.values()], wanted) for side in (0, 1))
+    classes = classes_of(one, other, run, wanted)
     if wanted.renamed:
-        require_names(raw, classes, wanted)
+        require_names(other, classes, wanted)
         raw = {name: (said, _renamed(there, wanted)) for name, (said, there) in raw.items()}
-        classes = classes_of(raw, run, wanted)
+        classes = classes_of(one, Side([there for _, there in raw.values()], wanted), run, wanted)
     else:
-        require_common(raw, predicted, truth, wanted)
+        require_common(one, other, predicted, truth, wanted)
     ignore = wanted.ignore
     known = [item.name for item in classes]
     ruled = any(isinstance(there, list) and narrowed(there, known) for _, there in raw.values())

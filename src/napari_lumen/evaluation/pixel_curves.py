@@ -112,21 +112,25 @@ def curves(maps: Sequence[Counted]) -> tuple[Curve, Curve]:
     )
 
 
-def resampled(
-    maps: Sequence[Counted], weights: npt.NDArray[Any], area: Callable[[npt.NDArray[Any]], Floats]
-) -> Floats:
-    """Return an area (n,) over all maps, each as often as n rows of weights (n, maps) say.
+def resampled(maps: Sequence[Counted], weights: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    """Return average precision and ROC area (n,) over all maps, each as often as n rows of weights say.
+
+    The weights are (n, maps).
 
     Resamples are counted between fewer values than the first row, which counts each map once; they are
     moved by what that makes of it.
     """
     whole = pooled(maps)
     if not len(whole.values):
-        return np.full(len(weights), np.nan)
+        return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
     edges = whole.values[_starts(whole.counts, _RESAMPLED)]
     counts = np.stack([item.between(edges) for item in maps]).astype(np.float64)
-    added = weights.astype(np.float64) @ counts.reshape(len(maps), -1)
-    found = area(added.reshape(len(weights), 2, -1))
+    added = (weights.astype(np.float64) @ counts.reshape(len(maps), -1)).reshape(len(weights), 2, -1)
+    return _moved(average_precision, added, whole), _moved(roc_area, added, whole)
+
+
+def _moved(area: Callable[[npt.NDArray[Any]], Floats], counts: npt.NDArray[Any], whole: Counted) -> Floats:
+    found = area(counts)
     moved: Floats = np.clip(found + (area(whole.counts) - found[0]), 0, 1)
     return moved
 

@@ -129,11 +129,7 @@ def _pooled(
         found |= _by_class("segmentation_quality", objects.segmentation, classes)
     for name in images[0].maps:
         maps = [image.maps[name] for image in images]
-        for score, area in (
-            ("average_precision", pixel_curves.average_precision),
-            ("roc_auc", pixel_curves.roc_area),
-        ):
-            found[score, name] = pixel_curves.resampled(maps, weights, area)
+        found["average_precision", name], found["roc_auc", name] = pixel_curves.resampled(maps, weights)
     return found
 
 

@@ -24,9 +24,9 @@ def require_labels(images: Pictures, split: Split, check: Callable[[], None]) ->
         Naming the part, and the class that it lacks.
     """
     require_a_class(images, split, check)
+    labels, grade = getattr(images, "labels", None), getattr(images, "grade", None)
     for part in _PARTS:
         numbers = split.indices(images.items, part) if part in split.parts else []
-        labels, grade = getattr(images, "labels", None), getattr(images, "grade", None)
         if numbers and labels is not None and not _any_labelled(labels, numbers, check):
             raise RunError(
                 f"No image of the part {part!r} has a label: all of their pixels are of no label. Label "
