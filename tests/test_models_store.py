@@ -36,6 +36,7 @@ from napari_lumen.training.data.splits import Split
 
 SHIPPED = (
     "nuclei-focusnetpp-light",
+    "nuclei-nas-scam",
     "synthetic-carcinoma-multistage",
     "synthetic-fields-gated-attention",
     "synthetic-regions-darefinenet",
