@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -47,19 +48,28 @@ def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: obje
         ({"split": {"by": "colour"}}, "field 'split.by'"),
         ({"settings": {"device": 3}}, "field 'settings.device'"),
         ({"epochs": 3}, "field 'epochs'"),
-        ({"recipe": {"epoch": 3}}, "there is no such field; did you mean 'epochs'"),
+        ({"recipe": {"epoch": 3}}, "there is no such field; 'epochs' may be meant"),
         ({"recipe": {"arguments": {"presett": "light"}}}, "field 'arguments': .*presett='light': it takes"),
         ({"recipe": {"arguments": {"width": 0}}}, "field 'arguments': .*width must be 1 or more, not 0"),
         (
             {"recipe": {"name": "gated_attention", "arguments": {"treshold": 1}, "rates": ""}},
             "field 'arguments': .*treshold=1.*it takes",
         ),
-        ({"data": {"folders": "x"}}, "'data.folders': there is no such field; did you mean 'folder'"),
+        ({"data": {"folders": "x"}}, "'data.folders': there is no such field; 'folder' may be meant"),
         ({"data": {"kind": "cells"}}, "'data.kind': there is no 'cells'; there is images, graded"),
         ({"data": {"folder": 3}}, "'data.folder': it must be a path, not 3"),
         ({"data": {"classes": []}}, "'data.classes': it must be a list of the names of classes"),
         ({"data": {"classes": "disc"}}, "'data.classes': it must be a list of the names of classes"),
-        ({"data": {"classes": ["disc", 3]}}, "'data.classes': number 2 of the classes is no name, but 3"),
+        ({"data": {"classes": ["disc", 3]}}, "'data.classes': number 2 of the classes must be a name, as"),
+        ({"data": {"classes": [1]}}, "'data.classes': number 1 of the classes must be a name or a table"),
+        ({"recipe": {"epochs": "many"}}, "field 'epochs': it must be a whole number, not 'many'"),
+        ({"recipe": {"epochs": 1.5}}, "field 'epochs': it must be a whole number, not 1.5"),
+        ({"recipe": {"rates": [0.1]}}, "field 'rates.0': it must be a list, not 0.1"),
+        ({"data": "images"}, "field 'data': it must be a table, not 'images'"),
+        (
+            {"split": {"together": [["a", "b", "c"]]}},
+            "'split.together.0': it has 3 values",
+        ),
         ({"data": {"classes": ["disc", ""]}}, "'data.classes': the name of number 2 of the classes is empty"),
         ({"split": {"proportions": {"train": -1, "validation": 1}}}, "'split.proportions.train'"),
         ({"recipe": {"epochs": True}}, "field 'epochs': it must not be true or false"),
@@ -70,7 +80,7 @@ def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: obje
         ({"data": {"classes": ["Background"]}}, "'data.classes': background is what none of the classes"),
         ({"data": {"objects": False, "object_classes": "a.csv"}}, "say objects = true"),
         ({"name": "My Model"}, "'name': 'My Model' is not of the form"),
-        ({"split": {"sead": 3}}, "'split.sead': there is no such field; did you mean 'seed'"),
+        ({"split": {"sead": 3}}, "'split.sead': there is no such field; 'seed' may be meant"),
     ],
 )
 def test_an_error_names_the_field_as_it_stands_in_the_file(
@@ -141,3 +151,39 @@ def test_images_of_one_slide_are_parted_only_when_that_is_said(tmp_path: Path) -
         train(file, tmp_path / "out")
     training = train(TrainingConfig.read(file, ["split.within=true"]), tmp_path / "out")
     assert training.state.state == "finished"
+
+
+def test_files_are_looked_for_beside_the_file_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("found.json", "model", "weights.pth"):
+        (folder / name).touch()
+    (folder / "nuclei-focusnetpp-light").mkdir()  # a name of a model is one wherever the file lies
+    file = write_config(
+        folder,
+        recipe={"genotype": "found.json", "arguments": {"pretrained": "weights.pth", "depth": 18}},
+        start="model",
+    )
+    content = tomllib.loads(file.read_text())
+    config = TrainingConfig.model_validate(content, context={"folder": folder})
+    assert config.start == str(folder / "model")
+    assert config.recipe["genotype"] == str(folder / "found.json")
+    assert config.recipe["arguments"] == {"pretrained": str(folder / "weights.pth"), "depth": 18}
+    other = content | {"start": "nuclei-focusnetpp-light"}
+    assert TrainingConfig.model_validate(other, context={"folder": folder}).start == other["start"]
+
+
+def test_a_file_of_the_data_that_is_not_there_names_its_field(tmp_path: Path) -> None:
+    write_discs(tmp_path / "data")
+    config = TrainingConfig.read(write_config(tmp_path, data={"table": "none.csv"}))
+    with pytest.raises(RunError, match=r"Field 'data\.table': there is no .*none\.csv\. Check"):
+        config.data.open()
+
+
+def test_a_model_to_begin_with_that_is_not_there_names_its_field(tmp_path: Path) -> None:
+    config = TrainingConfig.read(write_config(tmp_path, start="nosuch"))
+    with pytest.raises(RunError, match="Field 'start': There is no model 'nosuch'"):
+        config.start_weights()

@@ -362,3 +362,10 @@ def test_a_recipe_that_searches_nothing_is_named(config: Write, tmp_path: Path) 
     with pytest.raises(RunError, match=r"'rebuilt': field 'epoch'"):
         napari_lumen.search(file, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    file.write_text(toml({**content, "recipe": SEARCH}))
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "notes.txt").touch()
+    with pytest.raises(RunError, match=r"full is not empty\. Choose another folder for the search"):
+        napari_lumen.search(file, full)
+    assert [entry.name for entry in full.iterdir()] == ["notes.txt"]

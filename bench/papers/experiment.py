@@ -99,11 +99,6 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
     core_seconds: float | None = None
 
-    @property
-    def core_minutes(self) -> float:
-        """What the cores worked; of a training that was interrupted, and of older ones, the time it took."""
-        return (self.core_seconds or self.seconds) / 60
-
     def write(self, folder: Path) -> None:
         """Write it as JSON."""
         folder.mkdir(parents=True, exist_ok=True)

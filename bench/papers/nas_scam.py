@@ -47,7 +47,7 @@ def experiments() -> Iterator[Experiment]:
         setting=(
             "Three classes of nuclei; a host 8 wide, crops of 128 px, as many of each class; 10 epochs "
             "of 60 steps from scratch after a search of 3 epochs of 25 steps, of which the first warms up "
-            "and the last is kept: what ten minutes on two cores have room for. So few "
+            "and the last is kept: about what ten minutes on two cores have room for. So few "
             "steps need more of each: alphas at 2e-2, for at the paper's 1e-3 they would stay as they are, "
             "and of the losses and rates tried on U-Net the best in validation, the loss of the release "
             "(the Dice half alone) at 3e-3. Dice of the pixels of all test tiles."

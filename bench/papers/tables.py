@@ -10,11 +10,12 @@ from bench.papers.experiment import SEEDS, Experiment, Result
 _HEAD = """# The papers' claims, measured here
 
 Made by `python -m bench papers`, which keeps each finished training and goes on where it stopped. Every
-table compares variants on the same images, the same split, the same epochs and steps and the same rates;
+table compares variants on the same images, the same split, the same epochs and the same rates;
 nothing was tuned for one of them but where a setting says so. The epoch is chosen on the validation part
 and the scores are of the test part. Mean and standard deviation over the seeds that are finished; the last
-column says how many. The core-minutes are those that the cores worked for a training and its search, of the
-quickest seed.
+column says how many. The core-minutes are what the cores worked for a training and its search, of the
+quickest seed; in brackets minutes by the clock, on one core beside other work, of trainings from before that
+was counted or that were interrupted.
 
 These are small configurations for two cores and the data at hand, not the papers' own: what they show is
 whether a claim's direction holds when everything but the claim is equal. Where it does not, a note says
@@ -54,8 +55,15 @@ def _table(experiment: Experiment, results: dict[tuple[str, int], Result]) -> It
         ratio = f"{mean(own) / mean(baseline):.3f}" if baseline and mean(baseline) else ""
         yield (
             f"| {variant.name} | {' | '.join(cells)} | {ratio} | {done[0].weights / 1e6:.2f} "
-            f"| {min(result.core_minutes for result in done):.0f} | {len(done)} of {len(SEEDS)} |"
+            f"| {_quickest(done)} | {len(done)} of {len(SEEDS)} |"
         )
+
+
+def _quickest(results: list[Result]) -> str:
+    counted = [result.core_seconds for result in results if result.core_seconds is not None]
+    if counted:
+        return f"{min(counted) / 60:.0f}"
+    return f"({min(result.seconds for result in results) / 60:.0f})"
 
 
 def _values(

@@ -167,8 +167,9 @@ def _nuclei() -> Shipped:
         "(`training/paint.py`); 12 fields drawn by `napari_lumen.slides.synthetic`.",
         "licence": "CC0-1.0",
         "limits": "Research use only, not for diagnosis. Small, and trained on few images: it takes keratin, "
-        "ink and other dark tissue for nuclei more often than nuclei-focusnetpp-light does, and joins crowded "
-        "ones. Its channel gates look at a whole tile, so that its answer can change where tiles meet.",
+        "ink and other dark tissue for nuclei more often than nuclei-focusnetpp-light does, and joins "
+        "crowded ones. Its channel gates look at a whole tile, so that its answer can change where tiles "
+        "meet.",
         "split": {
             "by": "group",
             "proportions": {"train": 0.85, "validation": 0.15},

@@ -12,6 +12,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 _LONGEST = 40  # letters of a value that is quoted
 _NO_NUMBER = PydanticCustomError("truth", "it must not be true or false")
+_KINDS = {"int": "a whole number", "float": "a number", "string": "text", "bool": "true or false"}
+_KINDS |= {"list": "a list", "tuple": "a list", "set": "a list"}
+_KINDS |= {"dict": "a table", "model": "a table", "dataclass": "a table"}
 
 
 class WrittenFields(BaseModel):
@@ -63,6 +66,11 @@ def _told(problem: Mapping[str, Any], known: tuple[str, ...]) -> str:
             return "it must not be empty"
         case "path_type":
             return f"it must be a path, not {_quoted(given)}"
+        case "too_long":
+            return f"it has {context['actual_length']} values, and {context['max_length']} are the most"
+    kind, _, wrong = str(problem["type"]).partition("_")
+    if kind in _KINDS and wrong in ("type", "exact_type", "attributes_type", "parsing", "from_float"):
+        return f"it must be {_KINDS[kind]}, not {_quoted(given)}"
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
     if message.startswith("Input should be"):
         return f"it must be{message.removeprefix('Input should be')}, not {_quoted(given)}"
@@ -72,7 +80,7 @@ def _told(problem: Mapping[str, Any], known: tuple[str, ...]) -> str:
 def _no_such(name: str, known: tuple[str, ...]) -> str:
     near = get_close_matches(name, known, n=1)
     if near:
-        return f"there is no such field; did you mean {near[0]!r}?"
+        return f"there is no such field; {near[0]!r} may be meant"
     return f"there is no such field{'; there is ' if known else ''}{', '.join(known)}"
 
 
@@ -88,7 +96,7 @@ def _place(model: Any, place: tuple[int | str, ...]) -> tuple[list[str], Any]:
     """
     said, within, kind = [], model, model
     for part in place:
-        if get_origin(kind) in (Union, UnionType) and (tried := _of_kind(kind, part)) is not None:
+        if get_origin(kind) in (Union, UnionType) and (tried := _tried(kind, part)) is not None:
             kind = tried
             continue
         said.append(str(part))
@@ -107,10 +115,12 @@ def _part(kind: Any, part: int | str) -> Any:
     return arguments[0] if arguments and isinstance(part, int) else None
 
 
-def _of_kind(union: Any, kind: int | str) -> Any:
-    """Return the model of a union whose field ``kind`` is this."""
+def _tried(union: Any, said: int | str) -> Any:
+    """Return the part of a union that is said by its name, or by the value of its field ``kind``."""
     for one in get_args(union):
-        if _is_model(one) and "kind" in one.model_fields and one.model_fields["kind"].default == kind:
+        if said == getattr(one, "__name__", None):
+            return one
+        if _is_model(one) and "kind" in one.model_fields and one.model_fields["kind"].default == said:
             return one
     return None
 

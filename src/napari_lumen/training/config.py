@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from napari_lumen.errors import RunError, first_line
+from napari_lumen.errors import ModelError, RunError, first_line
+from napari_lumen.models import available, load_model
 from napari_lumen.models.card import NAME_PATTERN
 from napari_lumen.training.data.image_set import RGB, Pictures
 from napari_lumen.training.data.splits import By, Split, split_items
@@ -115,6 +117,25 @@ class TrainingConfig(WrittenFields):
     start: str | None = Field(default=None, description="Model whose weights the training begins with.")
     settings: Settings = Field(default_factory=Settings)
 
+    @field_validator("start")
+    @classmethod
+    def _start_beside(cls, start: str | None, info: ValidationInfo) -> str | None:
+        return start if start in available(foreign=True) else _beside(start, info)
+
+    @field_validator("recipe")
+    @classmethod
+    def _files_beside(cls, recipe: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        arguments = recipe.get("arguments")
+        placed: dict[str, Any] = {
+            key: _beside(recipe[key], info) for key in ("genotype", "pretrained") if key in recipe
+        }
+        if isinstance(arguments, dict):
+            placed["arguments"] = {
+                key: _beside(value, info) if key.endswith("pretrained") else value
+                for key, value in arguments.items()
+            }
+        return recipe | placed
+
     @model_validator(mode="before")
     @classmethod
     def _projects_by_slide(cls, content: Any) -> Any:
@@ -124,6 +145,21 @@ class TrainingConfig(WrittenFields):
             if data.get("kind") == "project" and isinstance(split, dict) and not {"by", "file"} & set(split):
                 return {**content, "split": {**split, "by": "slide"}}
         return content
+
+    def start_weights(self) -> str | None:
+        """Return the SHA-256 of the weights that the training begins with; None where they are random.
+
+        Raises
+        ------
+        RunError
+            When there is no such model, or it cannot be loaded.
+        """
+        if self.start is None:
+            return None
+        try:
+            return load_model(self.start).card.weights_sha256
+        except ModelError as error:
+            raise RunError(f"Field 'start': {error}") from error
 
     def make_recipe(self) -> Recipe:
         """Return the recipe with its numbers.
@@ -176,6 +212,14 @@ class TrainingConfig(WrittenFields):
         except RunError as error:
             raise RunError(f"{_read_from(path, changes)}: {error}") from error
         return config
+
+
+def _beside(value: Any, info: ValidationInfo) -> Any:
+    """Place a file that lies beside the file that names it; what is none, a URL say, stays as it is."""
+    if info.context is None or not isinstance(value, str) or not value:
+        return value
+    place = info.context["folder"] / os.path.expanduser(value)  # noqa: PTH111 - no error of an unknown user
+    return str(place) if os.path.exists(place) else value  # noqa: PTH110 - nor of a long name
 
 
 def _with_nothing(value: Any) -> Any:

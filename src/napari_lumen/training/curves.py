@@ -1,4 +1,4 @@
-"""Learning curves: every loss of every step and every score of every epoch, as Parquet."""
+"""Learning curves: every loss of every step and every score of every validation, as Parquet."""
 
 from __future__ import annotations
 

@@ -80,6 +80,8 @@ def search(
     recipe = search_recipe(config)
     rebuilt_config(config, recipe, _ANY)  # a wrong number is told before the search, not after it
     out = Path(out)
+    if out.is_dir() and {entry.name for entry in out.iterdir()} - {SEARCH, REBUILT}:
+        raise RunError(f"{out} is not empty. Choose another folder for the search.")
     first = config.model_copy(update={"name": f"{config.name}-search"})
     found = train(first, out / SEARCH, images=images, on_progress=on_progress, cancel=cancel)
     try:

@@ -57,7 +57,10 @@ class Settings(WrittenFields):
         RunError
             When it is not there, or there are fewer than asked for.
         """
-        device = resolve_device(self.device)
+        try:
+            device = resolve_device(self.device)
+        except RunError as error:
+            raise RunError(f"Field 'settings.device': {error}") from error
         if self.devices > 1 and device.type == "cuda" and self.devices > torch.cuda.device_count():
             raise RunError(
                 f"{self.devices} devices were asked for; this machine has {torch.cuda.device_count()} GPU. "

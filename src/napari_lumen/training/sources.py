@@ -30,6 +30,8 @@ from napari_lumen.training.data.slide_patches import SlidePatches
 from napari_lumen.training.recipes.multistage_slides import WholeSlides
 from napari_lumen.validation import WrittenFields
 
+_NO_NAME = "a name or a table with value, name and color"
+
 
 def _table(classes: Any) -> Any:
     """Take a list of names for a table: values from 1, colours of ours."""
@@ -41,7 +43,8 @@ def _table(classes: Any) -> Any:
     for number, item in enumerate(classes, start=1):
         if not isinstance(item, str if names else dict | TissueClass):
             raise ValueError(
-                f"number {number} of the classes is no {'name' if names else 'table'}, but {item!r}"
+                f"number {number} of the classes must be {'a name, as the first is' if names else _NO_NAME}, "
+                f"not {item!r}"
             )
     if not names:
         return {"classes": classes}
@@ -83,6 +86,7 @@ class DataSource(WrittenFields, ABC):
         RunError
             When files are missing or do not belong together, or classes are not there.
         """
+        self._require_files()
         images = self._open()
         if self.groups is None:
             return images
@@ -94,6 +98,12 @@ class DataSource(WrittenFields, ABC):
             return Regrouped(cast("ImageSet", images), self.groups)
         except RunError as error:
             raise RunError(f"Field 'data.groups': {error}") from error
+
+    def _require_files(self) -> None:
+        for name in type(self).model_fields:
+            path = getattr(self, name)
+            if isinstance(path, Path) and not path.exists():
+                raise RunError(f"Field 'data.{name}': there is no {path}. Check the path.")
 
     @abstractmethod
     def _open(self) -> Pictures:

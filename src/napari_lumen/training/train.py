@@ -112,7 +112,7 @@ def train(
     folder, recipe = Path(out), config.make_recipe()
     opened = config.data.open() if images is None else images
     split = config.split.divide(opened)
-    first = None if config.start is None else load_model(config.start).card.weights_sha256
+    first = config.start_weights()
     check = partial(_check, cancel or Event())
     data = fingerprint_data(opened, split, check=check)
     numbers = recipe.model_dump(mode="json")
@@ -169,8 +169,9 @@ def _begun(folder: Path, config: TrainingConfig, recipe: Recipe, identity: str) 
     if state is not None and state.identity != identity:
         if state.state == "finished" or (folder / CHECKPOINT).exists():
             raise RunError(
-                f"{folder} holds another training ({state.name}: recipe {state.recipe}, of other numbers, "
-                "first weights or data: their split, images, labels and classes). Choose another folder."
+                f"{folder} holds another training ({state.name}: recipe {state.recipe}; of another name, "
+                "other numbers, first weights or data: their split, images, labels and classes). "
+                "Choose another folder."
             )
         state = None  # nothing was learnt yet: the numbers were wrong, say, and are put right
     if state is None:

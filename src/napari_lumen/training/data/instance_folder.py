@@ -51,7 +51,8 @@ class InstanceFolder:
             )
         if class_of is None and len(classes) != 1:
             raise RunError(
-                f"The objects may be of {len(classes)} classes; give a table with the class of each object."
+                f"Field 'data.object_classes': the objects may be of {len(classes)} classes; give a table "
+                "with the class of each object."
             )
         self.classes = classes
         self.items = tuple(file.item for file in files)

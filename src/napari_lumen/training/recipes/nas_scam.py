@@ -92,7 +92,9 @@ def read_genotype(path: Path) -> Genotype:
     """
     try:
         return Genotype.read(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ValueError(f"the genotype {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise ValueError(f"the genotype {path} cannot be read: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
