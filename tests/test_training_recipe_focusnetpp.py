@@ -82,7 +82,7 @@ def test_a_network_is_built_once_to_see_that_it_can_be(monkeypatch: pytest.Monke
     for _ in range(2):
         with pytest.raises(ValidationError, match="classes must be a whole number, not True"):
             FocusNetPPRecipe(architecture="unet", arguments={"width": 4, "classes": True})
-    FocusNetPPRecipe(architecture="unet", arguments={"width": 4, "classes": 1})
+    FocusNetPPRecipe(architecture="unet", arguments={"width": 4, "classes": 78})
     assert len(built) == 4
 
 

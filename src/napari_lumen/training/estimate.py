@@ -117,6 +117,7 @@ def dry_run(
     on_stage("opening the data")
     opened = config.data.open() if images is None else images
     split = config.split.divide(opened)
+    config.start_weights()  # a model that is not there is told as the training tells it
     on_stage("comparing the images")
     check_leaks(config.split.compared(opened), split, check=check)
     on_stage("counting the classes")
