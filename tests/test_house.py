@@ -60,6 +60,16 @@ def test_help_and_info_load_no_torch_and_no_napari(small_slide: Path) -> None:
     assert not loaded_by(code, small_slide) & {"torch", "napari", "qtpy", "vispy"}
 
 
+def test_recording_attention_does_not_load_the_compiler() -> None:
+    code = (
+        "from napari_lumen.models import build, record_attention\n"
+        "with record_attention(build('cbam_unet', width=4)): pass"
+    )
+    loaded = loaded_by(code)
+    assert "torch" in loaded
+    assert "sympy" not in loaded, "torch._dynamo and its sympy take a second of every run"
+
+
 def test_the_public_names_are_all_there() -> None:
     import napari_lumen
 

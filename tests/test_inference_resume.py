@@ -32,7 +32,7 @@ REGION = Region(0, 0, SIDE, SIDE)
 # test, a little slower than the disk.
 CHILDREN = """
 import os, sys, time
-import torch
+import pandas, torch
 sys.path.insert(0, {tests!r})
 import napari_lumen.inference.writer as writer
 from test_inference_resume import REGION, model, picture

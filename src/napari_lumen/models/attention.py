@@ -9,6 +9,7 @@ costs nothing.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -223,7 +224,7 @@ def record_attention(model: nn.Module, *names: str, features: bool = False) -> I
     each thread its own.
 
     A compiled network (`torch.compile`) has no hooks where its modules were; while anything records,
-    compiled functions of this process run uncompiled, and afterwards compiled again.
+    functions of this process that were compiled before run uncompiled, and afterwards compiled again.
     """
     found = {info.name: (info, module) for info, module in attention_modules(model)}
     unknown = [name for name in names if name not in found]
@@ -252,7 +253,8 @@ class _Uncompiled:
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._users == 0:
+            # before it is loaded nothing can have been compiled, and loading it takes a second
+            if self._users == 0 and "torch._dynamo" in sys.modules:
                 self._stance.enter_context(torch.compiler.set_stance("force_eager"))
             self._users += 1
 
