@@ -26,10 +26,11 @@ HEADLESS = env -u WAYLAND_DISPLAY -u PYTHONDONTWRITEBYTECODE QT_QPA_PLATFORM=xcb
 demo: $(INSTALLED)
 	$(if $(SCREEN),,env -u QT_QPA_PLATFORM LIBGL_ALWAYS_SOFTWARE=1 )$(BIN)/napari-lumen demo --out demo_output
 
-# A process a core: threads of torch on top would wait for each other longer than they compute. The slow files come
-# first, by tests/conftest.py. Bytecode is kept whatever the environment says: many tests start processes.
+# One process more than the two cores, for a seventh of the time a test waits. Each with one thread: more would wait for
+# each other longer than they compute. The slow files come first, by tests/conftest.py. Bytecode is kept whatever the
+# environment says: many tests start processes.
 test: check
-	OMP_NUM_THREADS=1 $(HEADLESS) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
+	OMP_NUM_THREADS=1 $(HEADLESS) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=30
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

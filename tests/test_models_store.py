@@ -157,7 +157,7 @@ def test_a_missing_field_is_named(folder: Path, field: str) -> None:
         ({"input": VIEWS | {"mean": [float("inf"), 0, 0]}}, ["field 'input.mean.0'", "finite"]),
         ({"attention": ["d9.0.att0"]}, ["field 'attention'", "no spatial map 'd9.0.att0'"]),
         ({"weights_sha256": "1" * 64}, ["field 'weights_sha256' differs"]),
-        ({"weights_sha256": "abc"}, ["field 'weights_sha256'", "form"]),
+        ({"weights_sha256": "abc"}, ["field 'weights_sha256'", "SHA-256: 64 digits"]),
         ({"input": {"views": [], "overlap": 0}}, ["field 'input.views'"]),
         ({"input": {"views": [{"size": 64}], "overlap": 0}}, ["field 'input.views.0.mpp'", "it is needed"]),
         ({"input": {"views": [{"size": 64, "mpp": 0}], "overlap": 0}}, ["field 'input.views.0.mpp'"]),

@@ -79,7 +79,7 @@ def test_a_change_is_toml_or_plain_text(tmp_path: Path, change: str, value: obje
         ({"data": {"mpp": True}}, "field 'data.mpp': it must not be true or false"),
         ({"data": {"classes": ["Background"]}}, "'data.classes': background is what none of the classes"),
         ({"data": {"objects": False, "object_classes": "a.csv"}}, "say objects = true"),
-        ({"name": "My Model"}, "'name': 'My Model' is not of the form"),
+        ({"name": "My Model"}, "'name': it must be of small letters, digits, '.', '_' and '-'"),
         ({"split": {"sead": 3}}, "'split.sead': there is no such field; 'seed' may be meant"),
     ],
 )

@@ -27,7 +27,7 @@ def experiments() -> Iterator[Experiment]:
     yield Experiment(
         name="gated-attention",
         title="Gated attention: benign or malignant glands, GlaS, by patient",
-        claim="The paper: accuracy 0.951 against 0.907 of plain ResNet.",
+        claim="The paper, on images of fungi: accuracy 0.951 against 0.907 of ResNet-50.",
         setting="85 images by patient, which each seed divides anew; ResNet-18 encoders, half as wide as "
         "usual, that begin with weights which tell fields of drawn sections apart, in the place of "
         "ImageNet's; images of 128 px and instances of 96 px, 60 epochs of which lambda falls every 6.",

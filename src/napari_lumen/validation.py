@@ -11,6 +11,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 _LONGEST = 40  # letters of a value that is quoted
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+CHECKSUM_PATTERN = r"^[0-9a-f]{64}$"
+_FORMS = {
+    NAME_PATTERN: "of small letters, digits, '.', '_' and '-', and begin with a letter or a digit",
+    CHECKSUM_PATTERN: "a SHA-256: 64 digits from 0 to f",
+}
 _NO_NUMBER = PydanticCustomError("truth", "it must not be true or false")
 _KINDS = {"int": "a whole number", "float": "a number", "string": "text", "bool": "true or false"}
 _KINDS |= {"list": "a list", "tuple": "a list", "set": "a list"}
@@ -61,7 +67,8 @@ def _told(problem: Mapping[str, Any], known: tuple[str, ...]) -> str:
         case "union_tag_invalid":
             return f"there is no {context['tag']!r}; there is {context['expected_tags'].replace(chr(39), '')}"
         case "string_pattern_mismatch":
-            return f"{_quoted(given)} is not of the form {context['pattern']}"
+            pattern = context["pattern"]
+            return f"it must be {_FORMS.get(pattern, f'of the form {pattern}')}, not {_quoted(given)}"
         case "too_short":
             return "it must not be empty"
         case "path_type":

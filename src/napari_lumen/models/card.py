@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.stain.normalisation import Macenko, Reinhard
+from napari_lumen.validation import CHECKSUM_PATTERN, NAME_PATTERN
 
 Task = Literal["segmentation", "classification", "slide"]
 SlideMap = Literal["slide", "lumps"]
 Activation = Literal["sigmoid", "softmax"]
 Objects = Literal["none", "components", "watershed"]
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 _LARGEST_LABEL = 255  # of a byte; 0 is the background
 LARGEST_SIDE = 16_384  # of a tile, px: its pixels alone are 3 GB as float32
 _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -121,7 +121,7 @@ class ModelCard(BaseModel):
     licence: str = Field(description="Licence of the weights.")
     limits: str = Field(description="What the model is not for.")
     weights_sha256: str = Field(
-        pattern=r"^[0-9a-f]{64}$",
+        pattern=CHECKSUM_PATTERN,
         description="Checksum of weights.safetensors, or of the file of a foreign model.",
     )
 

@@ -13,14 +13,13 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from napari_lumen.errors import ModelError, RunError, first_line
 from napari_lumen.models import available, load_model
-from napari_lumen.models.card import NAME_PATTERN
 from napari_lumen.training.data.image_set import RGB, Pictures
 from napari_lumen.training.data.splits import By, Split, split_items
 from napari_lumen.training.recipe import Recipe
 from napari_lumen.training.recipes import RECIPES, make_recipe
 from napari_lumen.training.settings import Settings
 from napari_lumen.training.sources import Located, Source
-from napari_lumen.validation import WrittenFields, first_problem
+from napari_lumen.validation import NAME_PATTERN, WrittenFields, first_problem
 
 
 class SplitRule(WrittenFields):
@@ -63,7 +62,10 @@ class SplitRule(WrittenFields):
             When they cannot be divided so.
         """
         if self.file is not None:
-            return Split.read(self.file)
+            try:
+                return Split.read(self.file)
+            except RunError as error:
+                raise RunError(f"Field 'split.file': {error}") from error
         return split_items(
             images.items,
             self.proportions,
