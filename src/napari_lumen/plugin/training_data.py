@@ -103,8 +103,9 @@ def look_at_data(request: DataRequest, check: Callable[[], None]) -> DataFound:
 
     from napari_lumen.training.config import SplitRule
     from napari_lumen.training.contents import count_contents
+    from napari_lumen.training.data_source import DataSource
     from napari_lumen.training.finding import find_source
-    from napari_lumen.training.sources import DataSource, Source
+    from napari_lumen.training.sources import Source
 
     if request.kind == "annotations":
         _write_annotations(request, check)

@@ -15,10 +15,11 @@ from napari_lumen.errors import ModelError, RunError, first_line
 from napari_lumen.models import available, load_model
 from napari_lumen.training.data.image_set import RGB, Pictures
 from napari_lumen.training.data.splits import By, Split, split_items
+from napari_lumen.training.data_source import Located
 from napari_lumen.training.recipe import Recipe
 from napari_lumen.training.recipes import RECIPES, make_recipe
 from napari_lumen.training.settings import Settings
-from napari_lumen.training.sources import Located, Source
+from napari_lumen.training.sources import Source
 from napari_lumen.validation import NAME_PATTERN, WrittenFields, first_problem
 
 
