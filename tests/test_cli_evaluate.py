@@ -20,7 +20,7 @@ from napari_lumen.annotations.geojson import write_geojson
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.cli import app
 from napari_lumen.comparison.companions import pixels_of
-from napari_lumen.comparison.sources import RunLabels
+from napari_lumen.comparison.run_labels import RunLabels
 from napari_lumen.errors import AnnotationError
 from napari_lumen.geometry import Window
 from napari_lumen.inference import Run, predict

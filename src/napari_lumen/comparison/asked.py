@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_lumen.annotations.shapes import Annotation
-from napari_lumen.comparison.sources import Objects
+from napari_lumen.comparison.source import Objects
 from napari_lumen.geometry import Region
 
 

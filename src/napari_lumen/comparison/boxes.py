@@ -13,7 +13,8 @@ import numpy.typing as npt
 import shapely
 
 from napari_lumen.annotations.formats import read_annotations
-from napari_lumen.comparison.sources import IMAGE_SUFFIXES, OUTLINE_SUFFIXES, read_array
+from napari_lumen.comparison.label_image import IMAGE_SUFFIXES, read_array
+from napari_lumen.comparison.outlines import OUTLINE_SUFFIXES
 from napari_lumen.errors import AnnotationError, RunError
 from napari_lumen.evaluation.bootstrap import bootstrap
 from napari_lumen.evaluation.box_report import BoxEvaluation, BoxRow, coverage_of, write_box_report

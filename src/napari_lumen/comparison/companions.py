@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lumen.annotations.classes import ClassTable
-from napari_lumen.comparison.sources import RunLabels, Source, read_array
+from napari_lumen.comparison.label_image import read_array
+from napari_lumen.comparison.run_labels import RunLabels
+from napari_lumen.comparison.source import Source
 from napari_lumen.errors import AnnotationError, SlideError
 from napari_lumen.geometry import Grid, Window
 from napari_lumen.inference import Run

@@ -11,7 +11,7 @@ from pathlib import Path
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.pairs import compare
-from napari_lumen.comparison.sources import Objects
+from napari_lumen.comparison.source import Objects
 from napari_lumen.errors import AnnotationError, some_of
 from napari_lumen.evaluation import Evaluation, write_report
 from napari_lumen.evaluation import evaluate as score

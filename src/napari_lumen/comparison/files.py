@@ -7,7 +7,8 @@ from pathlib import Path
 from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.asked import Drawn, Wanted
-from napari_lumen.comparison.sources import IMAGE_SUFFIXES, OUTLINE_SUFFIXES, LabelImage
+from napari_lumen.comparison.label_image import IMAGE_SUFFIXES, LabelImage
+from napari_lumen.comparison.outlines import OUTLINE_SUFFIXES
 from napari_lumen.errors import AnnotationError, some_of
 
 

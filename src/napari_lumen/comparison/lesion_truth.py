@@ -13,7 +13,7 @@ from napari_lumen.annotations.camelyon import CAMELYON_CLASSES, camelyon
 from napari_lumen.annotations.formats import read_annotations
 from napari_lumen.annotations.rasterise import rasterise
 from napari_lumen.comparison.detections import Detections
-from napari_lumen.comparison.sources import OUTLINE_SUFFIXES
+from napari_lumen.comparison.outlines import OUTLINE_SUFFIXES
 from napari_lumen.errors import AnnotationError, first_line
 from napari_lumen.evaluation.lesions import Lesions, find_lesions
 from napari_lumen.geometry import Grid

@@ -12,9 +12,9 @@ import numpy as np
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.shapes import Annotation
 from napari_lumen.comparison.asked import Drawn, Wanted
+from napari_lumen.comparison.label_image import LabelImage, read_label_image
 from napari_lumen.comparison.renaming import NO_CLASS, require_known
 from napari_lumen.comparison.rules import BACKGROUND, IGNORED, REGION, RULES
-from napari_lumen.comparison.sources import LabelImage, read_label_image
 from napari_lumen.errors import AnnotationError, some_of
 from napari_lumen.evaluation.matching import are_numbers
 from napari_lumen.inference import Run

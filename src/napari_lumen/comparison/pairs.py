@@ -13,10 +13,13 @@ from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.companions import pixels_of, probability_of
 from napari_lumen.comparison.files import by_name, open_side, stem
+from napari_lumen.comparison.label_image import LabelImage
 from napari_lumen.comparison.naming import Raw, Side, classes_of, require_common, require_names
+from napari_lumen.comparison.outlines import Outlines
 from napari_lumen.comparison.renaming import with_names, with_values
 from napari_lumen.comparison.rules import IGNORED, RuledOutlines, narrowed
-from napari_lumen.comparison.sources import LabelImage, Outlines, RunLabels, Source
+from napari_lumen.comparison.run_labels import RunLabels
+from napari_lumen.comparison.source import Source
 from napari_lumen.comparison.whole_objects import Boxes, objects_of_tile
 from napari_lumen.corrections import CorrectionStore
 from napari_lumen.errors import AnnotationError, RunError

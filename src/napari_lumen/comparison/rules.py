@@ -8,7 +8,8 @@ from functools import cached_property
 
 from napari_lumen.annotations.classes import ClassTable
 from napari_lumen.annotations.shapes import Annotation
-from napari_lumen.comparison.sources import Labels, Outlines
+from napari_lumen.comparison.outlines import Outlines
+from napari_lumen.comparison.source import Labels
 from napari_lumen.geometry import Grid, Region, Window
 
 BACKGROUND, REGION, IGNORED = "Background", "Region*", "Ignore*"

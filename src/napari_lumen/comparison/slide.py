@@ -12,7 +12,7 @@ from napari_lumen.comparison.asked import Drawn, Wanted
 from napari_lumen.comparison.error_map import ErrorMap, WrongPlace
 from napari_lumen.comparison.evaluate import headed
 from napari_lumen.comparison.pairs import Comparison, compare
-from napari_lumen.comparison.sources import Objects
+from napari_lumen.comparison.source import Objects
 from napari_lumen.errors import AnnotationError, Cancelled
 from napari_lumen.evaluation import Evaluation, ImagePair, write_report
 from napari_lumen.evaluation import evaluate as score

@@ -91,7 +91,7 @@ def classes_in_file(path: Path) -> InFile:
         When the file cannot be read.
     """
     from napari_lumen.annotations.formats import read_annotations
-    from napari_lumen.comparison.sources import IMAGE_SUFFIXES, read_label_image
+    from napari_lumen.comparison.label_image import IMAGE_SUFFIXES, read_label_image
 
     if path.name.lower().endswith(IMAGE_SUFFIXES):
         values = np.unique(read_label_image(path))
@@ -152,7 +152,7 @@ def truth_of_file(path: Path, classes: ClassTable, renamed: Mapping[str, str]) -
     """
     from napari_lumen.annotations.formats import read_annotations
     from napari_lumen.comparison.asked import Drawn
-    from napari_lumen.comparison.sources import IMAGE_SUFFIXES
+    from napari_lumen.comparison.label_image import IMAGE_SUFFIXES
     from napari_lumen.comparison.truth import Truth, truth_for
 
     if path.name.lower().endswith(IMAGE_SUFFIXES):
