@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,16 @@ def what_stays_is_not_garbage(plugins_are_found_as_napari_does: None) -> None:
     """Let the garbage collector pass over what is loaded by now: napari calls it for each layer that goes."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jobs_do_not_wait_for_other_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give the plugin's jobs the priority of the tests: below it they would wait for those beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform == "linux" and request.module.__name__ != "test_plugin_priority":
+            own = os.getpriority(os.PRIO_PROCESS, 0)
+            patch.setattr("napari_lumen.plugin.priority._LOW_PRIORITY", own)
+        yield
 
 
 @pytest.fixture(scope="session")
