@@ -125,7 +125,7 @@ def test_a_run_killed_at_any_moment_goes_on_and_ends_as_if_it_had_not_been(
             while len(said) < batches and "done\n" not in said:
                 said.append(parent.stdout.readline())
         time.sleep(rng.uniform(0, 0.1))
-        with contextlib.suppress(ProcessLookupError):  # it was quicker
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             os.kill(child, signal.SIGKILL)
         said += iter(parent.stdout.readline, "ended\n")
         if "done\n" in said:  # it was quicker: begin anew, so that twenty kills hit a run that is going on
