@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from napari_lumen.errors import ModelError, RunError
 
 _LONGEST = 40  # letters of a value that is quoted
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
@@ -38,6 +41,15 @@ class WrittenFields(BaseModel):
                 wrong = InitErrorDetails(type=_NO_NUMBER, loc=(str(name),), input=value)
                 raise ValidationError.from_exception_data(cls.__name__, [wrong])
         return content
+
+
+@contextmanager
+def of_field(name: str) -> Iterator[None]:
+    """Name the field whose value is what goes wrong within."""
+    try:
+        yield
+    except (RunError, ModelError) as error:
+        raise RunError(f"Field {name!r}: {error}") from error
 
 
 def first_problem(error: ValidationError, model: type[BaseModel] | None = None) -> str:

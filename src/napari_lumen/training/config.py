@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from napari_lumen.errors import ModelError, RunError, first_line
+from napari_lumen.errors import RunError, first_line
 from napari_lumen.models import available, load_model
 from napari_lumen.training.data.image_set import RGB, Pictures
 from napari_lumen.training.data.splits import By, Split, split_items
@@ -20,7 +20,7 @@ from napari_lumen.training.recipe import Recipe
 from napari_lumen.training.recipes import RECIPES, make_recipe
 from napari_lumen.training.settings import Settings
 from napari_lumen.training.sources import Source
-from napari_lumen.validation import NAME_PATTERN, WrittenFields, first_problem
+from napari_lumen.validation import NAME_PATTERN, WrittenFields, first_problem, of_field
 
 
 class SplitRule(WrittenFields):
@@ -63,10 +63,8 @@ class SplitRule(WrittenFields):
             When they cannot be divided so.
         """
         if self.file is not None:
-            try:
+            with of_field("split.file"):
                 return Split.read(self.file)
-            except RunError as error:
-                raise RunError(f"Field 'split.file': {error}") from error
         return split_items(
             images.items,
             self.proportions,
@@ -159,10 +157,8 @@ class TrainingConfig(WrittenFields):
         """
         if self.start is None:
             return None
-        try:
+        with of_field("start"):
             return load_model(self.start).card.weights_sha256
-        except ModelError as error:
-            raise RunError(f"Field 'start': {error}") from error
 
     def make_recipe(self) -> Recipe:
         """Return the recipe with its numbers.

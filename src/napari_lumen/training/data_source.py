@@ -13,7 +13,7 @@ from napari_lumen.errors import RunError
 from napari_lumen.slides.cache import TileCache
 from napari_lumen.training.data.image_set import ImageSet, Pictures
 from napari_lumen.training.data.regrouped import Regrouped
-from napari_lumen.validation import WrittenFields
+from napari_lumen.validation import WrittenFields, of_field
 
 _NO_NAME = "a name or a table with value, name and color"
 
@@ -79,10 +79,8 @@ class DataSource(WrittenFields, ABC):
             raise RunError(
                 f"Data of kind {self.kind!r} have no label images, so their classes stay as they are."
             )
-        try:
+        with of_field("data.groups"):
             return Regrouped(cast("ImageSet", images), self.groups)
-        except RunError as error:
-            raise RunError(f"Field 'data.groups': {error}") from error
 
     def _require_files(self) -> None:
         for name in type(self).model_fields:

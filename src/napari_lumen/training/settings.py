@@ -10,7 +10,7 @@ from pydantic import Field
 
 from napari_lumen.errors import RunError
 from napari_lumen.models.device import resolve_device
-from napari_lumen.validation import WrittenFields
+from napari_lumen.validation import WrittenFields, of_field
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 
@@ -57,10 +57,8 @@ class Settings(WrittenFields):
         RunError
             When it is not there, or there are fewer than asked for.
         """
-        try:
+        with of_field("settings.device"):
             device = resolve_device(self.device)
-        except RunError as error:
-            raise RunError(f"Field 'settings.device': {error}") from error
         if self.devices > 1 and device.type == "cuda" and self.devices > torch.cuda.device_count():
             raise RunError(
                 f"{self.devices} devices were asked for; this machine has {torch.cuda.device_count()} GPU. "
